@@ -1,0 +1,1 @@
+"""Motion files and data sets: read, retarget, prepare, store, load. Data sets themselves live elsewhere."""

@@ -1,0 +1,1 @@
+"""The model core: tensors in, tensors out. Knows no terminal, no renderer, no motion-capture format."""

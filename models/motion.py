@@ -1,0 +1,108 @@
+"""Motion: one clip of SMPL-family parameters, as every reader returns and every writer takes it. No torch."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import PoseGPTError
+from models.skeleton import BODY_JOINTS, JOINT_NAMES, REST_PELVIS, BodyType, n_joints
+
+Float32Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """A motion in metres, Y up, floor at y = 0; a person at rest faces +Z.
+
+    Raises PoseGPTError where shapes do not fit, a value is not finite, or there are no frames.
+    """
+
+    poses: Float32Array
+    """(T, J, 3) rotation vectors (axis-angle, radians); joint 0 is the root orientation."""
+    trans: Float32Array
+    """(T, 3) SMPL translation; the pelvis stands at `trans + REST_PELVIS[body_type]`."""
+    fps: float = 30.0
+    """Frames a second."""
+    body_type: BodyType = "smpl"
+    """Which joints `poses` holds: smpl 24, smplh 52, smplx 55."""
+    labels: tuple[str, ...] = ()
+    """Action names of the clip."""
+    name: str = ""
+    """Where it comes from, for titles and messages."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "poses", np.ascontiguousarray(self.poses, dtype=np.float32))
+        object.__setattr__(self, "trans", np.ascontiguousarray(self.trans, dtype=np.float32))
+        expected = (len(self.trans), n_joints(self.body_type), 3)
+        if self.poses.shape != expected or self.trans.shape != (expected[0], 3):
+            raise PoseGPTError(
+                f"a {self.body_type} motion needs poses {expected} and trans {(expected[0], 3)}, "
+                f"got {self.poses.shape} and {self.trans.shape}",
+                "check the body type of the file",
+            )
+        if expected[0] == 0:
+            raise PoseGPTError(f"motion {self.name or 'without name'} has no frames", "use another file")
+        if not (np.isfinite(self.poses).all() and np.isfinite(self.trans).all()):
+            raise PoseGPTError(f"motion {self.name or 'without name'} holds NaN or infinite values", "use another file")
+        if not (np.isfinite(self.fps) and self.fps > 0):
+            raise PoseGPTError(f"frame rate must be positive, got {self.fps}", "give the rate of the recording")
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.trans)
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.n_frames / self.fps
+
+    def crop(self, start: int, stop: int) -> "Motion":
+        """Frames start to stop (exclusive)."""
+        return replace(self, poses=self.poses[start:stop], trans=self.trans[start:stop])
+
+    def to_body_type(self, body_type: BodyType) -> "Motion":
+        """The same motion for another body: shared joints are copied, joints it lacks stay at rest.
+
+        SMPL's hand joint is SMPL-H's and SMPL-X's first middle-finger joint.
+        """
+        if body_type == self.body_type:
+            return self
+        poses = np.zeros((self.n_frames, n_joints(body_type), 3), np.float32)
+        source = {name: j for j, name in enumerate(JOINT_NAMES[self.body_type])}
+        for j, name in enumerate(JOINT_NAMES[body_type]):
+            for candidate in (name, _HAND_TWIN.get(name, name)):
+                if candidate in source:
+                    poses[:, j] = self.poses[:, source[candidate]]
+                    break
+        offset = np.subtract(REST_PELVIS[self.body_type], REST_PELVIS[body_type])
+        return replace(self, poses=poses, trans=self.trans + offset.astype(np.float32), body_type=body_type)
+
+    def resample(self, fps: float) -> "Motion":
+        """The same motion at another frame rate: slerp for rotations, linear for the translation.
+
+        Frame k of the result lies at k / fps seconds; the last source frame bounds the length.
+        """
+        if abs(fps - self.fps) < 1e-6 or self.n_frames == 1:
+            return replace(self, fps=float(fps))
+        from scipy.spatial.transform import Rotation, Slerp
+
+        last = (self.n_frames - 1) / self.fps
+        times = np.arange(int(np.floor(last * fps + 1e-6)) + 1) / fps
+        times = np.minimum(times, last)
+        source_times = np.arange(self.n_frames) / self.fps
+        poses = np.empty((len(times), *self.poses.shape[1:]), np.float32)
+        for j in range(self.poses.shape[1]):
+            poses[:, j] = Slerp(source_times, Rotation.from_rotvec(self.poses[:, j]))(times).as_rotvec()
+        trans = np.stack([np.interp(times, source_times, self.trans[:, k]) for k in range(3)], axis=1)
+        return replace(self, poses=poses, trans=trans.astype(np.float32), fps=float(fps))
+
+
+_HAND_TWIN = {
+    "left_hand": "left_middle1",
+    "right_hand": "right_middle1",
+    "left_middle1": "left_hand",
+    "right_middle1": "right_hand",
+}
+
+assert BODY_JOINTS == JOINT_NAMES["smplx"][:22]

@@ -1,0 +1,1 @@
+"""The `posegpt` command: parses, reports, draws."""

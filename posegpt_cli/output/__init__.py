@@ -1,0 +1,1 @@
+"""Motion to pictures and files: mesh and skeleton renderers, video, contact sheet."""
