@@ -44,9 +44,13 @@ class Motion:
         if expected[0] == 0:
             raise PoseGPTError(f"motion {self.name or 'without name'} has no frames", "use another file")
         if not (np.isfinite(self.poses).all() and np.isfinite(self.trans).all()):
-            raise PoseGPTError(f"motion {self.name or 'without name'} holds NaN or infinite values", "use another file")
+            raise PoseGPTError(
+                f"motion {self.name or 'without name'} holds NaN or infinite values", "use another file"
+            )
         if not (np.isfinite(self.fps) and self.fps > 0):
-            raise PoseGPTError(f"frame rate must be positive, got {self.fps}", "give the rate of the recording")
+            raise PoseGPTError(
+                f"frame rate must be positive, got {self.fps}", "give the rate of the recording"
+            )
 
     @property
     def n_frames(self) -> int:
@@ -105,4 +109,4 @@ _HAND_TWIN = {
     "right_middle1": "right_hand",
 }
 
-assert BODY_JOINTS == JOINT_NAMES["smplx"][:22]
+assert JOINT_NAMES["smplx"][:22] == BODY_JOINTS

@@ -22,8 +22,7 @@ BODY_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17
 
 _FINGERS = ("index", "middle", "pinky", "ring", "thumb")
 _LEFT_HAND, _RIGHT_HAND = (
-    tuple(f"{side}_{finger}{k}" for finger in _FINGERS for k in (1, 2, 3))
-    for side in ("left", "right")
+    tuple(f"{side}_{finger}{k}" for finger in _FINGERS for k in (1, 2, 3)) for side in ("left", "right")
 )
 
 JOINT_NAMES: dict[BodyType, tuple[str, ...]] = {
@@ -67,7 +66,9 @@ def mirror_indices(body_type: BodyType) -> tuple[int, ...]:
     names = JOINT_NAMES[body_type]
     swap = {"left": "right", "right": "left"}
     mirrored = (
-        "_".join((swap[head], tail)) if (head := n.partition("_")[0]) in swap and (tail := n.partition("_")[2]) else n
+        "_".join((swap[head], tail))
+        if (head := n.partition("_")[0]) in swap and (tail := n.partition("_")[2])
+        else n
         for n in names
     )
     return tuple(names.index(n) for n in mirrored)

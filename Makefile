@@ -1,0 +1,55 @@
+# The two commands of a fresh machine: `make demo` and `make test`. Both set up .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.PHONY: demo test test-all lint bench system install install-dev clean
+
+demo: install  ## A walk as MP4, from the checkpoint in the box.
+	$(BIN)/posegpt sample --action walk --len 64 --out walk.mp4 --force
+	@echo "look at walk.mp4, then try: $(BIN)/posegpt actions"
+
+test: install-dev lint  ## The quick tests.
+	$(BIN)/python -m pytest
+
+test-all: install-dev lint  ## Every test, the slow ones too.
+	$(BIN)/python -m pytest -m ""
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install-dev  ## What is timed, as ratios against the plain way.
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+install: $(VENV)/.installed system
+install-dev: $(VENV)/.installed-dev system
+
+# torch comes first and alone, so that its exact version is settled before anything asks for it.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt torch
+	$(PIP) install -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) install -c constraints.txt -e ".[dev]"
+	touch $@
+
+# Meshes need libGL and libEGL; without them the tool draws skeletons.
+GL_PACKAGES := libegl1 libgl1
+system:
+	@if ! ldconfig -p 2>/dev/null | grep -q libEGL.so.1 || ! ldconfig -p | grep -q libGL.so.1; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing $(GL_PACKAGES)"; \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(GL_PACKAGES) >/dev/null; } \
+	      || echo "could not install $(GL_PACKAGES): meshes cannot be drawn, skeletons can"; \
+	  else \
+	    echo "no OpenGL here: to draw meshes, type: sudo apt-get install -y $(GL_PACKAGES)"; \
+	  fi; \
+	fi
+
+clean:
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache

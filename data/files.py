@@ -1,0 +1,80 @@
+"""Writing files so that nothing half-written is ever taken for whole."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from models.errors import PoseGPTError
+
+
+def write_atomically(path: Path, content: bytes, force: bool = False) -> None:
+    """Write to a temporary name beside `path`, then rename.
+
+    Raises PoseGPTError where the file exists (without `force`) or cannot be written.
+    """
+    refuse_existing(path, force)
+    partial = path.with_name(f".{path.name}.partial")
+    with as_written(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_atomically(path: Path, force: bool = False) -> Iterator[Path]:
+    """A new folder beside `path` to fill; renamed to `path` at the end, removed where the block fails.
+
+    Raises PoseGPTError where `path` exists (without `force`) or cannot be written.
+    """
+    refuse_existing(path, force)
+    partial = path.with_name(f".{path.name}.partial")
+    with as_written(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if partial.exists():  # an earlier run was killed
+            shutil.rmtree(partial)
+        partial.mkdir()
+    try:
+        yield partial
+        with as_written(path):
+            _swap_in(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """Raises PoseGPTError where `path` exists and `force` is off."""
+    if path.exists() and not force:
+        raise PoseGPTError(f"{path} exists already", "choose another path, or replace it with --force")
+
+
+@contextlib.contextmanager
+def as_written(path: Path) -> Iterator[None]:
+    """Turns an operating-system error while writing into a PoseGPTError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise PoseGPTError(
+            f"cannot write {path}: {error.strerror or error}", "choose a folder that you may write to"
+        ) from error
+
+
+def _swap_in(partial: Path, path: Path) -> None:
+    """Rename; an old folder of that name is moved aside first and removed last."""
+    old = path.with_name(f".{path.name}.old-{os.getpid()}")
+    if path.exists():
+        path.rename(old)
+    try:
+        partial.rename(path)
+    except OSError:
+        if old.exists():
+            old.rename(path)
+        raise
+    if old.is_dir():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.unlink(missing_ok=True)

@@ -1,0 +1,35 @@
+"""Batch: what a loader hands to a network."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Windows of motion, padded at the end to one length by repeating the last frame."""
+
+    poses: Tensor
+    """(B, T, J, 3) rotation vectors, float32."""
+    trans: Tensor
+    """(B, T, 3) metres, float32; x and z start at zero, y is the height over the floor."""
+    length: Tensor
+    """(B,) valid frames of each window, int64."""
+    labels: Tensor
+    """(B, L) k-hot action labels, float32."""
+
+    def to(self, device: torch.device | str) -> Self:
+        return self._map(lambda t: t.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """Called by torch's DataLoader(pin_memory=True)."""
+        return self._map(torch.Tensor.pin_memory)
+
+    def mask(self) -> Tensor:
+        """(B, T) bool, True on valid frames."""
+        return torch.arange(self.poses.shape[1], device=self.length.device) < self.length[:, None]
+
+    def _map(self, f: Any) -> Self:
+        return type(self)(**{field.name: f(getattr(self, field.name)) for field in fields(self)})

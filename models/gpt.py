@@ -1,0 +1,222 @@
+"""The generator: a causal transformer over token steps, given actions, a duration and any past.
+
+PoseGPT (Lucas et al., ECCV 2022), section 3.2. `style="paper"` is its layout (LayerNorm, GELU, learned
+positions); the modern style uses RMSNorm, SwiGLU, rotary positions and QK-norm. Where we differ: a step
+may predict its books one after the other (the paper's "autoregressive" head is a small MLP here), and
+labels and duration are hidden at random in training, for classifier-free guidance (Ho and Salimans 2021).
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.config import GPTConfig
+from models.layers import Block, KVCache, make_norm
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """What a motion should be."""
+
+    labels: Tensor
+    """(B, L) k-hot, or (B, S, L) one set a step."""
+    steps: Tensor
+    """(B,) duration in token steps, int64."""
+    hide_labels: Tensor
+    """(B,) bool: generate as if no label were given."""
+    hide_steps: Tensor
+    """(B,) bool: generate as if no duration were given."""
+
+    @classmethod
+    def of(cls, labels: Tensor, steps: Tensor) -> "Condition":
+        """Nothing hidden, but clips without any label count as unlabelled."""
+        unlabelled = labels.flatten(1).sum(1) == 0
+        return cls(labels, steps, unlabelled, torch.zeros_like(unlabelled))
+
+    def hidden(self) -> "Condition":
+        """The same without its labels: what guidance steers away from."""
+        return Condition(self.labels, self.steps, torch.ones_like(self.hide_labels), self.hide_steps)
+
+
+class BookHead(nn.Module):
+    """Logits of the K books of a step: independent, or each given the indices of those before it."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        k, c, dim = config.n_codebook, config.codes_per_book, config.gpt_nembd
+        self.autoregressive = config.head == "autoregressive"
+        self.out = nn.Parameter(torch.empty(k, dim, c + config.gen_eos))
+        nn.init.normal_(self.out, std=0.02)
+        if self.autoregressive:
+            self.embed = nn.ModuleList(nn.Embedding(c, dim) for _ in range(k - 1))
+            self.place = nn.Parameter(torch.zeros(k, dim))
+            self.norm = nn.RMSNorm(dim)
+            self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.SiLU(), nn.Linear(2 * dim, dim))
+
+    def forward(self, hidden: Tensor, indices: Tensor) -> Tensor:
+        """Training: hidden (B, S, D) and true indices (B, S, K) to logits (B, S, K, C)."""
+        n_books = self.out.shape[0]
+        x = hidden.unsqueeze(-2).expand(*hidden.shape[:-1], n_books, -1)
+        if self.autoregressive:
+            given = [torch.zeros_like(hidden)]
+            for k in range(n_books - 1):
+                given.append(given[-1] + self.embed[k](indices[..., k]))
+            x = self._mix(x + torch.stack(given, -2) + self.place)
+        return torch.einsum("...kd,kdc->...kc", x, self.out.to(x.dtype))
+
+    def book(self, k: int, hidden: Tensor, chosen: Tensor) -> Tensor:
+        """Sampling: logits (B, C) of book k, given hidden (B, D) and the books (B, k) before it."""
+        x = hidden
+        if self.autoregressive:
+            for i in range(k):
+                x = x + self.embed[i](chosen[:, i])
+            x = self._mix(x + self.place[k])
+        return x @ self.out[k].to(x.dtype)
+
+    def _mix(self, x: Tensor) -> Tensor:
+        return x + self.mlp(self.norm(x))
+
+
+class GPT(nn.Module):
+    """Predicts the indices of step s from the indices before it and the condition."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, c = config.gpt_nembd, config.codes_per_book
+        self.embed = nn.ModuleList(
+            nn.Embedding(c, dim // config.n_codebook) for _ in range(config.n_codebook)
+        )
+        self.join = nn.Linear(dim // config.n_codebook * config.n_codebook, dim)
+        self.start = nn.Parameter(torch.zeros(dim))
+        parts = 1
+        if config.class_conditional:
+            self.embed_labels = nn.Linear(config.n_labels, dim, bias=False)
+            self.no_labels = nn.Parameter(torch.zeros(dim))
+            parts += 1
+        if config.seqlen_conditional:
+            self.embed_steps = nn.Embedding(config.gpt_blocksize + 1, dim)
+            self.no_steps = nn.Parameter(torch.zeros(dim))
+            parts += 1
+        self.concat = nn.Linear(parts * dim, dim) if config.concat_emb and parts > 1 else None
+        if config.style == "paper":
+            self.positions = nn.Parameter(torch.zeros(config.gpt_blocksize, dim))
+        self.drop = nn.Dropout(config.gpt_embd_pdrop)
+        self.blocks = nn.ModuleList(
+            Block(dim, config.gpt_nhead, config.gpt_resid_pdrop, config.gpt_attn_pdrop, config.style)
+            for _ in range(config.gpt_nlayer)
+        )
+        self.norm = make_norm(dim, config.style)
+        self.head = BookHead(config)
+        self.apply(_init)
+
+    def forward(self, indices: Tensor, condition: Condition) -> Tensor:
+        """Logits (B, S, K, C) of every step of indices (B, S, K), each from the steps before it."""
+        hidden = self.hidden(indices[:, :-1], condition)
+        return self.head(hidden, indices)
+
+    def hidden(
+        self, indices: Tensor, condition: Condition, caches: list[KVCache] | None = None, past: int = 0
+    ) -> Tensor:
+        """Hidden states before each step.
+
+        Args:
+            indices: (B, S, K) steps already known.
+            caches: one a block; with them only what is not in them yet is computed.
+            past: how many positions the caches hold.
+
+        Returns:
+            (B, S + 1 - past, D): entry i stands before step past + i.
+        """
+        x = self._inputs(indices, condition, past)
+        if self.config.style == "paper":
+            x = x + self.positions[past : past + x.shape[1]]
+        x = self.drop(x)
+        for i, block in enumerate(self.blocks):
+            x = block(x, cache=caches[i] if caches else None)
+        return self.norm(x)
+
+    def loss(self, indices: Tensor, length: Tensor, condition: Condition) -> Tensor:
+        """Mean cross-entropy (nats an index) over valid steps.
+
+        Args:
+            indices: (B, S, K) true indices.
+            length: (B,) valid steps.
+            condition: see Condition; in training, parts of it are hidden at random here.
+        """
+        valid = torch.arange(indices.shape[1], device=length.device) < length[:, None]
+        given = indices
+        if self.training:
+            condition = self._hide(condition)
+            given = self._corrupt(indices)
+        logits = self.head(self.hidden(given[:, :-1], condition), indices)
+        target = indices.masked_fill(~valid[..., None], -100)
+        loss = F.cross_entropy(logits.flatten(0, 2).float(), target.flatten(), reduction="sum")
+        if not self.config.gen_eos:
+            return loss / (valid.sum() * indices.shape[-1])
+        return (loss + self._end_loss(given, length, condition)) / (valid.sum() * indices.shape[-1])
+
+    def new_caches(self, batch: int, like: Tensor) -> list[KVCache]:
+        c = self.config
+        width = c.gpt_nembd // c.gpt_nhead
+        return [KVCache.empty(batch, c.gpt_nhead, c.gpt_blocksize, width, like) for _ in self.blocks]
+
+    def _inputs(self, indices: Tensor, condition: Condition, past: int) -> Tensor:
+        """(B, S + 1 - past, D) embeddings: the start (unless in the past), then the known steps."""
+        batch, n = indices.shape[0], indices.shape[1] + 1
+        steps = indices[:, max(past - 1, 0) :]
+        x = self.join(torch.cat([embed(steps[..., k]) for k, embed in enumerate(self.embed)], -1))
+        if past == 0:
+            x = torch.cat([self.start.to(x.dtype).expand(batch, 1, -1), x], 1)
+        parts = [part[:, past:n] for part in self._condition_parts(condition, n)]
+        if not self.config.embed_every_step:
+            # Only the start carries the condition.
+            first = torch.arange(past, n, device=x.device) == 0
+            parts = [part * first[:, None] for part in parts]
+        return self.concat(torch.cat([x, *parts], -1)) if self.concat else x + sum(parts)
+
+    def _condition_parts(self, condition: Condition, n: int) -> list[Tensor]:
+        """Label and duration embeddings, each (B, n, D); the last set of labels lasts."""
+        parts = []
+        if self.config.class_conditional:
+            labels = condition.labels if condition.labels.dim() == 3 else condition.labels[:, None]
+            labels = labels.to(self.embed_labels.weight.dtype)
+            x = self.embed_labels(labels / labels.sum(-1, keepdim=True).clamp(min=1))
+            x = torch.where(condition.hide_labels[:, None, None], self.no_labels.to(x.dtype), x)
+            parts.append(x[:, torch.arange(n, device=x.device).clamp(max=x.shape[1] - 1)])
+        if self.config.seqlen_conditional:
+            x = self.embed_steps(condition.steps.clamp(max=self.config.gpt_blocksize))
+            x = torch.where(condition.hide_steps[:, None], self.no_steps.to(x.dtype), x)
+            parts.append(x[:, None].expand(-1, n, -1))
+        return parts
+
+    def _end_loss(self, given: Tensor, length: Tensor, condition: Condition) -> Tensor:
+        """Cross-entropy of the end-of-sequence class of book 0, at the step after each clip's last."""
+        hidden = self.hidden(given, condition)
+        rows = torch.arange(len(length), device=length.device)
+        logits = self.head.book(0, hidden[rows, length], given[rows, 0, :0])
+        target = torch.full_like(length, self.config.codes_per_book)
+        return F.cross_entropy(logits.float(), target, reduction="sum")
+
+    def _hide(self, condition: Condition) -> Condition:
+        draw = torch.rand(2, len(condition.steps), device=condition.steps.device)
+        return Condition(
+            condition.labels,
+            condition.steps,
+            condition.hide_labels | (draw[0] < self.config.label_dropout),
+            condition.hide_steps | (draw[1] < self.config.seqlen_dropout),
+        )
+
+    def _corrupt(self, indices: Tensor) -> Tensor:
+        wrong = torch.randint_like(indices, self.config.codes_per_book)
+        draw = torch.rand(indices.shape, device=indices.device)
+        return torch.where(draw < self.config.token_corruption, wrong, indices)
+
+
+def _init(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)

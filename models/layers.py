@@ -1,0 +1,143 @@
+"""Building blocks: attention with rotary positions and a KV cache, transformer and convolution blocks."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Style = Literal["modern", "paper"]
+
+
+@dataclass(eq=False)
+class KVCache:
+    """Keys and values of the steps seen so far, one layer's."""
+
+    keys: Tensor
+    """(B, H, capacity, D), filled up to `length`."""
+    values: Tensor
+    """(B, H, capacity, D)"""
+    length: int = 0
+
+    @classmethod
+    def empty(cls, batch: int, heads: int, capacity: int, width: int, like: Tensor) -> "KVCache":
+        shape = (batch, heads, capacity, width)
+        return cls(like.new_empty(shape), like.new_empty(shape))
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Add (B, H, T, D) and return all keys and values so far."""
+        stop = self.length + keys.shape[2]
+        self.keys[:, :, self.length : stop] = keys
+        self.values[:, :, self.length : stop] = values
+        self.length = stop
+        return self.keys[:, :, :stop], self.values[:, :, :stop]
+
+
+def rotary_angles(positions: Tensor, width: int) -> Tensor:
+    """(T,) positions to (T, width / 2) angles (Su et al. 2021, base 10,000)."""
+    frequency = 10_000.0 ** -(torch.arange(0, width, 2, device=positions.device) / width)
+    return positions[:, None].float() * frequency
+
+
+def apply_rotary(x: Tensor, angles: Tensor) -> Tensor:
+    """Turn the pairs of (..., T, D) by (T, D / 2) angles."""
+    c, s = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * c - b * s, a * s + b * c], dim=-1)
+
+
+def window_mask(n: int, window: int, causal: bool, device: torch.device) -> Tensor:
+    """(n, n) bool: True where query i may see key j, at most `window - 1` away."""
+    offset = torch.arange(n, device=device)[:, None] - torch.arange(n, device=device)[None]
+    near = offset < window
+    return near & (offset >= 0) if causal else near & (offset > -window)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention; rotary positions and QK-norm in the modern style."""
+
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0, style: Style = "modern") -> None:
+        super().__init__()
+        self.heads, self.dropout, self.style = heads, dropout, style
+        self.qkv = nn.Linear(dim, 3 * dim, bias=style == "paper")
+        self.out = nn.Linear(dim, dim, bias=style == "paper")
+        width = dim // heads
+        self.q_norm = nn.RMSNorm(width) if style == "modern" else nn.Identity()
+        self.k_norm = nn.RMSNorm(width) if style == "modern" else nn.Identity()
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
+        """(B, T, D) to (B, T, D).
+
+        With a mask (broadcast to (B, H, T, T), True = visible) it decides; without one attention is
+        causal. A cache holds the past of x.
+        """
+        past = cache.length if cache else 0
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
+        if self.style == "modern":
+            positions = torch.arange(past, past + x.shape[1], device=x.device)
+            angles = rotary_angles(positions, q.shape[-1])
+            q, k = apply_rotary(q, angles), apply_rotary(k, angles)
+        if cache:
+            k, v = cache.append(k, v)
+        if past and x.shape[1] > 1:
+            mask = window_mask(k.shape[2], k.shape[2], causal=True, device=x.device)[past:]
+        dropout = self.dropout if self.training else 0.0
+        causal = mask is None and not past
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+
+class SwiGLU(nn.Module):
+    """Gated feed-forward layer (Shazeer 2020) with the parameter count of a 4x MLP."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        hidden = (8 * dim // 3 + 31) // 32 * 32
+        self.up = nn.Linear(dim, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * value)
+
+
+def make_norm(dim: int, style: Style) -> nn.Module:
+    return nn.RMSNorm(dim) if style == "modern" else nn.LayerNorm(dim)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(
+        self, dim: int, heads: int, dropout: float = 0.0, attn_dropout: float = 0.0, style: Style = "modern"
+    ) -> None:
+        super().__init__()
+        self.attn_norm, self.mlp_norm = make_norm(dim, style), make_norm(dim, style)
+        self.attn = Attention(dim, heads, attn_dropout, style)
+        self.mlp: nn.Module = SwiGLU(dim)
+        if style == "paper":
+            self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
+        x = x + self.drop(self.attn(self.attn_norm(x), mask, cache))
+        return x + self.drop(self.mlp(self.mlp_norm(x)))
+
+
+class ConvBlock(nn.Module):
+    """Residual convolution over three frames, causal or centred; frames outside the mask count as zero."""
+
+    def __init__(self, dim: int, causal: bool) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(dim)
+        self.conv = nn.Conv1d(dim, dim, 3)
+        self.out = nn.Linear(dim, dim)
+        self.pad = (2, 0) if causal else (1, 1)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, D) and a (B, T) bool mask to (B, T, D)."""
+        y = self.norm(x) * mask[..., None]
+        y = self.conv(F.pad(y.transpose(1, 2), self.pad)).transpose(1, 2)
+        return x + self.out(F.silu(y))

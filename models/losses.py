@@ -1,0 +1,149 @@
+"""Losses of the tokenizer: rotations, root, joints, velocities, foot contact, vertices."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.config import LossConfig
+from models.features import Root, Translation, features_to_motion
+from models.kinematics import forward_kinematics
+from models.skeleton import joint_index
+
+FEET = tuple(joint_index(f"{side}_{part}") for side in ("left", "right") for part in ("ankle", "foot"))
+STANCE_SPEED = 0.15
+"""A foot joint slower than this (m/s) stands."""
+
+
+@dataclass(frozen=True, eq=False)
+class Skin:
+    """A subset of a body's vertices with what linear blend skinning needs."""
+
+    vertices: Tensor
+    """(V, 3) rest pose, metres."""
+    weights: Tensor
+    """(V, J)"""
+
+
+@dataclass(frozen=True, eq=False)
+class Skeleton:
+    """The body that joint and vertex losses are measured on."""
+
+    rest_joints: Tensor
+    """(J, 3) metres."""
+    parents: tuple[int, ...]
+    skin: Skin | None = None
+
+    def to(self, device: torch.device | str) -> "Skeleton":
+        skin = self.skin and Skin(self.skin.vertices.to(device), self.skin.weights.to(device))
+        return Skeleton(self.rest_joints.to(device), self.parents, skin)
+
+
+def reconstruction_losses(
+    predicted: Tensor,
+    target: Tensor,
+    mask: Tensor,
+    config: LossConfig,
+    skeleton: Skeleton,
+    translation: Translation,
+    fps: float,
+    with_vertices: bool = False,
+) -> dict[str, Tensor]:
+    """Weighted terms of the loss; their sum is what is minimised.
+
+    Args:
+        predicted, target: (B, T, F) features.
+        mask: (B, T) bool, True on valid frames.
+        with_vertices: also the vertex term, where its weight is not 0 (it is the dear one).
+
+    Returns:
+        Scalars by name, each a mean over the valid frames; lengths in metres, speeds in m/s.
+    """
+    # The first frame of a `delta` motion has no height of its own: start both at the same place.
+    start = Root(target.new_zeros(len(target)), target.new_zeros(len(target), 3))
+    p = features_to_motion(predicted, translation, start)
+    t = features_to_motion(target, translation, start)
+    pj, p_global = forward_kinematics(p.rotmats, p.trans, skeleton.rest_joints, skeleton.parents)
+    tj, t_global = forward_kinematics(t.rotmats, t.trans, skeleton.rest_joints, skeleton.parents)
+    pairs = mask[:, 1:] & mask[:, :-1]
+    p_speed, t_speed = pj.diff(dim=1) * fps, tj.diff(dim=1) * fps
+    n_root = 4 if translation == "heading" else 3
+    channels = _mean(
+        F.smooth_l1_loss(predicted[..., -n_root:] * fps, target[..., -n_root:] * fps, reduction="none"), mask
+    )
+    path = _mean(_distance(p.trans, t.trans), mask)
+    terms = {
+        "body": config.alpha_body
+        * _rotation_loss(p.rotmats[:, :, 1:], t.rotmats[:, :, 1:], mask, config.loss),
+        "root": config.alpha_root
+        * _rotation_loss(p.root_local[:, :, None], t.root_local[:, :, None], mask, config.loss),
+        "trans": config.alpha_trans * (channels + path),
+        "joint": config.alpha_joint * _mean(_distance(_centred(pj), _centred(tj)), mask),
+        "velocity": config.alpha_velocity * _mean(_distance(p_speed, t_speed), pairs),
+        "contact": config.alpha_contact * _contact_loss(p_speed[:, :, FEET], t_speed[:, :, FEET], pairs),
+    }
+    if with_vertices and config.alpha_vert:
+        terms["vert"] = config.alpha_vert * _vertex_loss(
+            (pj, p_global), (tj, t_global), mask, skeleton, config
+        )
+    return {name: term for name, term in terms.items() if getattr(config, f"alpha_{name}")}
+
+
+def _rotation_loss(predicted: Tensor, target: Tensor, mask: Tensor, kind: str) -> Tensor:
+    """Mean distance of (B, T, J, 3, 3) rotations; geodesic in radians, l1 and l2 on matrix elements."""
+    if kind == "geodesic":
+        # |R - R'|_F = 2 sqrt(2) sin(angle / 2), whose inverse has finite slope at 0, unlike acos of the trace.
+        chord = _distance(predicted.flatten(-2), target.flatten(-2)) / 8**0.5
+        return _mean(2 * torch.asin(chord.clamp(max=1 - 1e-6)), mask)
+    difference = (predicted - target).flatten(-2)
+    return _mean(difference.abs() if kind == "l1" else difference.square(), mask)
+
+
+def _contact_loss(p_speed: Tensor, t_speed: Tensor, mask: Tensor) -> Tensor:
+    """Speed (m/s) of foot joints where the true foot stands; (B, T, 4, 3) velocities."""
+    stands = (t_speed.norm(dim=-1) < STANCE_SPEED) & mask[..., None]
+    speed = _distance(p_speed, torch.zeros_like(p_speed))
+    return (speed * stands).sum() / stands.sum().clamp(min=1)
+
+
+def _vertex_loss(
+    predicted: tuple[Tensor, Tensor],
+    target: tuple[Tensor, Tensor],
+    mask: Tensor,
+    skeleton: Skeleton,
+    config: LossConfig,
+) -> Tensor:
+    """Mean squared distance (m2) of vertices, pelvis at the origin, on every so-many-th valid frame."""
+    assert skeleton.skin is not None
+    every = max(1, round(1 / max(config.tprop_vert, 1e-6)))
+    keep = torch.zeros_like(mask)
+    keep[:, every // 2 :: every] = True
+    rows = (mask & keep).nonzero(as_tuple=True)
+    p, t = (_skin(_centred(j)[rows], g[rows], skeleton) for j, g in (predicted, target))
+    return (p - t).square().sum(-1).mean() if len(rows[0]) else p.new_zeros(())
+
+
+def _skin(joints: Tensor, rotations: Tensor, skeleton: Skeleton) -> Tensor:
+    """Linear blend skinning: joints (N, J, 3) and global rotations (N, J, 3, 3) to vertices (N, V, 3)."""
+    assert skeleton.skin is not None
+    offset = joints - (rotations @ skeleton.rest_joints[..., None]).squeeze(-1)
+    blended = torch.einsum("vj,njab->nvab", skeleton.skin.weights, rotations)
+    moved = torch.einsum("nvab,vb->nva", blended, skeleton.skin.vertices)
+    return moved + torch.einsum("vj,nja->nva", skeleton.skin.weights, offset)
+
+
+def _centred(joints: Tensor) -> Tensor:
+    """Joints with the pelvis at the origin."""
+    return joints - joints[..., :1, :]
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distance over the last axis, with a finite gradient at 0."""
+    return ((a - b).square().sum(-1) + 1e-10).sqrt()
+
+
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of (B, T, ...) over the valid frames of (B, T) and all further axes."""
+    weights = mask.view(*mask.shape, *[1] * (values.dim() - 2)).expand_as(values)
+    return (values * weights).sum() / weights.sum().clamp(min=1)

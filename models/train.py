@@ -1,0 +1,470 @@
+"""One training loop for all stages; a stage supplies its network, its loss and its validation."""
+
+import io
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from models.batch import Batch
+from models.checkpoint import CheckpointInfo, Stage, find_checkpoint, load_vqvae, save_checkpoint
+from models.config import GPTConfig, GPTRun, RunConfig, VQVAERun
+from models.errors import PoseGPTError
+from models.features import Root, features_to_motion, yaw_of
+from models.generate import resolve_device
+from models.gpt import GPT, Condition
+from models.kinematics import forward_kinematics
+from models.losses import Skeleton, Skin, reconstruction_losses
+from models.quantizer import perplexity
+from models.skeleton import BodyType, n_joints
+from models.vqvae import make_vqvae
+
+STATE = "state.pt"
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What a run must know of its data set."""
+
+    labels: tuple[str, ...]
+    body_type: BodyType
+    fps: float
+    fingerprint: str
+
+
+class Windows(Protocol):
+    """Training and validation data: a batch is a function of the step, so that a resumed run sees the same."""
+
+    def batch(self, step: int) -> Batch: ...
+
+    def eval_batches(self) -> Iterable[Batch]: ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of training, or one validation."""
+
+    step: int
+    total: int
+    """Steps this run will take, as far as can be told."""
+    seconds_left: float
+    windows_per_second: float
+    terms: dict[str, float]
+    """Loss terms, weighted; their sum is the loss."""
+    metrics: dict[str, float]
+    """Validation figures; empty between validations."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    folder: Path
+    """Run folder; checkpoints/best and checkpoints/last lie in it."""
+    step: int
+    metrics: dict[str, float]
+    """Validation figures of the best checkpoint."""
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM, after everything was saved."""
+
+    def __init__(self, signum: int, folder: Path, step: int) -> None:
+        super().__init__(f"interrupted at step {step}, saved in {folder}")
+        self.exit_code = 128 + signum
+        self.folder = folder
+
+
+class TrainStage(nn.Module):
+    """What the loop trains: `network` is what a checkpoint holds, `forward` gives the loss terms."""
+
+    stage: Stage
+    network: nn.Module
+    best_metric: str
+    tokenizer: Path | None = None
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Called once before the first step of a new run, with some training data."""
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def validate(self, network: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
+        raise NotImplementedError
+
+    def network_config(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class VQVAEStage(TrainStage):
+    """Reconstruct windows through the bottleneck."""
+
+    stage: Stage = "vqvae"
+    best_metric = "mpjpe"
+
+    def __init__(self, run: VQVAERun, info: DataInfo) -> None:
+        super().__init__()
+        self.config, self.run, self.fps = run.network, run, info.fps
+        self.network = make_vqvae(run.network)
+        self.skeleton = load_skeleton(info.body_type, run.losses.prop_vert if run.losses.alpha_vert else 0.0)
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Mean and deviation of the features; channels that hardly move are not blown up."""
+        rows = torch.cat([self.network.features(b.poses, b.trans)[b.mask()] for b in batches])  # type: ignore[operator]
+        self.network.mean.copy_(rows.mean(0))  # type: ignore[operator, union-attr]
+        std = rows.std(0)
+        n_rotation = 6 * n_joints(self.config.body_type)
+        std[:n_rotation] = std[:n_rotation].clamp(min=0.1)
+        self.network.std.copy_(std.clamp(min=1e-3))  # type: ignore[operator, union-attr]
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        r = self.network(batch.poses, batch.trans, batch.length)
+        losses = self.run.losses
+        terms = reconstruction_losses(
+            r.features.float(), r.target, batch.mask(), losses, self.skeleton.to(r.target.device),
+            self.config.translation, self.fps, with_vertices=step % losses.freq_vert == 0,
+        )  # fmt: skip
+        terms["codebook"] = losses.alpha_codebook * r.quantized.commitment
+        return terms
+
+    @torch.no_grad()
+    def validate(self, network: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
+        """Joint errors in mm over all valid frames, and how evenly the codes are used."""
+        total = {"mpjpe": 0.0, "mpjpe_trans": 0.0}
+        frames, indices = 0.0, []
+        for batch in batches:
+            r, mask = network(batch.poses, batch.trans, batch.length), batch.mask()
+            skeleton = self.skeleton.to(mask.device)
+            truth, decoded = (
+                self._joints(r.target, batch, skeleton),
+                self._joints(r.features, batch, skeleton),
+            )
+            error = (truth - decoded).norm(dim=-1).mean(-1) * 1000
+            centred = ((truth - truth[:, :, :1]) - (decoded - decoded[:, :, :1])).norm(dim=-1).mean(-1) * 1000
+            total["mpjpe_trans"] += float(error[mask].sum())
+            total["mpjpe"] += float(centred[mask].sum())
+            frames += float(mask.sum())
+            indices.append(r.quantized.indices[network.token_mask(mask.shape[1], batch.length)].cpu())  # type: ignore[operator]
+        used = perplexity(torch.cat(indices), self.config.codes_per_book)
+        return {k: v / frames for k, v in total.items()} | {"perplexity": float(used.mean())}
+
+    def network_config(self) -> dict[str, Any]:
+        return self.config.model_dump()
+
+    def _joints(self, features: Tensor, batch: Batch, skeleton: Skeleton) -> Tensor:
+        """(B, T, 22, 3) body joints of features that start where the batch starts."""
+        from roma import rotvec_to_rotmat
+
+        start = Root(yaw_of(rotvec_to_rotmat(batch.poses[:, 0, 0])), batch.trans[:, 0])
+        pose = features_to_motion(features.float(), self.config.translation, start)
+        joints, _ = forward_kinematics(pose.rotmats, pose.trans, skeleton.rest_joints, skeleton.parents)
+        return joints[:, :, :22]
+
+
+class GPTStage(TrainStage):
+    """Predict the tokens of windows, given their labels and duration."""
+
+    stage: Stage = "gpt"
+    best_metric = "nll"
+
+    def __init__(self, run: GPTRun, info: DataInfo) -> None:
+        super().__init__()
+        self.run = run
+        self.tokenizer = find_checkpoint(run.vqvae, "vqvae")
+        vqvae, about = load_vqvae(self.tokenizer)
+        if about.body_type != info.body_type or about.fps != info.fps:
+            raise PoseGPTError(
+                f"{self.tokenizer} was trained on {about.body_type} at {about.fps:g} fps, "
+                f"the data is {info.body_type} at {info.fps:g} fps",
+                f"train another: posegpt train vqvae --data {run.data}",
+            )
+        # In a list, so that it is no part of what is trained, averaged and saved.
+        self._vqvae = [vqvae]
+        self.config = GPTConfig.model_validate(
+            run.network.model_dump()
+            | {"n_codebook": vqvae.config.n_codebook, "codes_per_book": vqvae.config.codes_per_book}
+            | {"n_labels": len(info.labels)}
+        )
+        self.network = GPT(self.config)
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        longest = torch.randint(self.run.min_seq_len, 2 * self.run.seq_len, batch.length.shape).to(
+            batch.length
+        )
+        indices, length = self._tokenize(batch, torch.minimum(batch.length, longest))
+        return {"nll": self.network.loss(indices, length, Condition.of(batch.labels, length))}  # type: ignore[operator]
+
+    @torch.no_grad()
+    def validate(self, network: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
+        """Negative log-likelihood (nats an index) and share of indices predicted right."""
+        nll, right, count = 0.0, 0.0, 0
+        for batch in batches:
+            indices, length = self._tokenize(batch, batch.length)
+            condition = Condition.of(batch.labels, length)
+            valid = torch.arange(indices.shape[1], device=length.device) < length[:, None]
+            logits = network(indices, condition)
+            n = int(valid.sum()) * indices.shape[-1]
+            nll += float(network.loss(indices, length, condition)) * n  # type: ignore[operator]
+            right += float((logits.argmax(-1) == indices)[valid].sum())
+            count += n
+        return {"nll": nll / count, "accuracy": right / count}
+
+    def network_config(self) -> dict[str, Any]:
+        return self.config.model_dump()
+
+    def _tokenize(self, batch: Batch, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Indices (B, S, K) and valid steps (B,) of the first `length` frames."""
+        vqvae = self._vqvae[0].to(length.device)
+        with torch.no_grad(), torch.autocast(length.device.type, enabled=False):
+            return vqvae.encode(batch.poses, batch.trans, length), -(-length // vqvae.config.factor)
+
+
+def load_skeleton(body_type: BodyType, vertex_share: float) -> Skeleton:
+    """Skeleton of the default body, with every so-many-th vertex of its skin."""
+    from models.body import load_body
+
+    body = load_body(body_type)
+    skin = None
+    if vertex_share:
+        every = max(1, round(1 / vertex_share))
+        skin = Skin(body.v_template[::every].clone(), body.weights[::every].clone())
+    return Skeleton(body.rest_joints, body.parents, skin)
+
+
+def make_stage(run: RunConfig, info: DataInfo) -> TrainStage:
+    """Stage of a run's config; raises PoseGPTError where it does not fit the data."""
+    if isinstance(run, GPTRun):
+        return GPTStage(run, info)
+    assert isinstance(run, VQVAERun)
+    if run.network.body_type != info.body_type:
+        network = run.network.model_copy(update={"body_type": info.body_type})
+        run = run.model_copy(update={"network": network})
+    return VQVAEStage(run, info)
+
+
+def train(
+    run: RunConfig,
+    folder: Path,
+    info: DataInfo,
+    train_windows: Windows,
+    val_windows: Windows,
+    report: Callable[[Progress], None] = lambda progress: None,
+    resume: bool = False,
+) -> TrainResult:
+    """Train a stage and leave its checkpoints in `folder`/checkpoints.
+
+    Args:
+        run: VQVAERun or GPTRun.
+        resume: go on from checkpoints/last; on CPU the run continues exactly as if never stopped.
+
+    Raises:
+        TrainingInterrupted: on Ctrl-C and SIGTERM, after saving.
+        PoseGPTError: where the loss is not finite (the last checkpoint stays), or nothing can be resumed.
+    """
+    torch.manual_seed(run.seed)
+    loop = _Loop(run, folder, info, make_stage(run, info), train_windows, val_windows, report)
+    if resume:
+        loop.load()
+    else:
+        first = [train_windows.batch(step) for step in range(min(16, run.iter))]
+        loop.stage.prepare(first)
+    return loop.run_all()
+
+
+class _Loop:
+    """State of a run: networks, optimizer, average, step, best figures."""
+
+    def __init__(
+        self, run: RunConfig, folder: Path, info: DataInfo, stage: TrainStage, train_windows: Windows,
+        val_windows: Windows, report: Callable[[Progress], None],
+    ) -> None:  # fmt: skip
+        from lightning_fabric import Fabric
+
+        device = resolve_device(run.device)
+        self.run, self.folder, self.info, self.stage = run, folder, info, stage
+        self.train_windows, self.val_windows, self.report = train_windows, val_windows, report
+        self.fabric = Fabric(accelerator=device, devices=1, precision=run.precision)
+        optimizer = torch.optim.AdamW(
+            _parameter_groups(stage.network, run.weight_decay),
+            lr=run.learning_rate, betas=(run.ab1, run.ab2), fused=device in ("cpu", "cuda"),
+        )  # fmt: skip
+        self.model, self.optimizer = self.fabric.setup(stage, optimizer)
+        self.average = AveragedModel(stage.network, multi_avg_fn=self._average)
+        self.step, self.seconds = 0, 0.0
+        self.best: dict[str, float] = {}
+
+    def run_all(self) -> TrainResult:
+        log = _Log(self.folder, self.step)
+        with _catch_signals() as caught, log:
+            started = time.monotonic() - self.seconds
+            while (done := self._done()) < 1:
+                batch = self.train_windows.batch(self.step).to(self.fabric.device)
+                terms = self._train_step(batch, done)
+                self.step += 1
+                self.seconds = time.monotonic() - started
+                at_end = self._done() >= 1
+                metrics = self._validate() if self.step % self.run.eval_every == 0 or at_end else {}
+                self._tell(terms, metrics, log)
+                if caught:
+                    self._save("last", with_state=True)
+                    raise TrainingInterrupted(caught[0], self.folder, self.step)
+        return TrainResult(self.folder, self.step, self.best)
+
+    def load(self) -> None:
+        """Take up checkpoints/last."""
+        path = self.folder / "checkpoints" / "last" / STATE
+        if not path.is_file():
+            raise PoseGPTError(f"{self.folder} has nothing to resume (no {path.name})", "leave out --resume")
+        state = torch.load(path, map_location=self.fabric.device, weights_only=True)
+        self.stage.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+        torch.set_rng_state(state["rng"].cpu())
+
+    def _train_step(self, batch: Batch, done: float) -> dict[str, float]:
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.run.learning_rate * _schedule(self.step, done, self.run.warmup)
+        terms = self.model(batch, self.step)
+        loss = torch.stack(list(terms.values())).sum()
+        if not torch.isfinite(loss):
+            raise PoseGPTError(
+                f"the loss is {loss.item()} at step {self.step}",
+                "lower --learning-rate, then --resume from the last checkpoint",
+            )
+        self.fabric.backward(loss)
+        self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.run.grad_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.average.update_parameters(self.stage.network)
+        return {name: float(term) for name, term in terms.items()}
+
+    def _validate(self) -> dict[str, float]:
+        network = self.average.module.eval()
+        batches = (
+            b.to(self.fabric.device) for _, b in zip(range(self.run.eval_batches), self._val(), strict=False)
+        )
+        with _fixed_randomness():
+            metrics = self.stage.validate(network, batches)
+        name = self.stage.best_metric
+        if not self.best or metrics[name] <= self.best[name]:
+            self.best = metrics
+            self._save("best", with_state=False)
+        self._save("last", with_state=True)
+        return metrics
+
+    def _val(self) -> Iterator[Batch]:
+        return iter(self.val_windows.eval_batches())
+
+    def _save(self, name: Literal["best", "last"], with_state: bool) -> None:
+        info = CheckpointInfo(
+            stage=self.stage.stage, network=self.stage.network_config(), body_type=self.info.body_type,
+            fps=self.info.fps, labels=self.info.labels, data_fingerprint=self.info.fingerprint,
+            step=self.step, metrics=self.best,
+        )  # fmt: skip
+        extra = {STATE: self._state()} if with_state else {}
+        state = self.average.module.state_dict()
+        save_checkpoint(self.folder / "checkpoints" / name, info, state, self.stage.tokenizer, extra)
+
+    def _state(self) -> bytes:
+        buffer = io.BytesIO()
+        state = {
+            "network": self.stage.network.state_dict(), "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(), "rng": torch.get_rng_state(),
+            "step": self.step, "seconds": self.seconds, "best": self.best,
+        }  # fmt: skip
+        torch.save(state, buffer)
+        return buffer.getvalue()
+
+    def _done(self) -> float:
+        """Share of the run that is behind us, by steps or by time, whichever is further."""
+        by_time = self.seconds / (60 * self.run.minutes) if self.run.minutes else 0.0
+        return max(self.step / self.run.iter, by_time)
+
+    def _tell(self, terms: dict[str, float], metrics: dict[str, float], log: "_Log") -> None:
+        done, per_second = self._done(), self.step / max(self.seconds, 1e-9)
+        total = max(self.step, round(self.step / done)) if done else self.run.iter
+        left = (total - self.step) / per_second
+        progress = Progress(self.step, total, left, per_second * self.run.train_batch_size, terms, metrics)
+        log.write(progress)
+        self.report(progress)
+
+    def _average(self, averaged: Any, current: Any, n: Any) -> None:
+        """Exponential moving average whose memory grows with the steps seen."""
+        decay = min(self.run.ema, (1 + self.step) / (10 + self.step)) if self.run.ema else 0.0
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+
+class _Log:
+    """metrics.jsonl and TensorBoard events of a run."""
+
+    EVERY = 20
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.folder, self.step = folder, step
+
+    def __enter__(self) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lines = (self.folder / "metrics.jsonl").open("a", buffering=1)
+        self.board = SummaryWriter(str(self.folder), purge_step=self.step)
+
+    def __exit__(self, *_: object) -> None:
+        self.lines.close()
+        self.board.close()
+
+    def write(self, progress: Progress) -> None:
+        if progress.step % self.EVERY and not progress.metrics:
+            return
+        self.lines.write(json.dumps(asdict(progress)) + "\n")
+        for prefix, values in (("loss", progress.terms), ("val", progress.metrics)):
+            for name, value in values.items():
+                self.board.add_scalar(f"{prefix}/{name}", value, progress.step)
+
+
+@contextmanager
+def _catch_signals() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM instead of dying of them, so that the loop can save first."""
+    caught: list[int] = []
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        caught.append(signum)
+
+    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
+
+
+@contextmanager
+def _fixed_randomness() -> Iterator[None]:
+    """Validation neither depends on the random state of training nor changes it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; gains, biases and embeddings' vectors do not."""
+    matrices = [p for p in network.parameters() if p.dim() >= 2]
+    vectors = [p for p in network.parameters() if p.dim() < 2]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def _schedule(step: int, done: float, warmup: int) -> float:
+    """Share of the peak learning rate: linear warm-up, then a cosine down to 1 %."""
+    return min(1.0, (step + 1) / max(warmup, 1)) * (
+        0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    )
