@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test test-all lint bench system install install-dev clean
+.PHONY: demo test test-all lint bench system install install-dev venv-package clean
 
 demo: install  ## A walk as MP4, from the checkpoint in the box.
 	$(BIN)/posegpt sample --action walk --len 64 --out walk.mp4 --force
@@ -29,6 +29,7 @@ install-dev: $(VENV)/.installed-dev system
 
 # torch comes first and alone, so that its exact version is settled before anything asks for it.
 $(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -c 'import ensurepip' 2>/dev/null || $(MAKE) -s venv-package
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install -c constraints.txt torch
 	$(PIP) install -c constraints.txt -e .
@@ -37,6 +38,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install -c constraints.txt -e ".[dev]"
 	touch $@
+
+# Debian's Python comes without venv.
+venv-package:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null; \
+	else \
+	  echo "no venv here: type sudo apt-get install -y python3-venv, then make again"; exit 1; \
+	fi
 
 # Meshes need libGL and libEGL; without them the tool draws skeletons.
 GL_PACKAGES := libegl1 libgl1

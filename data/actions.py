@@ -1,4 +1,4 @@
-"""Action names: BABEL's categories, style labels, and what the Bandai set's own names mean in BABEL's terms. No torch."""
+"""Action names: BABEL's categories, styles, and the Bandai set's names in BABEL's terms. No torch."""
 
 import difflib
 import re
@@ -76,7 +76,7 @@ def clip_labels(action: str, style: str | None = None, extra: Iterable[str] = ()
 
 
 def bandai_labels(stem: str) -> tuple[str, ...] | None:
-    """Labels of a Bandai clip from its file name, BABEL's categories included; None where the name is another's.
+    """Labels of a Bandai clip from its file name, BABEL's categories included; None for another's name.
 
     >>> bandai_labels("dataset-2_wave-both-hands_active_001")
     ('wave-both-hands', 'wave', 'hand movements', 'style:active')
@@ -94,7 +94,7 @@ def order_labels(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def resolve_label(name: str, vocabulary: Sequence[str]) -> str:
-    """The label of `vocabulary` that `name` means: case, spaces, `_` and `-` are alike, `style:` may be left out.
+    """The label of `vocabulary` that `name` means; case, space, `_` and `-` are alike, `style:` is optional.
 
     Raises PoseGPTError with the closest names where there is none.
     """

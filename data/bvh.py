@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
-from models.errors import PoseGPTError
 from data.files import write_atomically
+from models.errors import PoseGPTError
 from models.motion import Motion
 from models.skeleton import JOINT_NAMES, PARENTS, REST_PELVIS
 
@@ -73,7 +73,9 @@ def read_bvh(path: Path | str) -> Bvh:
     try:
         text = path.read_bytes().decode("utf-8-sig", errors="replace")
     except OSError as error:
-        raise PoseGPTError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from None
+        raise PoseGPTError(
+            f"cannot read {path}: {error.strerror}", "check the path and its permissions"
+        ) from None
     if not text.strip():
         raise PoseGPTError(f"{path.name} is empty", "use another file")
     split = re.search(r"^\s*MOTION\b", text, re.MULTILINE | re.IGNORECASE)
@@ -95,29 +97,37 @@ def read_bvh(path: Path | str) -> Bvh:
 
 
 def forward_kinematics(bvh: Bvh, values: FloatArray | None = None) -> GlobalPose:
-    """Global rotations and positions of every joint. Position channels replace OFFSET, as most exporters mean them.
+    """Global rotations and positions of every joint; position channels replace OFFSET, as in most files.
 
     Args:
         bvh: the skeleton.
         values: (T, C) channel values in place of the file's own.
     """
     values = bvh.values if values is None else values
-    n_frames, n_joints = len(values), len(bvh.names)
-    rotations = np.empty((n_frames, n_joints, 3, 3))
-    positions = np.empty((n_frames, n_joints, 3))
-    first = 0
-    for j, (parent, channels) in enumerate(zip(bvh.parents, bvh.channels, strict=True)):
-        columns = values[:, first : first + len(channels)]
-        first += len(channels)
-        local_rotation = _local_rotation(columns, channels)
-        local_position = _local_position(columns, channels, bvh.offsets[j])
+    rotations = np.empty((len(values), len(bvh.names), 3, 3))
+    positions = np.empty((len(values), len(bvh.names), 3))
+    for j, parent in enumerate(bvh.parents):
+        local_rotation = local_rotations(bvh, j, values)
+        local_position = _local_position(bvh, j, values)
         if parent < 0:
             rotations[:, j] = local_rotation
             positions[:, j] = local_position
         else:
             rotations[:, j] = rotations[:, parent] @ local_rotation
-            positions[:, j] = positions[:, parent] + np.einsum("tij,tj->ti", rotations[:, parent], local_position)
+            positions[:, j] = positions[:, parent] + np.einsum(
+                "tij,tj->ti", rotations[:, parent], local_position
+            )
     return GlobalPose(rotations, positions)
+
+
+def local_rotations(bvh: Bvh, joint: int, values: FloatArray | None = None) -> FloatArray:
+    """(T, 3, 3) rotation of one joint relative to its parent: its channels, intrinsic in the file's order."""
+    columns = _columns(bvh, joint, bvh.values if values is None else values)
+    axes = [k for k, channel in enumerate(bvh.channels[joint]) if channel.endswith("rotation")]
+    if not axes:
+        return np.broadcast_to(np.eye(3), (len(columns), 3, 3))
+    order = "".join(bvh.channels[joint][k][0].upper() for k in axes)
+    return Rotation.from_euler(order, columns[:, axes], degrees=True).as_matrix()
 
 
 def zero_pose(bvh: Bvh) -> GlobalPose:
@@ -148,10 +158,11 @@ def write_bvh(path: Path | str, motion: Motion, rest_joints: ArrayLike, force: b
             "give the rest joints of the same body",
         )
     offsets = np.where(np.array(parents)[:, None] < 0, 0.0, rest - rest[np.maximum(parents, 0)]) * 100
-    # "ZYX" intrinsic: R = Rz Ry Rx, the order most packages write.
-    rotvecs = motion.poses.astype(float).reshape(-1, 3)
+    # the values stand in the order in which the hierarchy names the joints: depth first, not SMPL's
+    rotvecs = motion.poses[:, _depth_first(parents)].astype(float).reshape(-1, 3)
     with warnings.catch_warnings():  # at gimbal lock one angle is free; scipy picks zero, which is exact
         warnings.simplefilter("ignore", UserWarning)
+        # intrinsic, R = Rz Ry Rx: the order that most packages write
         angles = Rotation.from_rotvec(rotvecs).as_euler("ZYX", degrees=True).reshape(motion.n_frames, -1)
     root = (motion.trans.astype(float) + REST_PELVIS[motion.body_type]) * 100
     out = io.StringIO()
@@ -181,13 +192,13 @@ def _read_hierarchy(text: str, name: str) -> list[_Joint]:
         words = line.split()
         keyword = words[0].upper()
         if keyword in ("ROOT", "JOINT"):
-            if keyword == "ROOT" and joints:
-                raise PoseGPTError(f"{name} holds several ROOTs", "split it into one file a person")
+            if joints and not open_blocks:
+                raise PoseGPTError(f"{name} holds several skeletons", "split it into one file a person")
             parent = open_blocks[-1][0] if open_blocks else -1
             joints.append(_Joint(" ".join(words[1:]), parent))
             pending = (len(joints) - 1, False)
-        elif keyword == "END":
-            pending = (open_blocks[-1][0] if open_blocks else -1, True)
+        elif keyword == "END" and open_blocks:
+            pending = (open_blocks[-1][0], True)
         elif keyword == "{" and pending is not None:
             open_blocks.append(pending)
             pending = None
@@ -199,7 +210,7 @@ def _read_hierarchy(text: str, name: str) -> list[_Joint]:
             raise PoseGPTError(f"{name}: unexpected {line[:40]!r} in the hierarchy", "the file is damaged")
     if not joints or open_blocks or pending:
         raise PoseGPTError(f"{name}: the hierarchy is incomplete", "the file is damaged")
-    if len(set(j.name for j in joints)) < len(joints):
+    if len({j.name for j in joints}) < len(joints):
         raise PoseGPTError(f"{name}: two joints have the same name", "rename one of them")
     return joints
 
@@ -222,19 +233,26 @@ def _read_field(joint: _Joint, is_end_site: bool, words: Sequence[str], name: st
                 joint.offset = (x, y, z)
             return
         channels = [w.lower() for w in words[2:]]
-        if len(channels) != int(words[1]) or len(set(channels)) < len(channels) or not _CHANNELS.issuperset(channels):
+        if (
+            len(channels) != int(words[1])
+            or len(set(channels)) < len(channels)
+            or not _CHANNELS.issuperset(channels)
+        ):
             raise ValueError
         joint.channels = channels
     except ValueError:
         raise PoseGPTError(
-            f"{name}: joint {joint.name!r} has a line that cannot be read: {' '.join(words)[:60]!r}", "the file is damaged"
+            f"{name}: joint {joint.name!r} has a line that cannot be read: {' '.join(words)[:60]!r}",
+            "the file is damaged",
         ) from None
 
 
 def _read_values(text: str, n_channels: int, name: str) -> tuple[FloatArray, float]:
     header = _MOTION.match(text)
     if header is None:
-        raise PoseGPTError(f"{name}: 'Frames:' and 'Frame Time:' are missing after MOTION", "the file is damaged")
+        raise PoseGPTError(
+            f"{name}: 'Frames:' and 'Frame Time:' are missing after MOTION", "the file is damaged"
+        )
     fps = _frame_rate(header["time"], name)
     values = _parse_numbers(text[header.end() :], name)
     declared = int(header["frames"])
@@ -249,7 +267,9 @@ def _read_values(text: str, n_channels: int, name: str) -> tuple[FloatArray, flo
         )
     if not np.isfinite(values).all():
         frame = int(np.flatnonzero(~np.isfinite(values))[0]) // n_channels
-        raise PoseGPTError(f"{name} holds NaN or infinite values (first in frame {frame})", "export the file again")
+        raise PoseGPTError(
+            f"{name} holds NaN or infinite values (first in frame {frame})", "export the file again"
+        )
     return values.reshape(n_frames, n_channels), fps
 
 
@@ -270,7 +290,7 @@ def _parse_numbers(text: str, name: str) -> FloatArray:
 
 
 def _frame_rate(text: str, name: str) -> float:
-    """Frames a second; a whole number where the written digits of the frame time mean one (.0083333 is 120)."""
+    """Frames a second: a whole number where the digits of the frame time mean one (.0083333 is 120)."""
     try:
         seconds = float(text)
     except ValueError:
@@ -284,19 +304,17 @@ def _frame_rate(text: str, name: str) -> float:
     return 1 / seconds
 
 
-def _local_rotation(columns: FloatArray, channels: Sequence[str]) -> FloatArray:
-    """(T, 3, 3): the joint's rotation channels, intrinsic in the file's order."""
-    axes = [k for k, c in enumerate(channels) if c.endswith("rotation")]
-    if not axes:
-        return np.broadcast_to(np.eye(3), (len(columns), 3, 3))
-    order = "".join(channels[k][0].upper() for k in axes)
-    return Rotation.from_euler(order, columns[:, axes], degrees=True).as_matrix()
+def _columns(bvh: Bvh, joint: int, values: FloatArray) -> FloatArray:
+    """(T, channels) values of one joint."""
+    first = sum(len(channels) for channels in bvh.channels[:joint])
+    return values[:, first : first + len(bvh.channels[joint])]
 
 
-def _local_position(columns: FloatArray, channels: Sequence[str], offset: FloatArray) -> FloatArray:
+def _local_position(bvh: Bvh, joint: int, values: FloatArray) -> FloatArray:
     """(T, 3): OFFSET, with the axes that have a position channel replaced."""
-    position = np.broadcast_to(offset, (len(columns), 3)).copy()
-    for k, channel in enumerate(channels):
+    columns = _columns(bvh, joint, values)
+    position = np.broadcast_to(bvh.offsets[joint], (len(columns), 3)).copy()
+    for k, channel in enumerate(bvh.channels[joint]):
         if channel.endswith("position"):
             position[:, "xyz".index(channel[0])] = columns[:, k]
     return position
@@ -320,8 +338,19 @@ def _hierarchy_lines(
         lines += _hierarchy_lines(names, parents, offsets, child, depth + 1)
     if not children:
         # A leaf needs an End Site; half its own bone is a length that every viewer shows.
-        lines += [f"{inner}End Site", f"{inner}{{", f"{inner}\tOFFSET {_numbers(offsets[joint] / 2)}", f"{inner}}}"]
+        lines += [
+            f"{inner}End Site",
+            f"{inner}{{",
+            f"{inner}\tOFFSET {_numbers(offsets[joint] / 2)}",
+            f"{inner}}}",
+        ]
     return [*lines, f"{pad}}}"]
+
+
+def _depth_first(parents: Sequence[int], joint: int = 0) -> list[int]:
+    """Joints in the order of the hierarchy's text."""
+    children = [k for k, p in enumerate(parents) if p == joint]
+    return [joint, *(k for child in children for k in _depth_first(parents, child))]
 
 
 def _numbers(vector: FloatArray) -> str:

@@ -33,6 +33,7 @@ def folder_atomically(path: Path, force: bool = False) -> Iterator[Path]:
     """
     refuse_existing(path, force)
     partial = path.with_name(f".{path.name}.partial")
+    new_parents = [folder for folder in path.parents if not folder.exists()]
     with as_written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if partial.exists():  # an earlier run was killed
@@ -44,6 +45,9 @@ def folder_atomically(path: Path, force: bool = False) -> Iterator[Path]:
             _swap_in(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        with contextlib.suppress(OSError):  # those that hold something stay
+            for folder in new_parents:
+                folder.rmdir()
 
 
 def refuse_existing(path: Path, force: bool) -> None:

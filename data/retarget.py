@@ -1,9 +1,9 @@
-"""Any known motion-capture skeleton to SMPL: limb directions exact, feet on the floor at y = 0.
+"""Any known motion-capture skeleton to SMPL: limb directions exact, feet on the floor at y = 0. No torch.
 
-Q_smpl = G A^T with G a source joint's global rotation and A = R_align C: C is the joint frame's orientation in
-a T-pose, R_align the smallest rotation that lays the source's bone on SMPL's. Only thighs, shins, upper arms and
-forearms are aligned (aligning neck or clavicles bends the spine to fit another anatomy); feet are turned about
-the vertical only.
+Q_smpl = G A^T, with G a source joint's global rotation and A = R_align C. C is the joint frame's orientation
+in a T-pose, R_align the smallest rotation that lays the source's bone on SMPL's. Only thighs, shins, upper
+arms and forearms are aligned: aligning neck or clavicles would bend the spine to fit another anatomy. Feet
+are turned about the vertical only.
 """
 
 from dataclasses import dataclass
@@ -12,33 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from data.bvh import Bvh, forward_kinematics, zero_pose
-from data.skeletons import SourceSkeleton, detect_skeleton
+from data.bvh import Bvh, forward_kinematics, local_rotations, zero_pose
+from data.skeletons import SourceSkeleton, detect_skeleton, plain_name
 from models.errors import PoseGPTError
 from models.motion import Motion
-from models.skeleton import BODY_JOINTS, BODY_PARENTS, REST_PELVIS
+from models.skeleton import BODY_JOINTS, BODY_PARENTS, BODY_TYPES, JOINT_NAMES, REST_PELVIS
 
 FloatArray = NDArray[np.float64]
 
 REST_JOINTS = np.array([
-    [-0.0018, -0.2233, 0.0282], [0.0677, -0.3147, 0.0214], [-0.0695, -0.3139, 0.0239],
-    [-0.0043, -0.1144, 0.0015], [0.1020, -0.6899, 0.0169], [-0.1078, -0.6964, 0.0150],
-    [0.0012, 0.0208, 0.0026], [0.0884, -1.0879, -0.0268], [-0.0920, -1.0948, -0.0273],
-    [0.0026, 0.0737, 0.0280], [0.1148, -1.1437, 0.0925], [-0.1174, -1.1430, 0.0961],
-    [-0.0002, 0.2876, -0.0148], [0.0815, 0.1955, -0.0060], [-0.0791, 0.1925, -0.0106],
-    [0.0050, 0.3526, 0.0365], [0.1724, 0.2260, -0.0149], [-0.1752, 0.2251, -0.0197],
-    [0.4321, 0.2132, -0.0424], [-0.4289, 0.2118, -0.0411], [0.6813, 0.2222, -0.0435],
-    [-0.6842, 0.2196, -0.0467],
+    [0.0000, -0.2233, 0.0282], [0.0816, -0.3130, 0.0226], [-0.0816, -0.3130, 0.0226],
+    [0.0000, -0.1124, 0.0034], [0.1164, -0.6883, 0.0158], [-0.1164, -0.6883, 0.0158],
+    [0.0000, 0.0121, -0.0021], [0.1026, -1.0828, -0.0256], [-0.1026, -1.0828, -0.0256],
+    [0.0000, 0.0811, 0.0123], [0.1288, -1.1323, 0.1130], [-0.1288, -1.1323, 0.1130],
+    [0.0000, 0.2930, -0.0049], [0.0651, 0.2225, 0.0108], [-0.0651, 0.2225, 0.0108],
+    [0.0000, 0.3588, 0.0282], [0.1785, 0.2207, 0.0083], [-0.1785, 0.2207, 0.0083],
+    [0.4454, 0.2127, -0.0077], [-0.4454, 0.2127, -0.0077], [0.6850, 0.2176, -0.0123],
+    [-0.6850, 0.2176, -0.0123],
 ])  # fmt: skip
-"""(22, 3) joints of SMPL's rest pose, metres."""
+"""(22, 3) joints of the default body's rest pose, metres."""
 
 SOLE = REST_PELVIS["smpl"][1] - 0.935
 """Height of the soles in the rest pose: the pelvis stands 0.935 m above them."""
-
-_INDEX = {name: j for j, name in enumerate(BODY_JOINTS)}
-REST_OFFSETS = REST_JOINTS - np.where(
-    np.array(BODY_PARENTS)[:, None] < 0, 0.0, REST_JOINTS[np.maximum(BODY_PARENTS, 0)]
-)
 
 LIMBS = tuple(
     (f"{side}_{upper}", f"{side}_{lower}")
@@ -47,21 +42,40 @@ LIMBS = tuple(
 )
 """The bones (from joint, to joint) whose directions are kept exactly."""
 
-_LEG_BONES = tuple(bone for bone in LIMBS if bone[0].endswith(("hip", "knee")))
+JOINT = {name: j for j, name in enumerate(BODY_JOINTS)}
+"""Index of each body joint."""
+
+_OFFSETS = REST_JOINTS - np.where(np.array(BODY_PARENTS)[:, None] < 0, 0.0, REST_JOINTS[list(BODY_PARENTS)])
+_BONES = np.zeros((22, 3))  # rest vector from each joint to its limb's next joint
+for _upper, _lower in LIMBS:
+    _BONES[JOINT[_upper]] = _OFFSETS[JOINT[_lower]]
+_HIPS = [JOINT["left_hip"], JOINT["right_hip"]]
+_LEGS = [JOINT[upper] for upper, _ in LIMBS if upper.endswith(("hip", "knee"))]
+_STANCE_SPEED = 0.15  # m/s; a sole slower than this rests
 
 
 @dataclass(frozen=True, eq=False)
 class SourceMotion:
-    """A motion on a source skeleton, joint by joint in SMPL's order, before it becomes SMPL's."""
+    """A motion on its own skeleton, joints in SMPL's order, Y up."""
 
     rotations: FloatArray
     """(T, 22, 3, 3) global rotations away from a T-pose that faces +Z."""
     positions: FloatArray
-    """(T, 22, 3) global joint positions, Y up, in the source's units."""
+    """(T, 22, 3) global joint positions in the source's units."""
     bones: FloatArray
-    """(22, 3) T-pose vector from each joint to its limb's next joint (zero where there is none)."""
+    """(22, 3) T-pose vector from each joint to its limb's next joint; zero for joints that begin no limb."""
     present: NDArray[np.bool_]
     """(22,) joints that the source has; the others follow their parent."""
+
+
+@dataclass(frozen=True, eq=False)
+class BodyMotion:
+    """A motion on SMPL's body joints, before it is put on the floor."""
+
+    rotations: FloatArray
+    """(T, 22, 3, 3) global rotations."""
+    positions: FloatArray
+    """(T, 22, 3) joint positions, metres."""
 
 
 def retarget(bvh: Bvh, skeleton: SourceSkeleton | None = None) -> Motion:
@@ -71,127 +85,169 @@ def retarget(bvh: Bvh, skeleton: SourceSkeleton | None = None) -> Motion:
         bvh: what `read_bvh` returned.
         skeleton: which skeleton it is; None finds out from the joint names.
 
-    Raises PoseGPTError where the skeleton is not known.
+    Raises PoseGPTError where the skeleton is not known or its rest pose is not the one expected.
     """
     skeleton = skeleton or detect_skeleton(bvh.names, bvh.name)
-    pose = to_smpl(source_motion(bvh, skeleton))
-    trans = pose.positions[:, 0] - REST_PELVIS["smpl"]
-    trans[:, 1] -= floor_height(pose, skeleton)
-    return Motion(poses=_with_hands(pose.rotvecs()), trans=trans, fps=bvh.fps, name=bvh.name)
+    if skeleton.is_smpl:
+        return _read_smpl(bvh)
+    return to_motion(to_body(source_motion(bvh, skeleton)), bvh.fps, bvh.name)
 
 
 def source_motion(bvh: Bvh, skeleton: SourceSkeleton) -> SourceMotion:
-    """The joints of `skeleton` out of a BVH file, turned so that its T-pose faces +Z."""
-    pose = forward_kinematics(bvh, bvh.values[skeleton.skip_frames :])
-    n_frames = len(pose.positions)
-    if n_frames == 0:
+    """The joints of `skeleton` out of a BVH file, Y up, as rotations away from a T-pose."""
+    values = bvh.values[skeleton.skip_frames :]
+    if len(values) == 0:
         raise PoseGPTError(f"{bvh.name} holds nothing but a T-pose", "use another file")
-    rest = zero_pose(bvh)
-    rotations = np.broadcast_to(np.eye(3), (n_frames, 22, 3, 3)).copy()
-    positions = np.zeros((n_frames, 22, 3))
-    bones = np.zeros((22, 3))
+    pose = forward_kinematics(bvh, values)
+    plain = [plain_name(name) for name in bvh.names]
+    columns = {name: plain.index(source) for name, source in skeleton.joints.items()}
+    rest = zero_pose(bvh).positions[0]
+    upright, frames = _t_pose_frames(skeleton, rest, columns, bvh.name)
+    rotations = np.broadcast_to(np.eye(3), (len(values), 22, 3, 3)).copy()
+    positions = np.zeros((len(values), 22, 3))
     present = np.zeros(22, bool)
-    columns = {name: bvh.index(source) for name, source in skeleton.joints.items()}
     for name, j in columns.items():
-        frame = skeleton.t_pose.get(name, np.eye(3))
-        rotations[:, _INDEX[name]] = pose.rotations[:, j] @ frame.T
-        positions[:, _INDEX[name]] = pose.positions[:, j]
-        present[_INDEX[name]] = True
+        rotations[:, JOINT[name]] = upright @ pose.rotations[:, j] @ frames[name].T
+        positions[:, JOINT[name]] = pose.positions[:, j] @ upright.T
+        present[JOINT[name]] = True
+    bones = np.zeros((22, 3))
     for upper, lower in LIMBS:
-        frame = skeleton.t_pose.get(upper, np.eye(3))
-        bones[_INDEX[upper]] = frame @ (rest.positions[0, columns[lower]] - rest.positions[0, columns[upper]])
+        bones[JOINT[upper]] = frames[upper] @ (rest[columns[lower]] - rest[columns[upper]])
+    _check_rest_pose(bones, skeleton, bvh.name)
     return SourceMotion(rotations, positions, bones, present)
 
 
-@dataclass(frozen=True, eq=False)
-class SmplPose:
-    """What the source motion is on SMPL's body, before it is put on the floor."""
-
-    rotations: FloatArray
-    """(T, 22, 3, 3) global rotations."""
-    positions: FloatArray
-    """(T, 22, 3) joint positions, metres."""
-    scale: float
-    """Metres a unit of the source."""
-
-    def rotvecs(self) -> FloatArray:
-        """(T, 22, 3) local rotation vectors."""
-        local = self.rotations.copy()
-        local[:, 1:] = np.swapaxes(self.rotations[:, BODY_PARENTS[1:]], -1, -2) @ self.rotations[:, 1:]
-        return Rotation.from_matrix(local.reshape(-1, 3, 3)).as_rotvec().reshape(-1, 22, 3)
-
-
-def to_smpl(source: SourceMotion) -> SmplPose:
-    """Lay the source's motion on SMPL's body: scaled by leg length, anchored between the hip joints."""
+def to_body(source: SourceMotion) -> BodyMotion:
+    """Lay a source's motion on SMPL's body: scaled by leg length, anchored between the hip joints."""
     rotations = np.empty_like(source.rotations)
     for j, name in enumerate(BODY_JOINTS):
         if source.present[j]:
-            rotations[:, j] = source.rotations[:, j] @ _alignment(name, source.bones[j]).T
+            rotations[:, j] = source.rotations[:, j] @ _alignment(name, source.bones).T
         else:
             rotations[:, j] = rotations[:, BODY_PARENTS[j]]
-    scale = _leg_length(_REST_BONES) / _leg_length(source.bones)
-    middle = source.positions[:, _HIPS].mean(axis=1) * scale
+    scale = np.linalg.norm(_BONES[_LEGS], axis=1).sum() / np.linalg.norm(source.bones[_LEGS], axis=1).sum()
     positions = np.empty_like(source.positions)
-    positions[:, 0] = middle - rotations[:, 0] @ REST_OFFSETS[_HIPS].mean(axis=0)
+    middle = source.positions[:, _HIPS].mean(axis=1) * scale
+    positions[:, 0] = middle - rotations[:, 0] @ _OFFSETS[_HIPS].mean(axis=0)
     for j, parent in enumerate(BODY_PARENTS[1:], start=1):
-        positions[:, j] = positions[:, parent] + rotations[:, parent] @ REST_OFFSETS[j]
-    return SmplPose(rotations, positions, scale)
+        positions[:, j] = positions[:, parent] + rotations[:, parent] @ _OFFSETS[j]
+    return BodyMotion(rotations, positions)
 
 
-def sole_heights(pose: SmplPose) -> FloatArray:
-    """(T,) height of the lowest point of both soles (heels, balls, tips of the toes), metres."""
-    points = [
-        pose.positions[:, _INDEX[joint], 1] + pose.rotations[:, _INDEX[joint], 1] @ offset
-        for joint, offset in _SOLE_POINTS
-    ]
-    return np.min(points, axis=0)
+def to_motion(body: BodyMotion, fps: float, name: str = "") -> Motion:
+    """SMPL parameters of a body's motion, put on the floor; the hands stay at rest."""
+    parents = list(BODY_PARENTS[1:])
+    local = body.rotations.copy()
+    local[:, 1:] = np.swapaxes(body.rotations[:, parents], -1, -2) @ body.rotations[:, 1:]
+    rotvecs = Rotation.from_matrix(local.reshape(-1, 3, 3)).as_rotvec().reshape(-1, 22, 3)
+    poses = np.concatenate([rotvecs, np.zeros((len(rotvecs), 2, 3))], axis=1)
+    trans = body.positions[:, 0] - REST_PELVIS["smpl"]
+    trans[:, 1] -= floor_height(body, fps)
+    return Motion(poses.astype(np.float32), trans.astype(np.float32), fps, name=name)
+
+
+def floor_height(body: BodyMotion, fps: float) -> float:
+    """Height (m) of the floor under the feet, found from the motion.
+
+    It is where the lowest sole rests: the median over the frames in which that sole hardly moves, so that a
+    jump, a raised leg or a glitch does not count. Without such frames, a low percentile of the lowest sole.
+    """
+    soles = np.stack([_point(body, joint, offset) for joint, offset in _sole_points()], axis=1)
+    frames = np.arange(len(soles))
+    lowest = soles[..., 1].argmin(axis=1)
+    heights = soles[frames, lowest, 1]
+    if len(soles) > 1:
+        speeds = np.linalg.norm(np.gradient(soles, axis=0), axis=-1)[frames, lowest] * fps
+        resting = heights[speeds < _STANCE_SPEED]
+        if len(resting) >= max(3, 0.02 * len(soles)):
+            return float(np.median(resting))
+    return float(np.percentile(heights, 5))
 
 
 def _sole_points() -> list[tuple[str, FloatArray]]:
-    """Per foot: heel, ball and tip of the toes, each as (joint it moves with, offset from that joint)."""
-    points = []
-    for side in ("left", "right"):
-        for joint, forward in (("ankle", -0.05), ("foot", 0.0), ("foot", 0.07)):
-            name = f"{side}_{joint}"
-            points.append((name, np.array([0.0, SOLE - REST_JOINTS[_INDEX[name], 1], forward])))
-    return points
+    """Heel and ball of each foot, as (joint it moves with, offset from that joint in the rest pose)."""
+    return [
+        (name, np.array([0.0, SOLE - REST_JOINTS[JOINT[name], 1], forward]))
+        for side in ("left", "right")
+        for name, forward in ((f"{side}_ankle", -0.05), (f"{side}_foot", 0.0))
+    ]
 
 
-def _alignment(name: str, bone: FloatArray) -> FloatArray:
-    """R_align of a joint: (3, 3), the smallest rotation from the source's T-pose bone to SMPL's."""
-    if bone.any():
-        return _smallest_rotation(bone, _REST_BONES[_INDEX[name]])
+def _point(body: BodyMotion, joint: str, offset: FloatArray) -> FloatArray:
+    """(T, 3) position of a point that moves with a joint."""
+    return body.positions[:, JOINT[joint]] + body.rotations[:, JOINT[joint]] @ offset
+
+
+def _t_pose_frames(
+    skeleton: SourceSkeleton, rest: FloatArray, columns: dict[str, int], name: str
+) -> tuple[FloatArray, dict[str, FloatArray]]:
+    """(3, 3) turn of the file's up to +Y, and C of every joint."""
+    if skeleton.t_pose:
+        return np.eye(3), {joint: skeleton.t_pose[joint] for joint in columns}
+    hips = rest[[columns["left_hip"], columns["right_hip"]]]
+    up = _nearest_axis(rest[columns["neck"]] - hips.mean(axis=0))
+    left = _nearest_axis(hips[0] - hips[1])
+    if abs(up @ left) > 0 or not (up[1] or up[2]) or up.min() < 0:
+        raise PoseGPTError(
+            f"{name}: its {skeleton.name} rest pose stands along neither +Y nor +Z", "export it with Y up"
+        )
+    zero_to_t_pose = np.stack([left, up, np.cross(left, up)])
+    upright = np.eye(3) if up[1] else np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+    return upright, dict.fromkeys(columns, zero_to_t_pose)
+
+
+def _nearest_axis(vector: FloatArray) -> FloatArray:
+    axis = np.zeros(3)
+    k = int(np.abs(vector).argmax())
+    axis[k] = np.sign(vector[k])
+    return axis
+
+
+def _check_rest_pose(bones: FloatArray, skeleton: SourceSkeleton, name: str) -> None:
+    """The joint frames must be the known ones: legs down; arms out, or hanging in a zero pose."""
+    for upper, lower in LIMBS:
+        bone, rest = bones[JOINT[upper]], _BONES[JOINT[upper]]
+        length = float(np.linalg.norm(bone))
+        hanging = not skeleton.t_pose and upper.endswith(("shoulder", "elbow"))
+        if length == 0 or bone @ rest < length * np.linalg.norm(rest) * np.cos(
+            np.deg2rad(100 if hanging else 45)
+        ):
+            raise PoseGPTError(
+                f"{name} names its joints like {skeleton.name} but rests in another pose "
+                f"(the bone from {upper} to {lower} points elsewhere)",
+                "export it with a T-pose as its rest pose",
+            )
+
+
+def _alignment(name: str, bones: FloatArray) -> FloatArray:
+    """R_align of a joint: (3, 3), from the source's T-pose to SMPL's."""
     side, _, joint = name.partition("_")
     if joint in ("ankle", "foot"):
-        toe = REST_OFFSETS[_INDEX[f"{side}_foot"]]
-        return Rotation.from_euler("Y", np.arctan2(toe[0], toe[2])).as_matrix()
+        toe = _OFFSETS[JOINT[f"{side}_foot"]]
+        return Rotation.from_rotvec([0.0, np.arctan2(toe[0], toe[2]), 0.0]).as_matrix()
+    limb = JOINT[f"{side}_elbow" if joint == "wrist" else name]  # a hand is straight on its forearm
+    if bones[limb].any():
+        return _smallest_rotation(bones[limb], _BONES[limb])
     return np.eye(3)
 
 
 def _smallest_rotation(start: FloatArray, end: FloatArray) -> FloatArray:
-    """(3, 3) rotation that turns the direction of `start` into that of `end`."""
+    """(3, 3) rotation of the direction of `start` into that of `end`, less than 180 degrees apart."""
     start, end = start / np.linalg.norm(start), end / np.linalg.norm(end)
-    axis, cosine = np.cross(start, end), float(start @ end)
+    axis = np.cross(start, end)
     sine = float(np.linalg.norm(axis))
-    if sine < 1e-9:
-        if cosine < 0:
-            raise PoseGPTError("a limb of the source's T-pose points the other way", "is its left side at -X?")
-        return np.eye(3)
-    return Rotation.from_rotvec(axis / sine * np.arctan2(sine, cosine)).as_matrix()
+    angle = np.arctan2(sine, start @ end)
+    return Rotation.from_rotvec(axis / sine * angle if sine > 0 else np.zeros(3)).as_matrix()
 
 
-def _leg_length(bones: FloatArray) -> float:
-    """Mean thigh and shin of both sides, from (22, 3) T-pose bones."""
-    return float(sum(np.linalg.norm(bones[_INDEX[joint]]) for joint, _ in _LEG_BONES) / 2)
-
-
-def _with_hands(poses: FloatArray) -> FloatArray:
-    """SMPL's 24 joints from the 22 of the body: hands at rest."""
-    return np.concatenate([poses, np.zeros((len(poses), 2, 3))], axis=1)
-
-
-_REST_BONES = np.zeros((22, 3))
-for _upper, _lower in LIMBS:
-    _REST_BONES[_INDEX[_upper]] = REST_OFFSETS[_INDEX[_lower]]
-_HIPS = [_INDEX["left_hip"], _INDEX["right_hip"]]
-_SOLE_POINTS = _sole_points()
+def _read_smpl(bvh: Bvh) -> Motion:
+    """A file of ours: rotations and positions are taken as they are."""
+    columns = {name: j for j, name in enumerate(bvh.names)}
+    body_type = next((b for b in BODY_TYPES if set(JOINT_NAMES[b]) == set(columns)), BODY_TYPES[0])
+    poses = np.zeros((bvh.n_frames, len(JOINT_NAMES[body_type]), 3))
+    for j, name in enumerate(JOINT_NAMES[body_type]):
+        if name in columns:
+            poses[:, j] = Rotation.from_matrix(local_rotations(bvh, columns[name])).as_rotvec()
+    pelvis = forward_kinematics(bvh).positions[:, columns["pelvis"]] * 0.01
+    trans = pelvis - REST_PELVIS[body_type]
+    return Motion(poses.astype(np.float32), trans.astype(np.float32), bvh.fps, body_type, name=bvh.name)

@@ -1,4 +1,4 @@
-"""The motion-capture skeletons we know: which joint is which, and how a joint's frame stands in a T-pose. No torch."""
+"""Known motion-capture skeletons: which joint is which, and how joint frames stand in a T-pose. No torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import PoseGPTError
+from models.skeleton import BODY_JOINTS
 
 FloatArray = NDArray[np.float64]
 
@@ -18,19 +19,24 @@ class SourceSkeleton:
     name: str
     """What messages call it."""
     joints: Mapping[str, str]
-    """SMPL joint -> joint of the file."""
+    """SMPL joint -> joint of the file, without a prefix such as `mixamorig:`."""
     t_pose: Mapping[str, FloatArray] = field(default_factory=dict)
-    """SMPL joint -> (3, 3) orientation of the file's joint frame in a T-pose that faces +Z (columns: where its
-    x, y and z axes point). Joints not listed stand as in the file's zero pose."""
-    ankle_height: float | None = None
-    """Height (m) of the ankle joint over the floor in a standing person of SMPL's leg length, where the file's
-    floor is at zero; None where the floor is to be found from the motion."""
+    """SMPL joint -> (3, 3) orientation of the file's joint frame in a T-pose that faces +Z (columns: where
+    its x, y, z axes point). Empty: the file's zero pose stands upright, joint frames along its axes."""
     skip_frames: int = 0
     """Frames at the start that are no motion (a T-pose)."""
+    is_smpl: bool = False
+    """Our own files: rotations are SMPL's already, positions are centimetres."""
 
 
 def known_skeletons() -> tuple[SourceSkeleton, ...]:
+    """All of them, in the order in which messages list them."""
     return _KNOWN
+
+
+def plain_name(joint: str) -> str:
+    """A joint's name without a namespace: `mixamorig7:Hips` is `Hips`."""
+    return joint.rpartition(":")[2].strip()
 
 
 def detect_skeleton(names: Sequence[str], file: str = "this file") -> SourceSkeleton:
@@ -38,61 +44,150 @@ def detect_skeleton(names: Sequence[str], file: str = "this file") -> SourceSkel
 
     Raises PoseGPTError that lists the known ones where none fits.
     """
-    present = set(names)
+    present = {plain_name(name) for name in names}
     fitting = [s for s in _KNOWN if present.issuperset(s.joints.values())]
     if not fitting:
-        known = ", ".join(s.name for s in _KNOWN)
         some = ", ".join(list(names)[:6])
         raise PoseGPTError(
-            f"{file} has a skeleton that is not known (joints {some}, ...)", f"known are: {known}"
+            f"{file} has a skeleton that is not known (joints {some}, ...)",
+            "known are: " + ", ".join(s.name for s in _KNOWN),
         )
     return max(fitting, key=lambda s: len(s.joints))
 
 
-def _sides(joints: Mapping[str, str], left: str, right: str) -> dict[str, str]:
-    """Both sides of {"knee": "LowerLeg_{}"}: {"left_knee": "LowerLeg_L", "right_knee": "LowerLeg_R"}."""
+def _both(joints: Mapping[str, str], left: str, right: str) -> dict[str, str]:
+    """Both sides of {"knee": "LowerLeg_*"}: {"left_knee": "LowerLeg_L", "right_knee": "LowerLeg_R"}."""
     return {
-        f"{side}_{joint}": pattern.format(word)
+        f"{side}_{joint}": pattern.replace("*", word)
         for side, word in (("left", left), ("right", right))
         for joint, pattern in joints.items()
     }
 
 
-_DIRECTIONS = {
-    "L": (1, 0, 0), "R": (-1, 0, 0), "U": (0, 1, 0), "D": (0, -1, 0), "F": (0, 0, 1), "B": (0, 0, -1),
+def _axes(letters: str, pitch: float = 0.0) -> FloatArray:
+    """A joint frame by where x, y, z point (Left Right Up Down Front Back), tilted down `pitch` degrees."""
+    directions = {
+        "L": (1, 0, 0),
+        "U": (0, 1, 0),
+        "F": (0, 0, 1),
+        "R": (-1, 0, 0),
+        "D": (0, -1, 0),
+        "B": (0, 0, -1),
+    }
+    frame = np.array([directions[letter] for letter in letters], float).T
+    cosine, sine = np.cos(np.deg2rad(pitch)), np.sin(np.deg2rad(pitch))
+    return np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]]) @ frame
+
+
+_ARM = ("collar", "shoulder", "elbow", "wrist")
+_SPINE = ("spine1", "spine2", "spine3", "neck", "head")
+
+_BANDAI_JOINTS = {
+    "collar": "Shoulder_*", "shoulder": "UpperArm_*", "elbow": "LowerArm_*", "wrist": "Hand_*",
+    "hip": "UpperLeg_*", "knee": "LowerLeg_*", "ankle": "Foot_*", "foot": "Toes_*",
+}  # fmt: skip
+_MAYA_JOINTS = {
+    "collar": "*Shoulder", "shoulder": "*Arm", "elbow": "*ForeArm", "wrist": "*Hand",
+    "hip": "*UpLeg", "knee": "*Leg", "ankle": "*Foot", "foot": "*ToeBase",
+}  # fmt: skip
+_XSENS_JOINTS = {
+    "collar": "*Collar", "shoulder": "*Shoulder", "elbow": "*Elbow", "wrist": "*Wrist",
+    "hip": "*Hip", "knee": "*Knee", "ankle": "*Ankle", "foot": "*Toe",
+}  # fmt: skip
+_BIOVISION_JOINTS = {
+    "collar": "*Collar", "shoulder": "*UpArm", "elbow": "*LowArm", "wrist": "*Hand",
+    "hip": "*UpLeg", "knee": "*LowLeg", "ankle": "*Foot",
 }  # fmt: skip
 
 
-def _axes(letters: str, pitch_down: float = 0.0) -> FloatArray:
-    """A joint frame by where its x, y, z axes point (Left Right Up Down Front Back), then pitched (degrees)."""
-    frame = np.array([_DIRECTIONS[c] for c in letters], float).T
-    c, s = np.cos(np.deg2rad(pitch_down)), np.sin(np.deg2rad(pitch_down))
-    return np.array([[1, 0, 0], [0, c, -s], [0, s, c]]) @ frame
+def _without(joints: Mapping[str, str], left_out: str) -> dict[str, str]:
+    return {joint: pattern for joint, pattern in joints.items() if joint != left_out}
 
+
+_SMPL = SourceSkeleton("smpl", {name: name for name in BODY_JOINTS}, is_smpl=True)
 
 _BANDAI = SourceSkeleton(
-    name="Bandai-Namco",
-    joints={
+    "Bandai-Namco",
+    {
         "pelvis": "Hips", "spine1": "Spine", "spine3": "Chest", "neck": "Neck", "head": "Head",
-        **_sides({
-            "collar": "Shoulder_{}", "shoulder": "UpperArm_{}", "elbow": "LowerArm_{}", "wrist": "Hand_{}",
-            "hip": "UpperLeg_{}", "knee": "LowerLeg_{}", "ankle": "Foot_{}", "foot": "Toes_{}",
-        }, "L", "R"),
-    },  # fmt: skip
+        **_both(_BANDAI_JOINTS, "L", "R"),
+    },
     # Its zero pose is no T-pose: every bone lies along its joint's +X (right side: -X).
-    # The feet's pitches were measured on planted frames.
-    t_pose={
+    # The pitches of foot and toes were measured on planted feet.
+    {
         "pelvis": _axes("URF"),
-        **dict.fromkeys(("spine1", "spine3", "neck", "head"), _axes("UFL")),
-        **{f"left_{j}": _axes("LUF") for j in ("collar", "shoulder", "elbow", "wrist")},
-        **{f"right_{j}": _axes("LDB") for j in ("collar", "shoulder", "elbow", "wrist")},
-        **{f"left_{j}": _axes("DLF") for j in ("hip", "knee")},
-        **{f"right_{j}": _axes("ULB") for j in ("hip", "knee")},
-        "left_ankle": _axes("FLU", 39.6),
-        "right_ankle": _axes("BLD", 39.6),
-        "left_foot": _axes("FLU", 23.0),
-        "right_foot": _axes("BLD", 23.0),
+        **dict.fromkeys(_SPINE, _axes("UFL")),
+        **{f"left_{joint}": _axes("LUF") for joint in _ARM},
+        **{f"right_{joint}": _axes("LDB") for joint in _ARM},
+        **{f"left_{joint}": _axes("DLF") for joint in ("hip", "knee")},
+        **{f"right_{joint}": _axes("ULB") for joint in ("hip", "knee")},
+        "left_ankle": _axes("FLU", 39.6), "left_foot": _axes("FLU", 23.0),
+        "right_ankle": _axes("BLD", 39.6), "right_foot": _axes("BLD", 23.0),
+    },
+)  # fmt: skip
+
+_LAFAN1 = SourceSkeleton(
+    "LAFAN1",
+    {
+        "pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": "Spine2", "neck": "Neck",
+        "head": "Head",
+        **_both({**_MAYA_JOINTS, "foot": "*Toe"}, "Left", "Right"),
+    },
+    # Bones lie along +X on both sides. The axes are those of the T-pose in which its takes begin.
+    {
+        **dict.fromkeys(("pelvis", *_SPINE), _axes("UFL")),
+        **{f"left_{joint}": _axes("LBU") for joint in _ARM},
+        **{f"right_{joint}": _axes("RBD") for joint in _ARM},
+        **{f"{side}_{joint}": _axes("DFR") for side in ("left", "right") for joint in ("hip", "knee")},
+        **{f"{side}_ankle": _axes("FUR", 25.0) for side in ("left", "right")},
+        **{f"{side}_foot": _axes("FUR", 3.5) for side in ("left", "right")},
+    },
+)  # fmt: skip
+
+_MIXAMO = SourceSkeleton(
+    "Mixamo",
+    {
+        "pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": "Spine2", "neck": "Neck",
+        "head": "Head",
+        **_both(_MAYA_JOINTS, "Left", "Right"),
+    },
+)  # fmt: skip
+
+_CMU = SourceSkeleton(
+    "CMU (cgspeed)",
+    {
+        "pelvis": "Hips", "spine1": "LowerBack", "spine2": "Spine", "spine3": "Spine1", "neck": "Neck1",
+        "head": "Head", **_both(_MAYA_JOINTS, "Left", "Right"),
+    },
+    skip_frames=1,
+)  # fmt: skip
+
+_CMU_OLDER = SourceSkeleton(
+    "CMU (older)",
+    {
+        "pelvis": "Hips", "spine3": "Chest", "neck": "Neck", "head": "Head",
+        **_both(_without(_XSENS_JOINTS, "foot"), "Left", "Right"),
+    },
+)  # fmt: skip
+
+_BIOVISION = SourceSkeleton(
+    "Biovision",
+    {
+        "pelvis": "Hips",
+        "spine3": "Chest",
+        "neck": "Neck",
+        "head": "Head",
+        **_both(_BIOVISION_JOINTS, "Left", "Right"),
     },
 )
 
-_KNOWN = (_BANDAI,)
+_XSENS = SourceSkeleton(
+    "Xsens and 100STYLE",
+    {
+        "pelvis": "Hips", "spine1": "Chest", "spine2": "Chest2", "spine3": "Chest4", "neck": "Neck",
+        "head": "Head",
+        **_both(_XSENS_JOINTS, "Left", "Right"),
+    },
+)  # fmt: skip
+
+_KNOWN = (_BANDAI, _CMU, _CMU_OLDER, _MIXAMO, _LAFAN1, _XSENS, _BIOVISION, _SMPL)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # not frozen: Fabric moves its tensors in place
 class Batch:
     """Windows of motion, padded at the end to one length by repeating the last frame."""
 

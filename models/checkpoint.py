@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from models.config import Config, GPTConfig, VQVAEConfig
 from models.errors import PoseGPTError
@@ -51,7 +51,7 @@ class CheckpointInfo(Config):
     """Checksum of model.safetensors."""
     step: int = 0
     """Training steps."""
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = Field(default_factory=dict)
     """Validation figures at that step."""
 
 

@@ -136,17 +136,17 @@ class LossConfig(Config):
 
     loss: Literal["l2", "l1", "geodesic"] = "l2"
     """Distance on rotations."""
-    alpha_body: Weight = 1.0
+    alpha_body: Weight = 5.0
     """Rotations of the body's joints."""
-    alpha_root: Weight = 1.0
+    alpha_root: Weight = 5.0
     """Root orientation."""
-    alpha_trans: Weight = 1.0
+    alpha_trans: Weight = 0.5
     """Translation channels and the integrated trajectory."""
-    alpha_joint: Weight = 1.0
+    alpha_joint: Weight = 2.0
     """Joint positions by forward kinematics."""
-    alpha_velocity: Weight = 1.0
+    alpha_velocity: Weight = 0.2
     """Joint velocities."""
-    alpha_contact: Weight = 0.5
+    alpha_contact: Weight = 0.1
     """Speed of feet that stand in the truth."""
     alpha_vert: Weight = 0.0
     """Body vertices, on a fixed subset."""
@@ -197,6 +197,8 @@ class RunConfig(Config):
     """Steps between validations, each followed by a checkpoint."""
     eval_batches: Positive = 8
     """Batches a validation."""
+    start_share: Share = 0.0
+    """Share of training windows that begin where their clip begins."""
     mirror: bool = True
     """Mirror half of the training windows, left to right."""
     seed: int = 0
@@ -225,6 +227,8 @@ class GPTRun(RunConfig):
 
     vqvae: Path | None = None
     """Tokenizer: a run or checkpoint folder."""
+    start_share: Share = 0.25
+    """Share of training windows that begin where their clip begins."""
     network: GPTConfig = GPTConfig()
     """The network."""
 
@@ -234,7 +238,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "tiny": {
             "train_batch_size": 32,
             "learning_rate": 6e-4,
-            "network": {"n_codebook": 4, "n_e": 1024, "e_dim": 128, "hid_dim": 192, "n_layers": 3},
+            "network": {"n_codebook": 4, "n_e": 1024, "e_dim": 256, "hid_dim": 256, "n_layers": 3},
         },
         "base": {
             "network": {"n_codebook": 4, "n_e": 2048, "e_dim": 256, "hid_dim": 384, "n_layers": 6},
@@ -249,17 +253,19 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "gpt": {
         "tiny": {
             "train_batch_size": 32,
-            "learning_rate": 1e-3,
+            "learning_rate": 6e-4,
             "seq_len": 128,
+            # Attention sees what training showed it; longer motion slides over it.
             "network": {
+                "gpt_blocksize": 64,
                 "gpt_nlayer": 4,
-                "gpt_nembd": 192,
+                "gpt_nembd": 256,
                 "gpt_embd_pdrop": 0.1,
                 "gpt_resid_pdrop": 0.1,
                 "gpt_attn_pdrop": 0.1,
             },
         },
-        "base": {"seq_len": 128},
+        "base": {"seq_len": 128, "network": {"gpt_blocksize": 64}},
         "paper": {
             "learning_rate": 1e-4,
             "network": {

@@ -124,7 +124,7 @@ def make_condition(generator: Generator, labels: Sequence[str], steps: int, n: i
     return Condition.of(k_hot, torch.full((n,), steps, device=generator.device))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sample_indices(
     gpt: GPT,
     condition: Condition,
@@ -179,7 +179,7 @@ def draw(logits: Tensor, uniform: Tensor, how: Sampling) -> Tensor:
     return order.gather(-1, place.clamp(max=keep.sum(-1, keepdim=True) - 1)).squeeze(-1)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def decode(
     generator: Generator,
     indices: Tensor,

@@ -130,7 +130,7 @@ class GPT(nn.Module):
         Returns:
             (B, S + 1 - past, D): entry i stands before step past + i.
         """
-        x = self._inputs(indices, condition, past)
+        x = self._inputs(indices, condition, past).float()
         if self.config.style == "paper":
             x = x + self.positions[past : past + x.shape[1]]
         x = self.drop(x)

@@ -93,7 +93,7 @@ def reconstruction_losses(
 def _rotation_loss(predicted: Tensor, target: Tensor, mask: Tensor, kind: str) -> Tensor:
     """Mean distance of (B, T, J, 3, 3) rotations; geodesic in radians, l1 and l2 on matrix elements."""
     if kind == "geodesic":
-        # |R - R'|_F = 2 sqrt(2) sin(angle / 2), whose inverse has finite slope at 0, unlike acos of the trace.
+        # |R - R'|_F = 2 sqrt(2) sin(angle / 2): unlike acos of the trace, of finite slope at 0.
         chord = _distance(predicted.flatten(-2), target.flatten(-2)) / 8**0.5
         return _mean(2 * torch.asin(chord.clamp(max=1 - 1e-6)), mask)
     difference = (predicted - target).flatten(-2)

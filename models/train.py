@@ -43,7 +43,7 @@ class DataInfo:
 
 
 class Windows(Protocol):
-    """Training and validation data: a batch is a function of the step, so that a resumed run sees the same."""
+    """Training and validation data; a batch is a function of the step, so that runs can be resumed."""
 
     def batch(self, step: int) -> Batch: ...
 
@@ -126,10 +126,11 @@ class VQVAEStage(TrainStage):
         self.network.std.copy_(std.clamp(min=1e-3))  # type: ignore[operator, union-attr]
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        r = self.network(batch.poses, batch.trans, batch.length)
+        with autocast(self.run, batch.poses.device):
+            r = self.network(batch.poses, batch.trans, batch.length)
         losses = self.run.losses
         terms = reconstruction_losses(
-            r.features.float(), r.target, batch.mask(), losses, self.skeleton.to(r.target.device),
+            r.features, r.target, batch.mask(), losses, self.skeleton.to(r.target.device),
             self.config.translation, self.fps, with_vertices=step % losses.freq_vert == 0,
         )  # fmt: skip
         terms["codebook"] = losses.alpha_codebook * r.quantized.commitment
@@ -200,7 +201,8 @@ class GPTStage(TrainStage):
             batch.length
         )
         indices, length = self._tokenize(batch, torch.minimum(batch.length, longest))
-        return {"nll": self.network.loss(indices, length, Condition.of(batch.labels, length))}  # type: ignore[operator]
+        with autocast(self.run, length.device):
+            return {"nll": self.network.loss(indices, length, Condition.of(batch.labels, length))}  # type: ignore[operator]
 
     @torch.no_grad()
     def validate(self, network: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
@@ -223,8 +225,13 @@ class GPTStage(TrainStage):
     def _tokenize(self, batch: Batch, length: Tensor) -> tuple[Tensor, Tensor]:
         """Indices (B, S, K) and valid steps (B,) of the first `length` frames."""
         vqvae = self._vqvae[0].to(length.device)
-        with torch.no_grad(), torch.autocast(length.device.type, enabled=False):
+        with torch.no_grad():
             return vqvae.encode(batch.poses, batch.trans, length), -(-length // vqvae.config.factor)
+
+
+def autocast(run: RunConfig, device: torch.device) -> torch.autocast:
+    """Half precision for the network alone: Fabric's own would round the motion that goes in, too."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=run.precision == "bf16-mixed")
 
 
 def load_skeleton(body_type: BodyType, vertex_share: float) -> Skeleton:
@@ -291,7 +298,7 @@ class _Loop:
         device = resolve_device(run.device)
         self.run, self.folder, self.info, self.stage = run, folder, info, stage
         self.train_windows, self.val_windows, self.report = train_windows, val_windows, report
-        self.fabric = Fabric(accelerator=device, devices=1, precision=run.precision)
+        self.fabric = Fabric(accelerator=device, devices=1)
         optimizer = torch.optim.AdamW(
             _parameter_groups(stage.network, run.weight_decay),
             lr=run.learning_rate, betas=(run.ab1, run.ab2), fused=device in ("cpu", "cuda"),
@@ -346,7 +353,7 @@ class _Loop:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.average.update_parameters(self.stage.network)
-        return {name: float(term) for name, term in terms.items()}
+        return {name: float(term.detach()) for name, term in terms.items()}
 
     def _validate(self) -> dict[str, float]:
         network = self.average.module.eval()

@@ -75,7 +75,8 @@ class VQVAE(nn.Module):
 
     def features(self, poses: Tensor, trans: Tensor) -> Tensor:
         """Features (..., T, F) of poses (..., T, J, 3) rotvec and trans (..., T, 3)."""
-        return motion_to_features(roma.rotvec_to_rotmat(poses), trans, self.config.translation)
+        with torch.autocast(poses.device.type, enabled=False):
+            return motion_to_features(roma.rotvec_to_rotmat(poses), trans, self.config.translation)
 
     def encode(self, poses: Tensor, trans: Tensor, length: Tensor | None = None) -> Tensor:
         """Indices (B, ceil(T / factor), K) of a motion; those past the length are meaningless."""
@@ -101,12 +102,12 @@ class VQVAE(nn.Module):
         # Whatever stands after the last frame is replaced by that frame, here and in a cropped motion.
         frames = torch.minimum(frames, (length - 1)[:, None])
         features = features.gather(1, frames[..., None].expand(-1, -1, features.shape[-1]))
-        x = self.embed((features - self.mean) / self.std)
+        x = self.embed((features - self.mean) / self.std).float()
         token_mask = self.token_mask(features.shape[1], length)
         frame_mask = token_mask.repeat_interleave(self.config.factor, 1)
         for conv in self.encoder_convs:
             x = conv(x, frame_mask)
-        x = self.merge(x.unflatten(1, (n_tokens, -1)).flatten(2))
+        x = self.merge(x.unflatten(1, (n_tokens, -1)).flatten(2)).float()
         mask = self._attention_mask(token_mask, self.causal_encoder)
         for block in self.encoder_blocks:
             x = block(x, mask)
@@ -116,10 +117,10 @@ class VQVAE(nn.Module):
         """Features (B, S * factor, F) of quantized latents (B, S, e_dim)."""
         token_mask = self.token_mask(latents.shape[1] * self.config.factor, length)
         mask = self._attention_mask(token_mask, self.causal_decoder)
-        x = self.from_latent(latents)
+        x = self.from_latent(latents).float()
         for block in self.decoder_blocks:
             x = block(x, mask)
-        x = self.split(x).unflatten(-1, (self.config.factor, -1)).flatten(1, 2)
+        x = self.split(x).float().unflatten(-1, (self.config.factor, -1)).flatten(1, 2)
         frame_mask = token_mask.repeat_interleave(self.config.factor, 1)
         for conv in self.decoder_convs:
             x = conv(x, frame_mask)

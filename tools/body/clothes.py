@@ -1,26 +1,50 @@
 """T-shirt, shorts, hair, eyebrows and lips: parts cut out of the skin, lifted and painted."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 
 from body.makehuman import Array
-from body.surface import IntArray, Surface, averaging, cut, normals, separate, whole
+from body.surface import IntArray, Surface, averaging, cut, normals, separate
 from body.tpose import JOINTS
 
 SKIN, SHORTS, SHIRT, HAIR, BROWS, LIPS, EYES, IRIS = range(8)
-COLORS = {
-    SKIN: (0.80, 0.62, 0.52),
-    SHORTS: (0.17, 0.20, 0.28),
-    SHIRT: (0.30, 0.47, 0.62),
-    HAIR: (0.16, 0.12, 0.10),
-    BROWS: (0.24, 0.17, 0.13),
-    LIPS: (0.70, 0.46, 0.41),
-    EYES: (0.93, 0.93, 0.92),
-    IRIS: (0.20, 0.14, 0.10),
+COLORS = (
+    (0.80, 0.62, 0.52),
+    (0.17, 0.20, 0.28),
+    (0.30, 0.47, 0.62),
+    (0.16, 0.12, 0.10),
+    (0.26, 0.18, 0.14),
+    (0.74, 0.51, 0.45),
+    (0.88, 0.87, 0.85),
+    (0.24, 0.16, 0.11),
+)
+"""sRGB in [0, 1] of each part."""
+
+Field = Callable[[Array], Array]
+"""Positions (N, 3) to signed distances (N,), positive inside."""
+
+
+@dataclass(frozen=True)
+class Fabric:
+    """How a part stands off the skin."""
+
+    hem: float
+    """Distance from the skin at the edge, m."""
+    inside: float
+    """Distance from the skin well inside, m."""
+    rounds: int
+    """Rounds of smoothing of the body underneath."""
+
+
+FABRICS = {
+    SHORTS: Fabric(hem=0.005, inside=0.006, rounds=60),
+    SHIRT: Fabric(hem=0.010, inside=0.009, rounds=60),
+    HAIR: Fabric(hem=0.003, inside=0.009, rounds=6),
+    BROWS: Fabric(hem=0.001, inside=0.001, rounds=0),
 }
-"""sRGB in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -37,63 +61,145 @@ class Dressed:
     """(F, 3)"""
 
 
-def dress(vertices: Array, faces: IntArray, joints: Array, weights: Array) -> Dressed:
+def dress(vertices: Array, faces: IntArray, eye_faces: IntArray, joints: Array) -> Dressed:
     """Cut clothes and hair out of the T-pose mesh (V, 3), in metres with the pelvis at the origin."""
-    surface = whole(faces, len(vertices))
-    fields = _fields(vertices, joints, weights)
-    for part, field in fields.items():
-        surface = cut(surface, surface.mix @ field, part)
-    lifts = {part: np.zeros_like(vertices) for part in COLORS} | {
-        part: _lift(vertices, faces, fields[part], *FABRIC[part]) for part in FABRIC if part in fields
-    }
+    part = np.repeat([SKIN, EYES], [len(faces), len(eye_faces)])
+    surface = Surface(sp.eye_array(len(vertices), format="csr"), np.concatenate([faces, eye_faces]), part)
+    at = {name: joints[j] for j, name in enumerate(JOINTS)}
+    shapes = {
+        SHIRT: [_shirt(at)], SHORTS: [_shorts(at)], HAIR: [_hair(at)], BROWS: _brows(at), LIPS: [_lips(at)],
+        IRIS: [_iris(at)],
+    }  # fmt: skip
+    for part, fields in shapes.items():
+        surface = _carve(surface, vertices, fields, part, EYES if part == IRIS else SKIN)
+    lifts = np.zeros((len(COLORS), *vertices.shape))
+    for part, fabric in FABRICS.items():
+        flat = _chest(at)(vertices) if part == SHIRT else np.zeros(len(vertices))
+        lifts[part] = _lift(vertices, faces, shapes[part][0](vertices), flat, fabric)
     parts = separate(surface)
     mix = surface.mix[parts.source]
-    lift = sum((parts.lift == p)[:, None] * (mix @ lifts[p]) for p in COLORS)
-    colors = np.array([COLORS[p] for p in range(len(COLORS))])[parts.paint]
-    return Dressed(mix, lift, colors, parts.faces)
+    lift = sum((parts.lift == p)[:, None] * (mix @ lifts[p]) for p in range(len(COLORS)))
+    return Dressed(mix, lift, np.array(COLORS)[parts.paint], parts.faces)
 
 
-FABRIC = {SHORTS: (0.006, 0.006, 40), SHIRT: (0.010, 0.009, 80), HAIR: (0.003, 0.009, 6), BROWS: (0.001, 0.001, 0)}
-"""Distance from the skin (m) at the hem and inside, and rounds of smoothing."""
+def _carve(surface: Surface, vertices: Array, fields: list[Field], part: int, within: int) -> Surface:
+    """Give `part` what lies inside all fields; the first is the most local, so that few faces are cut."""
+    surface = cut(surface, fields[0](surface.mix @ vertices), part, within)
+    for field in fields[1:]:
+        surface = cut(surface, -field(surface.mix @ vertices), within, part)
+    return surface
 
 
-def _lift(vertices: Array, faces: IntArray, field: Array, hem: float, inside: float, rounds: int) -> Array:
-    """(V, 3) displacement that smooths the skin inside a part and lifts it off the body."""
-    depth = np.clip(field / 0.04, 0, 1)
-    share = (depth * depth * (3 - 2 * depth))[:, None]
+TAUBIN = (0.6, -0.62)
+"""Steps that smooth and give the volume back (Taubin 1995)."""
+
+
+def _lift(vertices: Array, faces: IntArray, field: Array, flat: Array, fabric: Fabric) -> Array:
+    """(V, 3) displacement that smooths the skin inside a part and lifts it off the body.
+
+    Where `flat` (V,) in [0, 1] is positive, cloth spans what it covers instead of following it.
+    """
+    share = _smoothstep((field + 0.02) / 0.05)[:, None]
     mean = averaging(faces, len(vertices))
-    smooth = vertices
-    for _ in range(rounds):
-        smooth = smooth + 0.97 * share * (mean @ smooth - smooth)
-    skin_normals = normals(vertices, faces)
-    fabric_normals = normals(smooth, faces)
-    for _ in range(3):
-        fabric_normals = mean @ fabric_normals
-    fabric_normals /= np.linalg.norm(fabric_normals, axis=1, keepdims=True)
-    moved = smooth + fabric_normals * (hem + (inside - hem) * share) - vertices
-    height = np.einsum("vi,vi->v", moved, skin_normals)
-    return moved + skin_normals * np.maximum(0.003 - height, 0)[:, None] * (rounds > 0)
+    spanned = vertices
+    for _ in range(FLATTEN_ROUNDS if flat.any() else 0):
+        spanned = spanned + flat[:, None] * (mean @ spanned - spanned)
+    smooth = spanned
+    for k in range(2 * fabric.rounds):
+        smooth = smooth + (TAUBIN[k % 2] * share) * (mean @ smooth - smooth)
+    outward = normals(smooth, faces)
+    for _ in range(10):
+        outward = mean @ outward
+    outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-12)
+    # along the normal only, or hems would wander
+    height = np.einsum("vi,vi->v", smooth - spanned, outward)[:, None]
+    return spanned - vertices + outward * (height + fabric.hem + (fabric.inside - fabric.hem) * share)
 
 
-def _fields(vertices: Array, joints: Array, weights: Array) -> dict[int, Array]:
-    """(V,) fields in metres, positive inside each part, in the order of cutting."""
-    x, y, z = vertices.T
-    at = {name: joints[j] for j, name in enumerate(JOINTS)}
-    across = np.abs(x)
-    neck, pelvis, head_eye = at["neck"], at["pelvis"], at["left_eye"]
-    sleeve = at["left_shoulder"][0] + 0.55 * (at["left_elbow"][0] - at["left_shoulder"][0])
-    collar = np.linalg.norm(vertices - (neck + [0, 0.045, 0.022]), axis=1) - 0.118
-    below_chin = neck[1] + 0.06 - y - np.maximum(z - neck[2] - 0.05, 0)
-    shirt = np.minimum.reduce([y - (pelvis[1] - 0.05), sleeve - across, collar, below_chin])
-    leg = at["left_hip"][1] + 0.55 * (at["left_knee"][1] - at["left_hip"][1])
-    shorts = np.minimum(y - leg, pelvis[1] + 0.05 - y)
-    hair = (y - (head_eye[1] + 0.062)) + 1.15 * np.clip(head_eye[2] - 0.045 - z, 0, 0.12)
-    ear = np.maximum(0.073 - across, y - (head_eye[1] + 0.02))
-    on_eye = weights[:, [JOINTS.index("left_eye"), JOINTS.index("right_eye")]].sum(1) - 0.5
-    iris = 0.0075 - np.hypot(across - head_eye[0], y - head_eye[1])
-    return {
-        EYES: on_eye,
-        SHIRT: shirt,
-        SHORTS: shorts,
-        HAIR: np.minimum(hair, ear),
-    }
+FLATTEN_ROUNDS = 400
+
+
+def _smoothstep(t: Array) -> Array:
+    t = np.clip(t, 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _shirt(at: dict[str, Array]) -> Field:
+    def field(points: Array) -> Array:
+        x, y, z = points.T
+        hem = y - (at["pelvis"][1] - 0.05)
+        sleeve = _along(at["left_shoulder"], at["left_elbow"], 0.55)[0] - np.abs(x)
+        collar = np.linalg.norm(points - (at["neck"] + [0, 0.045, 0.022]), axis=1) - 0.118
+        below_chin = at["neck"][1] + 0.06 - y - np.maximum(z - at["neck"][2] - 0.05, 0)
+        return np.minimum.reduce([hem, sleeve, collar, below_chin])
+
+    return field
+
+
+def _shorts(at: dict[str, Array]) -> Field:
+    def field(points: Array) -> Array:
+        y = points[:, 1]
+        waist = at["pelvis"][1] - 0.045 - y  # just above the hem of the shirt, where the shorts end under it
+        return np.minimum(y - _along(at["left_hip"], at["left_knee"], 0.55)[1], waist)
+
+    return field
+
+
+def _hair(at: dict[str, Array]) -> Field:
+    def field(points: Array) -> Array:
+        x, y, z = points.T
+        eye = at["left_eye"]
+        hairline = y - (eye[1] + 0.062) + 1.15 * np.clip(eye[2] - 0.045 - z, 0, 0.12)
+        not_ear = np.maximum(0.073 - np.abs(x), y - (eye[1] + 0.02))
+        return np.minimum(hairline, not_ear)
+
+    return field
+
+
+def _brows(at: dict[str, Array]) -> list[Field]:
+    """A lens between two arcs above each eye."""
+    eye = at["left_eye"]
+
+    def offset(points: Array) -> tuple[Array, Array]:
+        """Height above the middle line of the brow, and its half-width there."""
+        along = (np.abs(points[:, 0]) - eye[0] - 0.001) / 0.021
+        middle = eye[1] + 0.0185 + 0.0015 * along - 0.0035 * along**2
+        return points[:, 1] - middle, 0.0026 * (1 - along**2) + 0.0005 * (1 - along)
+
+    def near(points: Array) -> Array:
+        across = points * [0, 1, 1] + np.abs(points) * [1, 0, 0]
+        return 0.026 - np.linalg.norm(across - np.add(eye, [0.001, 0.019, 0.012]), axis=1)
+
+    return [near, lambda p: offset(p)[1] - offset(p)[0], lambda p: offset(p)[1] + offset(p)[0]]
+
+
+def _lips(at: dict[str, Array]) -> Field:
+    def field(points: Array) -> Array:
+        x, y, z = points.T
+        eye = at["left_eye"]
+        ellipse = 1 - (x / 0.024) ** 2 - ((y - (eye[1] - 0.0695)) / 0.0108) ** 2
+        return np.minimum(0.01 * ellipse, z - eye[2] + 0.01)
+
+    return field
+
+
+def _iris(at: dict[str, Array]) -> Field:
+    def field(points: Array) -> Array:
+        across = points * [0, 1, 1] + np.abs(points) * [1, 0, 0]
+        return 0.0067 - np.linalg.norm(across - (at["left_eye"] + [0, -0.0005, 0.0125]), axis=1)
+
+    return field
+
+
+def _chest(at: dict[str, Array]) -> Field:
+    def field(points: Array) -> Array:
+        """1 at the breast, 0 from 9 cm on."""
+        across = points * [0, 1, 1] + np.abs(points) * [1, 0, 0]
+        breast = at["spine3"] + [0.074, -0.014, 0.135]
+        return _smoothstep(1.5 - np.linalg.norm(across - breast, axis=1) / 0.06)
+
+    return field
+
+
+def _along(a: Array, b: Array, share: float) -> Array:
+    return a + share * (b - a)

@@ -55,7 +55,9 @@ class MakeHuman:
         self.rig: dict[str, dict[str, Any]] = self._read_json("rigs/standard/rig.default.json")
         self.bones = self._depth_first()
         self.weights = self._read_weights()
-        self._locators = {end: {b: self._locator(self.rig[b][end]) for b in self.bones} for end in ("head", "tail")}
+        self._locators = {
+            end: {b: self._locator(self.rig[b][end]) for b in self.bones} for end in ("head", "tail")
+        }
 
     def shape(self, phenotype: Phenotype, local: dict[str, float]) -> Array:
         """(19158, 3) vertices of a phenotype; `local` maps further targets to their strengths."""
@@ -102,7 +104,9 @@ class MakeHuman:
         if path not in self._names:
             return None
         raw = self._zip.read(path)
-        table = np.array((gzip.decompress(raw) if path.endswith(".gz") else raw).split(), np.float64).reshape(-1, 4)
+        table = np.array((gzip.decompress(raw) if path.endswith(".gz") else raw).split(), np.float64).reshape(
+            -1, 4
+        )
         return table[:, 0].astype(np.int64), table[:, 1:] * METRES_PER_UNIT
 
     def _depth_first(self) -> tuple[str, ...]:
@@ -146,12 +150,19 @@ def _macro_targets(p: Phenotype) -> list[tuple[str, float]]:
     heights, firmness = _mix(("minheight", "maxheight"), p.height), _mix(FIRMNESS, 0.5)
     proportions, cups = _mix(("idealproportions", "uncommonproportions"), p.proportions), _mix(CUP, p.cupsize)
     for (gender, wg), (age, wa) in itertools.product(genders.items(), ages.items()):
-        targets += [(f"macrodetails/{race}-{gender}-{age}", wg * wa * wr) for race, wr in zip(RACES, p.race, strict=True)]
-        for (muscle, wm), (weight, ww) in itertools.product(_mix(MUSCLE, p.muscle).items(), _mix(WEIGHT, p.weight).items()):
+        targets += [
+            (f"macrodetails/{race}-{gender}-{age}", wg * wa * wr)
+            for race, wr in zip(RACES, p.race, strict=True)
+        ]
+        for (muscle, wm), (weight, ww) in itertools.product(
+            _mix(MUSCLE, p.muscle).items(), _mix(WEIGHT, p.weight).items()
+        ):
             name, strength = f"{gender}-{age}-{muscle}-{weight}", wg * wa * wm * ww
             targets.append((f"macrodetails/universal-{name}", strength))
             targets += [(f"macrodetails/height/{name}-{h}", strength * w) for h, w in heights.items()]
-            targets += [(f"macrodetails/proportions/{name}-{q}", strength * w) for q, w in proportions.items()]
+            targets += [
+                (f"macrodetails/proportions/{name}-{q}", strength * w) for q, w in proportions.items()
+            ]
             if gender == "female":
                 targets += [
                     (f"breast/{name}-{cup}-{firm}", strength * wc * wf)

@@ -1,4 +1,4 @@
-"""Triangle surfaces whose vertices mix those of a base mesh: cutting along a field, smoothing, splitting into parts."""
+"""Triangle surfaces over a base mesh: cutting along a field, averaging, splitting into parts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,17 +33,12 @@ def triangulate(polygons: list[list[int]]) -> IntArray:
     return np.array(triangles, np.int64)
 
 
-def whole(faces: IntArray, n_vertices: int) -> Surface:
-    """The base mesh itself, all skin."""
-    return Surface(sp.eye_array(n_vertices, format="csr"), faces, np.zeros(len(faces), np.int64))
-
-
 def cut(surface: Surface, field: Array, part: int, within: int = 0) -> Surface:
     """Give `part` the side of `within` where the field is positive, cutting faces along its zero line.
 
     The field (N,) holds one value a vertex and is taken as linear along edges.
     """
-    field = _snap(field, surface.faces[surface.part == within])
+    mix, field = _snap(surface, field, within)
     crossings: dict[tuple[int, int], int] = {}
     faces: list[tuple[int, ...]] = []
     parts: list[int] = []
@@ -57,36 +52,38 @@ def cut(surface: Surface, field: Array, part: int, within: int = 0) -> Surface:
             polygon = list(_clip(face, sign * field, crossings, len(field)))
             faces += [(polygon[0], polygon[k], polygon[k + 1]) for k in range(1, len(polygon) - 1)]
             parts += [owner] * (len(polygon) - 2)
-    return Surface(_with_crossings(surface.mix, field, crossings), np.array(faces), np.array(parts))
+    if crossings:
+        a, b = np.array(list(crossings)).T
+        mix = sp.vstack([mix, _between(mix, a, b, field[a] / (field[a] - field[b]))], format="csr")
+    return Surface(mix, np.array(faces), np.array(parts))
 
 
-def _snap(field: Array, faces: IntArray) -> Array:
-    a, b = edges(faces).T
-    crossing = field[a] * field[b] < 0
-    a, b = a[crossing], b[crossing]
+def _snap(surface: Surface, field: Array, within: int) -> tuple[sp.csr_array, Array]:
+    """Slide vertices that almost lie on the zero line along an edge onto it."""
+    a, b = edges(surface.faces[surface.part == within]).T
+    crossed = field[a] * field[b] < 0
+    a, b = np.r_[a[crossed], b[crossed]], np.r_[b[crossed], a[crossed]]
     share = field[a] / (field[a] - field[b])
-    snapped = field.copy()
-    snapped[a[share < SNAP]] = 0
-    snapped[b[share > 1 - SNAP]] = 0
-    return snapped
+    order = np.argsort(-share)  # the nearest crossing of a vertex is written last, and stays
+    a, b, share = (values[order][share[order] < SNAP] for values in (a, b, share))
+    partner, moved = np.arange(len(field)), np.zeros(len(field))
+    partner[a], moved[a] = b, share
+    still = moved[partner] == 0  # two ends of one edge do not both move
+    snapped = np.where((moved > 0) & still, 0.0, field)
+    return _between(surface.mix, np.arange(len(field)), partner, moved * still), snapped
+
+
+def _between(mix: sp.csr_array, a: IntArray, b: IntArray, share: Array) -> sp.csr_array:
+    return (sp.diags_array(1 - share) @ mix[a] + sp.diags_array(share) @ mix[b]).tocsr()
 
 
 def _clip(face: list[int], field: Array, crossings: dict[tuple[int, int], int], first: int) -> Iterator[int]:
-    """Corners of the part of a face where the field is not negative; new vertices are numbered in `crossings`."""
+    """Corners of a face's part where the field is not negative; `crossings` numbers new vertices."""
     for a, b in zip(face, face[1:] + face[:1], strict=True):
         if field[a] >= 0:
             yield a
         if field[a] * field[b] < 0:
             yield crossings.setdefault((min(a, b), max(a, b)), first + len(crossings))
-
-
-def _with_crossings(mix: sp.csr_array, field: Array, crossings: dict[tuple[int, int], int]) -> sp.csr_array:
-    if not crossings:
-        return mix
-    a, b = np.array(list(crossings)).T
-    share = field[a] / (field[a] - field[b])
-    new = sp.diags_array(1 - share) @ mix[a] + sp.diags_array(share) @ mix[b]
-    return sp.vstack([mix, new], format="csr")
 
 
 def edges(faces: IntArray) -> IntArray:
@@ -98,7 +95,9 @@ def edges(faces: IntArray) -> IntArray:
 def averaging(faces: IntArray, n_vertices: int) -> sp.csr_array:
     """(V, V) operator that replaces each vertex by the mean of its neighbours."""
     a, b = edges(faces).T
-    adjacency = sp.coo_array((np.ones(2 * len(a)), (np.r_[a, b], np.r_[b, a])), shape=(n_vertices, n_vertices)).tocsr()
+    adjacency = sp.coo_array(
+        (np.ones(2 * len(a)), (np.r_[a, b], np.r_[b, a])), shape=(n_vertices, n_vertices)
+    ).tocsr()
     return sp.diags_array(1 / np.maximum(adjacency.sum(1), 1)) @ adjacency
 
 
@@ -128,14 +127,18 @@ class Parts:
 def separate(surface: Surface) -> Parts:
     """Give each part its own vertices, and close the step between two parts with a rim.
 
-    The rim wears the colour of the higher-numbered part, whose edge it is.
+    The rim wears the colour of the higher-numbered part, whose edge it is. It shares no vertex with it, so
+    that normals averaged at vertices leave the edge sharp.
     """
-    keys: dict[tuple[int, int, int], int] = {}
+    keys: dict[tuple[int, int, int, bool], int] = {}
 
-    def vertex(source: int, lift: int, paint: int) -> int:
-        return keys.setdefault((source, lift, paint), len(keys))
+    def vertex(source: int, lift: int, paint: int, rim: bool = False) -> int:
+        return keys.setdefault((source, lift, paint, rim), len(keys))
 
-    faces = [tuple(vertex(v, p, p) for v in f) for f, p in zip(surface.faces.tolist(), surface.part.tolist(), strict=True)]
+    faces = [
+        tuple(vertex(v, p, p) for v in f)
+        for f, p in zip(surface.faces.tolist(), surface.part.tolist(), strict=True)
+    ]
     owner = {}
     for face, part in zip(surface.faces.tolist(), surface.part.tolist(), strict=True):
         for k in range(3):
@@ -143,7 +146,7 @@ def separate(surface: Surface) -> Parts:
     for (a, b), upper in owner.items():
         lower = owner.get((b, a), upper)
         if lower < upper:
-            a0, b0, a1, b1 = vertex(a, lower, upper), vertex(b, lower, upper), vertex(a, upper, upper), vertex(b, upper, upper)
+            a0, b0, a1, b1 = (vertex(v, lift, upper, rim=True) for lift in (lower, upper) for v in (a, b))
             faces += [(b1, a1, a0), (b1, a0, b0)]
-    source, lift, paint = np.array(list(keys)).T
+    source, lift, paint, _ = np.array(list(keys)).T
     return Parts(source, lift, paint, np.array(faces))

@@ -18,7 +18,7 @@ UPPER_ARM, FOREARM, HAND = (1, -0.03, -0.06), (1, 0.02, -0.02), (1, 0, -0.02)
 THIGH, SHIN = (0.024, -1, -0.018), (-0.035, -1, -0.105)
 THUMB_BASE, THUMB_TIP = (0.55, -0.38, 0.74), (0.62, -0.32, 0.72)
 FINGER_SPREAD = {2: 0.10, 3: 0.02, 4: -0.05, 5: -0.13}
-"""Directions of the left side's bones in the T-pose (of SMPL's template, by eye); the right side mirrors them."""
+"""Directions of the left side's bones in SMPL's T-pose, by eye; the right side mirrors them."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ def to_tpose(assets: MakeHuman, vertices: Array) -> Skeleton163:
     return Skeleton163(np.einsum("vij,vj->vi", blended, vertices) + assets.weights @ offsets, placed)
 
 
-def _bone_turn(bone: str, base: Array, turns: dict[str, Array], heads: dict[str, Array], tails: dict[str, Array]) -> Array:
+def _bone_turn(
+    bone: str, base: Array, turns: dict[str, Array], heads: dict[str, Array], tails: dict[str, Array]
+) -> Array:
     """World rotation of one bone from MakeHuman's rest pose; `base` is its parent's."""
     if bone in LEAN_DEG:
         return rotation((1, 0, 0), np.deg2rad(LEAN_DEG[bone])) @ (np.eye(3) if bone == "neck01" else base)
@@ -126,7 +128,7 @@ def smplx_joints(heads: dict[str, Array]) -> Array:
     joints = {
         "pelvis": np.array([0, heads["spine04"][1], hips[2] + 0.006]),
         "spine1": between("spine03", "spine02", 0.5),
-        "spine2": between("spine02", "spine01", 0.55) + [0, 0, 0.012],
+        "spine2": between("spine02", "spine01", 0.55) + np.array([0, 0, 0.012]),
         "spine3": heads["spine01"] + [0, 0, 0.04],
         "neck": between("neck01", "neck02", 0.6),
         "head": between("neck03", "head", 0.6),
@@ -165,10 +167,11 @@ _CENTRAL = {
     "neck03": {"neck": 0.5, "head": 0.5},
 }  # fmt: skip
 _SIDED = {
-    "clavicle": {"collar": 1.0}, "shoulder01": {"collar": 0.6, "shoulder": 0.4}, "upperarm01": {"shoulder": 1.0},
-    "upperarm02": {"shoulder": 1.0}, "lowerarm01": {"elbow": 1.0}, "lowerarm02": {"elbow": 0.75, "wrist": 0.25},
-    "wrist": {"wrist": 1.0}, "upperleg01": {"hip": 1.0}, "upperleg02": {"hip": 1.0}, "lowerleg01": {"knee": 1.0},
-    "lowerleg02": {"knee": 1.0}, "foot": {"ankle": 1.0}, "eye": {"eye": 1.0},
+    "clavicle": {"collar": 1.0}, "shoulder01": {"collar": 0.6, "shoulder": 0.4},
+    "upperarm01": {"shoulder": 1.0}, "upperarm02": {"shoulder": 1.0},
+    "lowerarm01": {"elbow": 1.0}, "lowerarm02": {"elbow": 0.75, "wrist": 0.25}, "wrist": {"wrist": 1.0},
+    "upperleg01": {"hip": 1.0}, "upperleg02": {"hip": 1.0},
+    "lowerleg01": {"knee": 1.0}, "lowerleg02": {"knee": 1.0}, "foot": {"ankle": 1.0}, "eye": {"eye": 1.0},
 }  # fmt: skip
 
 

@@ -1,0 +1,141 @@
+"""AMASS npz files, read and written: Z up in the file, Y up in a Motion. No torch."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from data.files import write_atomically
+from models.errors import PoseGPTError
+from models.motion import Motion
+from models.skeleton import BODY_TYPES, REST_PELVIS, BodyType, n_joints
+
+FloatArray = NDArray[np.float64]
+
+Z_TO_Y = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+"""Turns AMASS's world (Z up) into ours (Y up): x stays, z becomes y, y becomes -z."""
+
+_BODY_TYPE_OF_WIDTH: dict[int, BodyType] = {n_joints(b) * 3: b for b in BODY_TYPES}
+_RATE_KEYS = ("mocap_framerate", "mocap_frame_rate", "fps")  # SMPL-H release, SMPL-X release, ours of old
+_NO_AMASS = "give an AMASS .npz with poses, trans and mocap_framerate"
+
+
+def read_amass(path: Path | str, fps: float | None = None) -> Motion:
+    """Read an AMASS npz: poses (T, 72, 156 or 165) and trans (T, 3), Z up.
+
+    The pelvis keeps its place: SMPL turns the root about the pelvis, which stands at trans + REST_PELVIS, so
+    the translation turns about that point and not about the origin.
+
+    Args:
+        path: the file.
+        fps: frame rate where the file has none.
+
+    Raises PoseGPTError where the file is damaged, holds objects, lacks a key, or is of no known body.
+    """
+    path = Path(path)
+    arrays = _load(path)
+    poses, trans = (_numbers(arrays, key, path) for key in ("poses", "trans"))
+    body_type = _BODY_TYPE_OF_WIDTH.get(poses.shape[-1]) if poses.ndim == 2 else None
+    if body_type is None or trans.shape != (len(poses), 3):
+        raise PoseGPTError(
+            f"{path.name} has poses {poses.shape} and trans {trans.shape}, expected poses "
+            f"(T, {', '.join(map(str, _BODY_TYPE_OF_WIDTH))}) and trans (T, 3)",
+            _NO_AMASS,
+        )
+    rotvecs, moved = _turn_world(poses.reshape(len(poses), -1, 3), trans, Z_TO_Y, body_type)
+    return Motion(
+        poses=rotvecs.astype(np.float32),
+        trans=moved.astype(np.float32),
+        fps=_frame_rate(arrays, path, fps),
+        body_type=body_type,
+        labels=_labels(arrays),
+        name=path.stem,
+    )
+
+
+def write_amass(
+    path: Path | str, motion: Motion, body_type: BodyType | None = "smplh", force: bool = False
+) -> None:
+    """Write a motion in AMASS's layout, Z up, with both names of the frame rate, and its labels beside.
+
+    Args:
+        path: the file to write.
+        motion: of any body type.
+        body_type: what the file holds; joints that the motion lacks are at rest. None keeps the motion's own.
+        force: replace an existing file.
+
+    Raises PoseGPTError where the target exists or cannot be written.
+    """
+    motion = motion.to_body_type(body_type or motion.body_type)
+    poses, trans = _turn_world(
+        motion.poses.astype(float), motion.trans.astype(float), Z_TO_Y.T, motion.body_type
+    )
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
+        poses=poses.reshape(motion.n_frames, -1),
+        trans=trans,
+        betas=np.zeros(10 if motion.body_type == "smpl" else 16),
+        gender=np.array("neutral"),
+        surface_model_type=np.array(motion.body_type),
+        mocap_framerate=np.array(motion.fps),
+        mocap_frame_rate=np.array(motion.fps),
+        labels=np.array(motion.labels, dtype=np.str_),
+    )
+    write_atomically(Path(path), content.getvalue(), force=force)
+
+
+def _turn_world(
+    poses: FloatArray, trans: FloatArray, turn: FloatArray, body_type: BodyType
+) -> tuple[FloatArray, FloatArray]:
+    """(T, J, 3) poses and (T, 3) trans in a world turned by a (3, 3) rotation; the pelvis turns with it."""
+    turned = poses.copy()
+    turned[:, 0] = (Rotation.from_matrix(turn) * Rotation.from_rotvec(poses[:, 0])).as_rotvec()
+    pelvis = np.array(REST_PELVIS[body_type])
+    return turned, (trans + pelvis) @ turn.T - pelvis
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise PoseGPTError(f"{path.name} is a single array, no AMASS file", _NO_AMASS)
+            wanted = ("poses", "trans", "labels", *_RATE_KEYS)
+            return {key: file[key] for key in wanted if key in file.files}
+    except FileNotFoundError:
+        raise PoseGPTError(f"no file {path}", "check the path") from None
+    except OSError as error:
+        raise PoseGPTError(f"cannot read {path.name}: {error.strerror or error}", _NO_AMASS) from None
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        # numpy refuses arrays of Python objects here: loading them could run code
+        raise PoseGPTError(f"{path.name} cannot be read: {str(error).splitlines()[0]}", _NO_AMASS) from None
+
+
+def _numbers(arrays: dict[str, NDArray[Any]], key: str, path: Path) -> FloatArray:
+    if key not in arrays:
+        raise PoseGPTError(f"{path.name} has no {key!r}", _NO_AMASS)
+    if arrays[key].dtype.kind not in "fiu":
+        raise PoseGPTError(f"{path.name}: {key!r} holds {arrays[key].dtype}, expected numbers", _NO_AMASS)
+    return arrays[key].astype(float)
+
+
+def _frame_rate(arrays: dict[str, NDArray[Any]], path: Path, fallback: float | None) -> float:
+    for key in _RATE_KEYS:
+        if key in arrays and arrays[key].size == 1 and arrays[key].dtype.kind in "fiu":
+            return float(arrays[key].reshape(()))
+    if fallback is None:
+        raise PoseGPTError(f"{path.name} has no frame rate ({' or '.join(_RATE_KEYS[:2])})", _NO_AMASS)
+    return fallback
+
+
+def _labels(arrays: dict[str, NDArray[Any]]) -> tuple[str, ...]:
+    labels = arrays.get("labels")
+    return (
+        tuple(str(name) for name in labels.reshape(-1))
+        if labels is not None and labels.dtype.kind == "U"
+        else ()
+    )

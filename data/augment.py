@@ -1,0 +1,65 @@
+"""Augmentation of motion in numpy: left-right mirroring and rotation about the vertical. No torch."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from models.skeleton import BodyType, mirror_indices
+
+Float32Array = NDArray[np.float32]
+
+
+def mirror_poses(poses: Float32Array, body_type: BodyType) -> Float32Array:
+    """Left-right mirror image of rotation vectors (..., J, 3); mirrored twice they are the same.
+
+    A reflection at the plane x = 0 turns the rotation vector (x, y, z) into (x, -y, -z).
+    """
+    return poses[..., list(mirror_indices(body_type)), :] * np.array([1, -1, -1], poses.dtype)
+
+
+def mirror_trans(trans: Float32Array) -> Float32Array:
+    """Left-right mirror image of translations (..., 3)."""
+    return trans * np.array([-1, 1, 1], trans.dtype)
+
+
+def mirror_labels(label_names: Sequence[str]) -> NDArray[np.intp]:
+    """(L,) for each label the one that its mirror image has: `kick-left` <-> `kick-right` where both exist.
+
+    Column k of mirrored k-hot labels is column mirror[k] of the labels.
+    """
+    index = {name: k for k, name in enumerate(label_names)}
+    return np.array([index.get(_other_side(name), k) for k, name in enumerate(label_names)], np.intp)
+
+
+def rotate_heading(
+    poses: Float32Array, trans: Float32Array, angle: NDArray[np.floating], pelvis: Sequence[float]
+) -> tuple[Float32Array, Float32Array]:
+    """Turn motions about the vertical axis through the origin.
+
+    Args:
+        poses: (B, T, J, 3) rotation vectors.
+        trans: (B, T, 3) metres.
+        angle: (B,) radians, from +Z toward +X.
+        pelvis: rest position of the pelvis (`REST_PELVIS`), as SMPL's translation is not the pelvis itself.
+
+    Returns:
+        poses and trans, turned.
+    """
+    turn = Rotation.from_rotvec(np.outer(angle, [0.0, 1.0, 0.0]))
+    matrices = turn.as_matrix()
+    n_frames = poses.shape[1]
+    per_frame = Rotation.from_quat(np.repeat(turn.as_quat(), n_frames, axis=0))
+    root = (per_frame * Rotation.from_rotvec(poses[:, :, 0].reshape(-1, 3))).as_rotvec()
+    turned = poses.copy()
+    turned[:, :, 0] = root.reshape(-1, n_frames, 3)
+    offset = np.asarray(pelvis)
+    moved = np.einsum("bij,btj->bti", matrices, trans + offset) - offset
+    return turned, moved.astype(trans.dtype)
+
+
+def _other_side(name: str) -> str:
+    swap = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+    return re.sub(r"(?<![A-Za-z])(left|right|Left|Right)(?![a-z])", lambda m: swap[m[0]], name)

@@ -1,0 +1,192 @@
+"""Windows of a store as batches: for training a pure function of seed and step, for evaluation all of them.
+
+Imports torch only where a batch is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.augment import mirror_labels, mirror_poses, mirror_trans
+from data.store import Store
+from models.errors import PoseGPTError
+from models.skeleton import n_joints
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from models.batch import Batch
+
+IntArray = NDArray[np.int64]
+
+_SLOTS_PER_WINDOW = 4  # the order runs over four epochs at once, so that short clips get their fair share
+
+
+@dataclass(frozen=True, eq=False)
+class WindowPlan:
+    """Which windows make a batch."""
+
+    clips: IntArray
+    """(B,) clip of each window."""
+    starts: IntArray
+    """(B,) first frame within the clip."""
+    lengths: IntArray
+    """(B,) valid frames."""
+    mirrored: NDArray[np.bool_]
+    """(B,) whether it is mirrored."""
+
+
+class Windows:
+    """Windows of seq_len frames out of a store's clips.
+
+    Training: clips are visited in proportion to their lengths, in random order, at a random place.
+    Batch `step` depends on seed, step, rank and world alone, so a run resumes anywhere, with any number of
+    workers. Evaluation: non-overlapping windows, the remainder of a clip kept from min_seq_len frames on.
+
+    Args:
+        store: an open store.
+        seq_len: frames of a window; shorter ones are padded by repeating their last frame.
+        min_seq_len: shortest window and clip used.
+        batch_size: windows a batch.
+        seed: of order, places and mirroring.
+        mirror: mirror half of the training windows.
+        start_share: share of training windows that begin where their clip begins.
+        rank, world: this process among all; each gets its own batches.
+
+    Raises PoseGPTError where no clip is long enough.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        seq_len: int,
+        min_seq_len: int = 16,
+        batch_size: int = 64,
+        seed: int = 0,
+        mirror: bool = True,
+        start_share: float = 0.0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.store, self.seq_len, self.min_seq_len = store, seq_len, min(min_seq_len, seq_len)
+        self.batch_size, self.seed, self.mirror, self.start_share = batch_size, seed, mirror, start_share
+        self.rank, self.world = rank, world
+        self.body_type = store.manifest.body_type
+        lengths = np.asarray(store.lengths)
+        usable = np.flatnonzero(lengths >= self.min_seq_len)
+        self.n_short_clips = len(lengths) - len(usable)
+        """Clips left out because they are shorter than min_seq_len."""
+        if len(usable) == 0:
+            raise PoseGPTError(
+                f"none of the {len(lengths)} clips in {store.path} has {self.min_seq_len} frames",
+                "prepare longer clips, or lower --min-seq-len",
+            )
+        windows = _SLOTS_PER_WINDOW * lengths[usable] / seq_len
+        self._slots = np.repeat(usable, np.maximum(1, np.round(windows).astype(np.int64)))
+        self._mirrored_label = mirror_labels(store.label_names)
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Steps in which all ranks together draw as many frames as the clips have."""
+        return len(self._slots) / (_SLOTS_PER_WINDOW * self.batch_size * self.world)
+
+    def batch(self, step: int) -> Batch:
+        """Training batch number `step` of this rank."""
+        return self._gather(self.plan(step))
+
+    def plan(self, step: int) -> WindowPlan:
+        """Which windows batch number `step` of this rank holds."""
+        first = (step * self.world + self.rank) * self.batch_size
+        positions = np.arange(first, first + self.batch_size)
+        epochs, places = np.divmod(positions, len(self._slots))
+        clips = np.empty(self.batch_size, np.int64)
+        for epoch in np.unique(epochs):
+            chosen = epochs == epoch
+            clips[chosen] = self._slots[_permutation(len(self._slots), self.seed, int(epoch))[places[chosen]]]
+        rng = np.random.default_rng([self.seed, 1, step, self.rank])
+        n_frames = np.asarray(self.store.lengths)[clips]
+        lengths = np.minimum(n_frames, self.seq_len)
+        starts = rng.integers(0, n_frames - lengths + 1)
+        starts[rng.random(self.batch_size) < self.start_share] = 0
+        mirrored = rng.random(self.batch_size) < (0.5 if self.mirror else 0.0)
+        return WindowPlan(clips, starts, lengths, mirrored)
+
+    def eval_plan(self) -> WindowPlan:
+        """Every non-overlapping window, in a fixed mixed order: the first batches are a fair sample."""
+        clips, starts, lengths = [], [], []
+        for clip, n_frames in enumerate(np.asarray(self.store.lengths)):
+            for start in range(0, int(n_frames), self.seq_len):
+                length = min(self.seq_len, int(n_frames) - start)
+                if length >= self.min_seq_len:
+                    clips.append(clip)
+                    starts.append(start)
+                    lengths.append(length)
+        order = np.random.default_rng(0).permutation(len(clips))[self.rank :: self.world]
+        table = np.array([clips, starts, lengths], np.int64)[:, order]
+        return WindowPlan(table[0], table[1], table[2], mirrored=np.zeros(len(order), bool))
+
+    def eval_batches(self) -> Iterator[Batch]:
+        """All windows of `eval_plan`, never mirrored; the last batch may be smaller."""
+        plan = self.eval_plan()
+        for first in range(0, len(plan.clips), self.batch_size):
+            part = slice(first, first + self.batch_size)
+            yield self._gather(
+                WindowPlan(plan.clips[part], plan.starts[part], plan.lengths[part], plan.mirrored[part])
+            )
+
+    def loader(
+        self, start_step: int, stop_step: int, num_workers: int = 0, prefetch_factor: int = 2
+    ) -> DataLoader[Batch]:
+        """Batches start_step to stop_step (exclusive), made in worker processes that map the store anew."""
+        from torch.utils.data import DataLoader
+
+        return DataLoader(
+            _Steps(self),  # type: ignore[arg-type]
+            batch_size=None,
+            sampler=range(start_step, stop_step),
+            num_workers=num_workers,
+            prefetch_factor=prefetch_factor if num_workers else None,
+        )
+
+    def _gather(self, plan: WindowPlan) -> Batch:
+        import torch
+
+        from models.batch import Batch
+
+        frames = np.minimum(np.arange(self.seq_len), plan.lengths[:, None] - 1)
+        rows = np.asarray(self.store.starts)[plan.clips, None] + plan.starts[:, None] + frames
+        poses = self.store.poses[rows].reshape(*rows.shape, n_joints(self.body_type), 3)
+        trans = self.store.trans[rows]
+        trans[:, :, ::2] -= trans[:, :1, ::2]
+        labels = self.store.labels[plan.clips].astype(np.float32)
+        if plan.mirrored.any():
+            poses[plan.mirrored] = mirror_poses(poses[plan.mirrored], self.body_type)
+            trans[plan.mirrored] = mirror_trans(trans[plan.mirrored])
+            labels[plan.mirrored] = labels[plan.mirrored][:, self._mirrored_label]
+        return Batch(
+            poses=torch.from_numpy(poses),
+            trans=torch.from_numpy(trans),
+            length=torch.from_numpy(plan.lengths.copy()),
+            labels=torch.from_numpy(labels),
+        )
+
+
+class _Steps:
+    """A map-style data set whose items are whole batches."""
+
+    def __init__(self, windows: Windows) -> None:
+        self.windows = windows
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.windows.batch(step)
+
+
+@lru_cache(maxsize=4)
+def _permutation(n: int, seed: int, epoch: int) -> IntArray:
+    return np.random.default_rng([seed, 0, epoch]).permutation(n)

@@ -1,0 +1,109 @@
+"""Where the labels of motion-capture clips come from: a table, the file name, or the folder. No torch."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from data.actions import bandai_labels, clip_labels
+from models.errors import PoseGPTError
+
+Labeller = Callable[[Path], tuple[str, ...] | None]
+"""Path of a clip, relative to the data set's folder -> its labels, or None where it has none."""
+
+
+def table_labeller(path: Path) -> Labeller:
+    """Labels from a CSV (columns clip,labels; several separated by | or ;) or JSON ({clip: label or labels}).
+
+    A clip is named by its file's stem, or by its path with or without suffix.
+
+    Raises PoseGPTError where the table cannot be read or holds nothing.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise PoseGPTError(
+            f"cannot read {path}: {error.strerror}", "check the path given to --labels"
+        ) from None
+    except UnicodeDecodeError:
+        raise PoseGPTError(f"{path} is no text file", "--labels takes a CSV or JSON file") from None
+    table = _read_json(text, path) if path.suffix.lower() == ".json" else _read_csv(text, path)
+    if not table:
+        raise PoseGPTError(
+            f"{path} holds no labels", "give a CSV with columns clip,labels or JSON {clip: [labels]}"
+        )
+
+    def labels(clip: Path) -> tuple[str, ...] | None:
+        for key in (clip.as_posix(), clip.with_suffix("").as_posix(), clip.name, clip.stem):
+            if key in table:
+                return table[key]
+        return None
+
+    return labels
+
+
+def pattern_labeller(pattern: str) -> Labeller:
+    """Labels from file names by a regular expression with groups `action` and, optionally, `style`.
+
+    Raises PoseGPTError where the pattern is no regular expression or lacks the group.
+    """
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        raise PoseGPTError(f"{pattern!r} is no regular expression: {error}", _PATTERN_HINT) from None
+    if "action" not in regex.groupindex:
+        raise PoseGPTError(f"the label pattern {pattern!r} has no group named action", _PATTERN_HINT)
+
+    def labels(clip: Path) -> tuple[str, ...] | None:
+        match = regex.search(clip.stem)
+        if match is None or not match["action"]:
+            return None
+        return clip_labels(match["action"], match["style"] if "style" in regex.groupindex else None)
+
+    return labels
+
+
+def default_labels(clip: Path) -> tuple[str, ...] | None:
+    """Bandai's file names by themselves; otherwise the name of the folder the clip lies in."""
+    found = bandai_labels(clip.stem)
+    if found:
+        return found
+    return (clip.parent.name,) if clip.parent.name else ()
+
+
+_PATTERN_HINT = r"e.g. --label-pattern '(?P<action>[a-z]+)_(?P<style>[a-z]+)_\d+'"
+
+
+def _read_json(text: str, path: Path) -> dict[str, tuple[str, ...]]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise PoseGPTError(f"{path} is no JSON: {error}", "give {clip: label or [labels]}") from None
+    if not isinstance(found, dict):
+        raise PoseGPTError(f"{path} does not map clips to labels", "give {clip: label or [labels]}")
+    table: dict[str, tuple[str, ...]] = {}
+    for clip, labels in found.items():
+        labels = [labels] if isinstance(labels, str) else labels
+        if not (isinstance(labels, list) and all(isinstance(name, str) for name in labels)):
+            raise PoseGPTError(f"{path} does not map clips to labels", "give {clip: label or [labels]}")
+        table[clip] = _clean(labels)
+    return table
+
+
+def _read_csv(text: str, path: Path) -> dict[str, tuple[str, ...]]:
+    rows = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    columns = [name.strip().lower() for name in rows.fieldnames or ()]
+    if not {"clip", "labels"} <= set(columns):
+        raise PoseGPTError(
+            f"{path} needs columns clip and labels, got {', '.join(columns) or 'none'}", "name them so"
+        )
+    rows.fieldnames = columns
+    return {
+        row["clip"].strip(): _clean(re.split(r"[|;]", row["labels"] or "")) for row in rows if row["clip"]
+    }
+
+
+def _clean(labels: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in labels if name.strip()))

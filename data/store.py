@@ -1,0 +1,452 @@
+"""The store: prepared motion as plain memory-mapped .npy arrays beside a manifest. Imports no torch.
+
+A store is one folder: poses.npy (N, J*3) float32, trans.npy (N, 3) float32, starts.npy and lengths.npy
+(clips,) int64, labels.npy (clips, L) bool, clips.json (names and sources), manifest.json. It is written under
+a temporary name and renamed, so a folder that holds a manifest is whole.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from data.files import as_written, folder_atomically
+from models.config import Config
+from models.errors import PoseGPTError
+from models.motion import Motion
+from models.skeleton import BodyType, n_joints
+
+SPLITS = ("train", "val", "test")
+MANIFEST = "manifest.json"
+FORMAT_VERSION = 1
+_DEPTH = 6  # folders below the root in which find_store looks
+
+
+class ArrayInfo(Config):
+    """One file of a store."""
+
+    bytes: int
+    """Size of the file."""
+    sha256: str
+    """Checksum of the whole file."""
+    dtype: str = ""
+    """numpy dtype of the array (empty: no array)."""
+    shape: tuple[int, ...] = ()
+    """Shape of the array."""
+
+
+class Manifest(Config):
+    """What a store holds."""
+
+    format: Literal["posegpt-store"] = "posegpt-store"
+    """Tells this manifest from other programs' files."""
+    format_version: int = FORMAT_VERSION
+    """Raised when the layout changes."""
+    split: str
+    """train, val or test."""
+    body_type: BodyType
+    """Body whose joints the poses hold."""
+    fps: float
+    """Frames a second."""
+    label_names: tuple[str, ...]
+    """The label vocabulary: column k of labels.npy is label_names[k]."""
+    n_clips: int
+    """Clips."""
+    n_frames: int
+    """Frames in all clips."""
+    settings: dict[str, Any]
+    """What it was prepared with."""
+    files: dict[str, ArrayInfo]
+    """File name -> size, checksum, dtype and shape."""
+    fingerprint: str
+    """Changes whenever motion, labels, split, body type or frame rate change."""
+    tool_version: str
+    """posegpt's version that wrote it."""
+
+
+class Store:
+    """A store opened for reading, arrays as read-only memory maps. Pickles by path: workers map it anew."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.poses: NDArray[np.float32] = self._open("poses.npy")
+        """(N, J*3) rotation vectors of all clips, one after the other."""
+        self.trans: NDArray[np.float32] = self._open("trans.npy")
+        """(N, 3) metres."""
+        self.starts: NDArray[np.int64] = self._open("starts.npy")
+        """(clips,) first frame of each clip."""
+        self.lengths: NDArray[np.int64] = self._open("lengths.npy")
+        """(clips,) frames of each clip."""
+        self.labels: NDArray[np.bool_] = self._open("labels.npy")
+        """(clips, L) k-hot labels."""
+
+    def __len__(self) -> int:
+        return self.manifest.n_clips
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_store, (self.path,)
+
+    def __repr__(self) -> str:
+        m = self.manifest
+        return f"Store({str(self.path)!r}, {m.split}, {m.n_clips} clips, {m.n_frames} frames, {m.body_type})"
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return self.manifest.label_names
+
+    @cached_property
+    def clips(self) -> list[dict[str, str]]:
+        """Name and source of each clip."""
+        try:
+            clips: list[dict[str, str]] = json.loads((self.path / "clips.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise PoseGPTError(f"cannot read {self.path / 'clips.json'}: {error}", _PREPARE_AGAIN) from None
+        if len(clips) != len(self):
+            raise PoseGPTError(f"{self.path} changed since it was opened", "open it again")
+        return clips
+
+    def clip_labels(self, k: int) -> tuple[str, ...]:
+        """Labels of clip k in the vocabulary's order."""
+        return tuple(self.label_names[c] for c in np.flatnonzero(self.labels[k]))
+
+    def motion(self, k: int) -> Motion:
+        """Clip k as a Motion."""
+        frames = slice(int(self.starts[k]), int(self.starts[k] + self.lengths[k]))
+        body_type = self.manifest.body_type
+        return Motion(
+            poses=self.poses[frames].reshape(-1, n_joints(body_type), 3),
+            trans=self.trans[frames],
+            fps=self.manifest.fps,
+            body_type=body_type,
+            labels=self.clip_labels(k),
+            name=self.clips[k]["name"],
+        )
+
+    def verify(self) -> None:
+        """Read all: checksums, finite values, clips that tile the frames. Raises PoseGPTError if not."""
+        for name, info in self.manifest.files.items():
+            if _sha256(self.path / name) != info.sha256:
+                raise PoseGPTError(
+                    f"{self.path / name} is damaged: its checksum does not fit", _PREPARE_AGAIN
+                )
+        ends = np.cumsum(self.lengths)
+        if not np.array_equal(self.starts, np.concatenate([[0], ends])[: len(self)]) or (
+            len(self) and ends[-1] != self.manifest.n_frames
+        ):
+            raise PoseGPTError(f"{self.path}: its clips do not tile its frames", _PREPARE_AGAIN)
+        for first in range(0, self.manifest.n_frames, 65536):
+            for array in (self.poses, self.trans):
+                if not np.isfinite(array[first : first + 65536]).all():
+                    raise PoseGPTError(f"{self.path} holds NaN or infinite values", _PREPARE_AGAIN)
+
+    def _open(self, name: str) -> NDArray[Any]:
+        info = self.manifest.files.get(name)
+        if info is None:
+            raise PoseGPTError(f"{self.path / MANIFEST} names no {name}", _PREPARE_AGAIN)
+        file = self.path / name
+        try:
+            size = file.stat().st_size
+            if size != info.bytes:
+                raise PoseGPTError(f"{file} has {size} bytes, expected {info.bytes}", _PREPARE_AGAIN)
+            # A memory map of nothing is refused by the operating system.
+            mode: Literal["r"] | None = "r" if np.prod(info.shape) else None
+            array = np.load(file, mmap_mode=mode, allow_pickle=False)
+        except OSError as error:
+            raise PoseGPTError(f"cannot read {file}: {error.strerror or error}", _PREPARE_AGAIN) from None
+        except ValueError:
+            raise PoseGPTError(f"{file} is no plain array", _PREPARE_AGAIN) from None
+        if array.shape != info.shape or array.dtype.str != info.dtype:
+            raise PoseGPTError(
+                f"{file} holds {array.dtype.str} {array.shape}, expected {info.dtype} {info.shape}",
+                _PREPARE_AGAIN,
+            )
+        return array
+
+
+_PREPARE_AGAIN = "write it again with posegpt prepare --force"
+
+
+def open_store(path: Path | str) -> Store:
+    """Open a store; sizes, shapes and dtypes are checked here, contents only by `Store.verify`.
+
+    Raises PoseGPTError where there is no store, or it is damaged or of a newer version.
+    """
+    path = Path(path).resolve()
+    manifest = read_manifest(path)
+    store = Store(path, manifest)
+    columns = n_joints(manifest.body_type) * 3
+    expected = {
+        "poses": (manifest.n_frames, columns),
+        "trans": (manifest.n_frames, 3),
+        "starts": (manifest.n_clips,),
+        "lengths": (manifest.n_clips,),
+        "labels": (manifest.n_clips, len(manifest.label_names)),
+    }
+    for name, shape in expected.items():
+        if getattr(store, name).shape != shape:
+            raise PoseGPTError(
+                f"{path}: {name} has shape {getattr(store, name).shape}, expected {shape}", _PREPARE_AGAIN
+            )
+    return store
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the store at `path`. Raises PoseGPTError where there is none or it cannot be read."""
+    file = path / MANIFEST
+    try:
+        content = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise PoseGPTError(
+            f"no prepared data in {path}", "make it with posegpt prepare --bvh DIR --out DIR"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PoseGPTError(f"cannot read {file}: {error}", _PREPARE_AGAIN) from None
+    try:
+        found = json.loads(content)
+        if isinstance(found, dict) and found.get("format_version", FORMAT_VERSION) > FORMAT_VERSION:
+            raise PoseGPTError(
+                f"{path} has store format {found['format_version']}, expected at most {FORMAT_VERSION}",
+                "update posegpt",
+            )
+        return Manifest.model_validate(found)
+    except (ValidationError, ValueError, TypeError) as error:
+        raise PoseGPTError(
+            f"{file} is no store's manifest: {str(error).splitlines()[0]}", _PREPARE_AGAIN
+        ) from None
+
+
+def find_store(root: Path | str, split: str, body_type: BodyType | None = None) -> Path:
+    """The one store of a split (and body type) at or below `root`.
+
+    Raises PoseGPTError where there is none or several.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise PoseGPTError(f"no folder {root}", "make it with posegpt prepare --bvh DIR --out DIR")
+    stores = {path: read_manifest(path) for path in _stores_below(root, _DEPTH)}
+    found = [
+        path
+        for path, m in stores.items()
+        if m.split == split and (body_type is None or m.body_type == body_type)
+    ]
+    if len(found) == 1:
+        return found[0]
+    kind = f"{body_type} " if body_type else ""
+    if found:
+        listing = ", ".join(str(p.relative_to(root)) for p in found)
+        raise PoseGPTError(
+            f"{root} holds {len(found)} prepared {kind}data sets with split {split}: {listing}",
+            "name the folder of one of them",
+        )
+    if stores:
+        there = ", ".join(sorted({f"{m.body_type} {m.split}" for m in stores.values()}))
+        raise PoseGPTError(
+            f"no prepared {kind}data with split {split!r} in {root}, only {there}", "name another folder"
+        )
+    raise PoseGPTError(f"no prepared data in {root}", "make it with posegpt prepare --bvh DIR --out DIR")
+
+
+class StoreWriter:
+    """Writes a store clip by clip, in constant memory; the store appears when the `with` block ends well.
+
+    Args:
+        path: the folder to make.
+        split: train, val or test.
+        body_type: of every clip.
+        fps: of every clip.
+        label_names: the vocabulary, the same for all splits.
+        settings: what to record (JSON values).
+        force: replace an existing store.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        split: str,
+        body_type: BodyType,
+        fps: float,
+        label_names: Sequence[str],
+        settings: dict[str, Any] | None = None,
+        force: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.split, self.body_type, self.fps = split, body_type, float(fps)
+        self.label_names = tuple(label_names)
+        self.settings = settings or {}
+        self.force = force
+        self._columns = {name: k for k, name in enumerate(self.label_names)}
+        self._lengths: list[int] = []
+        self._labels: list[list[int]] = []
+        self._clips: list[dict[str, str]] = []
+
+    def __enter__(self) -> Self:
+        self._folder = folder_atomically(self.path, self.force)
+        self._partial = self._folder.__enter__()
+        columns = n_joints(self.body_type) * 3
+        self._poses = _ArrayWriter(self._partial / "poses.npy", columns)
+        self._trans = _ArrayWriter(self._partial / "trans.npy", 3)
+        return self
+
+    def add(self, motion: Motion, source: str = "") -> None:
+        """Append a clip; its labels must be in the vocabulary.
+
+        Raises PoseGPTError where body type, frame rate or labels differ from the store's.
+        """
+        if motion.body_type != self.body_type or abs(motion.fps - self.fps) > 1e-6:
+            raise PoseGPTError(
+                f"clip {motion.name} is {motion.body_type} at {motion.fps:g} fps, "
+                f"expected {self.body_type} at {self.fps:g} fps",
+                "convert it first",
+            )
+        unknown = [name for name in motion.labels if name not in self._columns]
+        if unknown:
+            raise PoseGPTError(
+                f"clip {motion.name} has labels outside the vocabulary: {unknown}", "add them to it"
+            )
+        with as_written(self.path):
+            self._poses.append(motion.poses.reshape(motion.n_frames, -1))
+            self._trans.append(motion.trans)
+        self._lengths.append(motion.n_frames)
+        self._labels.append([self._columns[name] for name in motion.labels])
+        self._clips.append({"name": motion.name, "source": source})
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._poses.close()
+        self._trans.close()
+        if kind is not None:
+            self._folder.__exit__(kind, error, trace)
+            return
+        try:
+            with as_written(self.path):
+                self._write_tables()
+        except BaseException as failure:
+            self._folder.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._folder.__exit__(None, None, None)
+
+    def _write_tables(self) -> None:
+        lengths = np.array(self._lengths, np.int64)
+        labels = np.zeros((len(lengths), len(self.label_names)), bool)
+        for k, columns in enumerate(self._labels):
+            labels[k, columns] = True
+        np.save(self._partial / "starts.npy", np.cumsum(lengths) - lengths)
+        np.save(self._partial / "lengths.npy", lengths)
+        np.save(self._partial / "labels.npy", labels)
+        (self._partial / "clips.json").write_text(json.dumps(self._clips, indent=0), encoding="utf-8")
+        manifest = self._manifest(int(lengths.sum()))
+        (self._partial / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+
+    def _manifest(self, n_frames: int) -> Manifest:
+        names = ("poses.npy", "trans.npy", "starts.npy", "lengths.npy", "labels.npy", "clips.json")
+        files = {name: _array_info(self._partial / name) for name in names}
+        identity = [
+            self.split,
+            self.body_type,
+            self.fps,
+            self.label_names,
+            {n: f.sha256 for n, f in files.items()},
+        ]
+        return Manifest(
+            split=self.split,
+            body_type=self.body_type,
+            fps=self.fps,
+            label_names=self.label_names,
+            n_clips=len(self._lengths),
+            n_frames=n_frames,
+            settings=self.settings,
+            files=files,
+            fingerprint=hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16],
+            tool_version=_tool_version(),
+        )
+
+
+class _ArrayWriter:
+    """A float32 .npy that grows row by row; its header is corrected at the end."""
+
+    def __init__(self, path: Path, columns: int) -> None:
+        self.columns = columns
+        self.rows = 0
+        self._file: BinaryIO = path.open("wb")
+        self._write_header()
+        self._data_start = self._file.tell()
+
+    def append(self, rows: NDArray[np.float32]) -> None:
+        self._file.write(np.ascontiguousarray(rows, "<f4").tobytes())
+        self.rows += len(rows)
+
+    def close(self) -> None:
+        if self._file.closed:
+            return
+        self._file.seek(0)
+        self._write_header()
+        # numpy pads headers so that the first axis can grow in place
+        assert self._file.tell() == self._data_start
+        self._file.close()
+
+    def _write_header(self) -> None:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, self.columns)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def _array_info(path: Path) -> ArrayInfo:
+    size, checksum = path.stat().st_size, _sha256(path)
+    if path.suffix != ".npy":
+        return ArrayInfo(bytes=size, sha256=checksum)
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return ArrayInfo(bytes=size, sha256=checksum, dtype=dtype.str, shape=shape)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise PoseGPTError(f"cannot read {path}: {error.strerror}", _PREPARE_AGAIN) from None
+
+
+def _stores_below(folder: Path, depth: int) -> Iterable[Path]:
+    """Folders with a manifest of ours, sorted; hidden folders (unfinished ones among them) are left out."""
+    if (folder / MANIFEST).is_file() and not _is_foreign(folder / MANIFEST):
+        yield folder
+        return
+    if depth == 0:
+        return
+    try:
+        entries = sorted(
+            entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."
+        )
+    except OSError:
+        return
+    for name in entries:
+        yield from _stores_below(folder / name, depth - 1)
+
+
+def _is_foreign(manifest: Path) -> bool:
+    """Whether a manifest.json is some other program's; one that cannot be read may be ours."""
+    try:
+        found = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return not (isinstance(found, dict) and found.get("format") == Manifest.model_fields["format"].default)
+
+
+def _tool_version() -> str:
+    try:
+        return version("posegpt")
+    except PackageNotFoundError:
+        return "unknown"

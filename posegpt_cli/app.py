@@ -1,0 +1,142 @@
+"""The `posegpt` command: its sub-commands, and how every error ends as two lines and an exit code."""
+
+import errno
+import importlib
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from models.errors import PoseGPTError
+from posegpt_cli.console import UsageError, say, show_error, show_result
+from posegpt_cli.options import examples
+from posegpt_cli.settings import DEBUG, read_settings
+
+DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """One sub-command; its module has `register(app, summary, panel)`."""
+
+    name: str
+    panel: str
+    summary: str
+
+
+COMMANDS = (
+    Command("sample", "Generate", "Generate motion for an action, and draw or save it."),
+    Command("render", "Generate", "Draw or convert motion files."),
+    Command("actions", "Generate", "List the actions and styles that can be asked for."),
+    Command("prepare", "Train", "Turn motion capture into a data set for training."),
+    Command("train", "Train", "Train the tokenizer (vqvae), then the generator (gpt)."),
+    Command("doctor", "Help", "Check this installation and say how to mend it."),
+)
+
+_OS_HINTS = {
+    errno.ENOSPC: "free some space on that disk, or choose another folder",
+    errno.EDQUOT: "free some space on that disk, or choose another folder",
+    errno.EACCES: "choose a folder that you may write to, or mend its permissions",
+    errno.EPERM: "choose a folder that you may write to, or mend its permissions",
+    errno.EROFS: "choose a folder that you may write to",
+    errno.ENOENT: "check the path",
+}
+
+
+def build_app(words: Sequence[str] | None = None) -> typer.Typer:
+    """The Typer app.
+
+    Args:
+        words: the command line. Only the modules of commands that are named in it are imported, so that
+            `posegpt --help` is quick; None imports all.
+    """
+    app = typer.Typer(
+        help="Generate 3D human motion from the terminal.",
+        epilog=examples(
+            "posegpt sample --action walk --len 64 --out walk.mp4",
+            "posegpt actions",
+            "posegpt prepare --bvh recordings/ --out dataset/",
+        ),
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_global_options)
+    for command in COMMANDS:
+        if words is None or command.name in words:
+            module = importlib.import_module(f"posegpt_cli.commands.{command.name}")
+            module.register(app, command.summary, command.panel)
+        else:
+            app.command(command.name, help=command.summary, rich_help_panel=command.panel)(_not_named)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `posegpt` with these arguments (None: sys.argv) and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    settings = read_settings()
+    try:
+        if words[:1] == ["train"]:
+            from posegpt_cli.commands.train import original_spelling
+
+            words = original_spelling(words)
+        app = build_app(None if settings.completing else words)
+        code = app(args=words or ["--help"], prog_name="posegpt", standalone_mode=False)
+        return code if isinstance(code, int) else DONE
+    except (KeyboardInterrupt, typer.Abort):
+        say("interrupted")
+        return INTERRUPTED
+    except Exception as error:
+        if settings.debug:
+            traceback.print_exc()
+        message, hint, code = describe(error, words)
+        show_error(message, hint)
+        return code
+
+
+def describe(error: Exception, words: Sequence[str]) -> tuple[str, str, int]:
+    """Message, hint and exit code of an exception that ended the command line `words`."""
+    if isinstance(error, typer.TyperException):
+        command = " ".join(("posegpt", *_command_path(words)))
+        return error.format_message(), f"{command} --help", error.exit_code
+    if isinstance(error, PoseGPTError):
+        hint = error.hint or f"posegpt {' '.join(_command_path(words))} --help"
+        return error.message, hint, WRONG_USE if isinstance(error, UsageError) else FAILED
+    again = f"{DEBUG}=1 posegpt {shlex.join(words)} shows the traceback"
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}", _OS_HINTS.get(error.errno or 0, again), FAILED
+    return f"{type(error).__name__}: {error}".rstrip(": "), again, FAILED
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        show_result(f"posegpt {version('posegpt')}")
+        raise typer.Exit
+
+
+def _global_options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    """Options of `posegpt` itself."""
+
+
+def _not_named() -> None:
+    """Stands for a command that the words do not name, and so cannot run."""
+
+
+def _command_path(words: Sequence[str]) -> list[str]:
+    """The leading words that name a command: `train gpt`, `sample`."""
+    names = {command.name for command in COMMANDS}
+    if not words or words[0] not in names:
+        return []
+    return list(words[:2] if words[0] == "train" and words[1:2] in (["vqvae"], ["gpt"]) else words[:1])

@@ -1,0 +1,149 @@
+"""What the terminal shows: results on stdout, everything else on stderr, and the questions asked there."""
+
+import difflib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.columns import Columns
+from rich.console import Console
+from rich.table import Table
+
+from models.errors import PoseGPTError
+
+WIDTH_OFF_TERMINAL = 120
+"""Columns of tables in a pipe or a file, where nobody's window sets the width."""
+
+
+class UsageError(PoseGPTError):
+    """A command used wrongly; the process exits with 2."""
+
+
+def output() -> Console:
+    """Console of results (stdout)."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH_OFF_TERMINAL)
+
+
+def messages() -> Console:
+    """Console of progress, logs and errors (stderr)."""
+    return Console(stderr=True)
+
+
+def say(message: str, style: str | None = None) -> None:
+    """One line on stderr, never wrapped, its brackets taken literally."""
+    messages().print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    say(f"warning: {message}", "yellow")
+
+
+def next_step(command: str) -> None:
+    """The line that ends a stage: what to type next."""
+    say(f"next: {command}", "green")
+
+
+def show_error(message: str, hint: str) -> None:
+    """The two lines of an error."""
+    say(f"error: {_one_line(message)}", "bold red")
+    say(f"hint: {_one_line(hint)}")
+
+
+def show_result(text: str) -> None:
+    """One line on stdout."""
+    output().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_json(value: Any) -> None:
+    """One JSON object on stdout, without colours."""
+    print(json.dumps(value, indent=1, default=str))
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
+    """A table on stdout; columns that hold numbers only are set to the right."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for k, name in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[k], int | float) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
+    output().print(table, highlight=False, markup=False)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[..., None]]:
+    """A bar on stderr with rate and time left; off a terminal nothing.
+
+    Yields `report(done, total, name="")`, to be called as the work goes on.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[item]}"),
+    )
+    console = messages()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None, rate="", item="")
+
+        def report(done: int, total: int, name: str = "") -> None:
+            speed = bar.tasks[0].speed
+            rate = f"{speed:.1f}/s" if speed else ""
+            bar.update(task, completed=done, total=total, rate=rate, item=name.replace("[", r"\["))
+
+        yield report
+
+
+def is_interactive(yes: bool = False) -> bool:
+    """Whether a person can be asked: both ends are a terminal, and `--yes` was not given."""
+    return not yes and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(flag: str, question: str, choices: Sequence[str], default: str, yes: bool = False) -> str:
+    """Ask on the terminal for what `flag` would have said.
+
+    With `yes` the default is taken.
+
+    Raises UsageError naming the flag where nobody can be asked.
+    """
+    if yes:
+        return default
+    if not is_interactive():
+        shown = ", ".join(choices[:8]) + (", ..." if len(choices) > 8 else "")
+        raise UsageError(f"{flag} is missing, expected one of: {shown}", f"add {flag} '{default}'")
+    from rich.prompt import InvalidResponse, Prompt
+
+    class Choice(Prompt):
+        def process_response(self, value: str) -> str:
+            answer = value.strip()
+            if answer in choices:
+                return answer
+            close = difflib.get_close_matches(answer.lower(), choices, n=1)
+            suggestion = f"did you mean '{close[0]}'?" if close else "choose one of the above"
+            raise InvalidResponse(f"[red]no such choice: {suggestion}")
+
+    console = messages()
+    console.print(Columns([c.replace("[", r"\[") for c in choices], padding=(0, 2), column_first=True))
+    return Choice.ask(question, console=console, default=default)
+
+
+def ask_path(flag: str, question: str) -> str:
+    """Ask on the terminal for the path that `flag` would have given; raises UsageError as `ask` does."""
+    if not is_interactive():
+        raise UsageError(f"{flag} is missing", f"add {flag} PATH")
+    from rich.prompt import Prompt
+
+    answer = ""
+    while not answer:
+        answer = Prompt.ask(f"{flag}: {question}", console=messages()).strip()
+    return answer
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,138 @@
+"""OpenGL without a window: finds the platform that works here (EGL, then OSMesa). Imports GL only when used."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from models.errors import PoseGPTError
+
+GL_HINT = "install OpenGL: apt-get install -y libegl1 libgl1 (or libosmesa6), or use --renderer skeleton"
+PLATFORMS = ("egl", "osmesa")
+_VARIABLE = "PYOPENGL_PLATFORM"
+
+
+@dataclass(frozen=True)
+class GlStatus:
+    """Whether meshes can be drawn here."""
+
+    platform: str | None
+    """egl or osmesa; None: neither works."""
+    renderer: str
+    """What draws, e.g. llvmpipe or the GPU's name; empty without a platform."""
+    reasons: tuple[str, ...]
+    """Why a platform does not work, one line each."""
+
+
+@dataclass(frozen=True, eq=False)
+class GlContext:
+    """A current OpenGL context and what drives it."""
+
+    name: str
+    platform: Any
+    """pyrender's platform object; make_current() and delete_context()."""
+
+    def make_current(self) -> None:
+        self.platform.make_current()
+
+    def close(self) -> None:
+        self.platform.delete_context()
+
+
+def import_pyrender() -> ModuleType:
+    """pyrender without its window: the viewer would load X libraries that a server lacks."""
+    if "pyrender" not in sys.modules:
+        viewer = ModuleType("pyrender.viewer")
+        viewer.Viewer = None  # type: ignore[attr-defined]
+        sys.modules["pyrender.viewer"] = viewer
+    return importlib.import_module("pyrender")
+
+
+def open_context(size: tuple[int, int]) -> GlContext:
+    """A current offscreen context of the given width and height.
+
+    A platform that PYOPENGL_PLATFORM names is the only one tried.
+
+    Raises PoseGPTError with every platform's reason where none works.
+    """
+    wanted = os.environ.get(_VARIABLE)
+    reasons = []
+    for name in (wanted,) if wanted else PLATFORMS:
+        try:
+            return _open_platform(name, size)
+        except Exception as error:  # loaders raise anything, from OSError to AttributeError on None
+            reasons.append(f"{name}: {_describe(error)}")
+            if wanted is None:
+                _forget_opengl()
+    raise PoseGPTError(f"no OpenGL to draw a mesh with ({'; '.join(reasons)})", GL_HINT)
+
+
+def check_gl() -> GlStatus:
+    """Try to open a context and say what draws, or why nothing does."""
+    try:
+        context = open_context((16, 16))
+    except PoseGPTError as error:
+        reasons = error.message.partition("(")[2].removesuffix(")").split("; ")
+        return GlStatus(None, "", tuple(reasons))
+    from OpenGL import GL
+
+    renderer = GL.glGetString(GL.GL_RENDERER).decode(errors="replace")
+    context.close()
+    return GlStatus(context.name, renderer, ())
+
+
+def _open_platform(name: str, size: tuple[int, int]) -> GlContext:
+    """One platform's context; raises whatever its libraries raise."""
+    openers: dict[str, Callable[[tuple[int, int]], Any]] = {"egl": _open_egl, "osmesa": _open_osmesa}
+    if name not in openers:
+        raise PoseGPTError(f"{_VARIABLE}={name} is not one of {', '.join(openers)}")
+    os.environ[_VARIABLE] = name  # PyOpenGL reads it at its first import
+    try:
+        import_pyrender()
+        platform = openers[name](size)
+    except BaseException:
+        os.environ.pop(_VARIABLE)
+        raise
+    return GlContext(name, platform)
+
+
+def _open_egl(size: tuple[int, int]) -> Any:
+    """The first EGL device that gives a context: GPUs come first, Mesa's software last."""
+    from pyrender.platforms import egl
+
+    errors: list[Exception] = []
+    for device in [*egl.query_devices(), egl.EGLDevice(None)]:
+        platform = egl.EGLPlatform(*size, device=device)
+        try:
+            platform.init_context()
+            platform.make_current()
+            return platform
+        except Exception as error:  # a GPU without permission fails in as many ways as there are drivers
+            errors.append(error)
+    raise errors[0]
+
+
+def _open_osmesa(size: tuple[int, int]) -> Any:
+    from pyrender.platforms.osmesa import OSMesaPlatform
+
+    platform = OSMesaPlatform(*size)
+    platform.init_context()
+    platform.make_current()
+    return platform
+
+
+def _forget_opengl() -> None:
+    """PyOpenGL binds one platform when it is imported: drop it, so that the next import may choose another."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("OpenGL", "pyrender"):
+            del sys.modules[name]
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, PoseGPTError):
+        return error.message
+    text = " ".join(str(error).split())
+    return (text[:160] if text else type(error).__name__).rstrip(".")

@@ -1,0 +1,59 @@
+"""Stills: several pictures of a motion on one sheet, with their times; text on pictures."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from data.files import as_written
+from posegpt_cli.output.files import partial_file
+from posegpt_cli.output.scene import Picture
+
+INK = (52, 58, 68)
+_GAP = 2
+
+
+def grid_shape(n: int) -> tuple[int, int]:
+    """Columns and rows for n pictures: up to four in a row, rows as even as can be."""
+    columns = min(n, 4) if n <= 8 else int(np.ceil(np.sqrt(n)))
+    rows = -(-n // columns)
+    return -(-n // rows), rows
+
+
+def tile(pictures: Sequence[Picture], columns: int, gap: int = _GAP) -> Picture:
+    """Pictures (H, W, 3) row by row on one sheet, white between them."""
+    height, width = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for k, picture in enumerate(pictures):
+        row, column = divmod(k, columns)
+        top, left = row * (height + gap), column * (width + gap)
+        sheet[top : top + height, left : left + width] = picture
+    return sheet
+
+
+def write_text(picture: Picture, text: str, corner: str = "lower left") -> Picture:
+    """The picture with a line of text: lower left, or upper middle for titles."""
+    height, width = picture.shape[:2]
+    image = Image.fromarray(picture)
+    font = _font(max(11, round(min(height, width) / 26)))
+    margin = round(0.025 * min(height, width)) + 2
+    place, anchor = (
+        ((width / 2, margin), "ma") if corner == "upper middle" else ((margin, height - margin), "ld")
+    )
+    ImageDraw.Draw(image).text(place, text, fill=INK, font=font, anchor=anchor)
+    return np.asarray(image)
+
+
+def write_png(path: Path, picture: Picture) -> None:
+    """Raises PoseGPTError where the file cannot be written; nothing is left behind then."""
+    with partial_file(path) as partial, as_written(path):
+        Image.fromarray(picture).save(partial)
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

@@ -1,0 +1,378 @@
+"""Draws people as shaded bones, in software: numpy and Pillow, no OpenGL.
+
+Every bone is a tapered capsule, lit and depth-tested pixel by pixel where it is, with its outline's share of a
+pixel as coverage. The camera never rolls, so a row of the picture sees the floor at one distance.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from models.motion import Float32Array
+from models.skeleton import JOINT_NAMES, PARENTS, BodyType
+from posegpt_cli.output.camera import FOV_Y, Camera, FloatArray
+from posegpt_cli.output.options import Color, RenderOptions, parse_color
+from posegpt_cli.output.scene import Figure, Picture, Shot
+
+
+COLORS: dict[str, Color] = {
+    "left": (0.20, 0.50, 0.80),
+    "right": (0.93, 0.49, 0.22),
+    "middle": (0.36, 0.41, 0.50),
+    "joint": (0.93, 0.94, 0.96),
+}
+"""Of the person's left, right and trunk, and of the balls at the joints."""
+
+_RADIUS = {
+    "pelvis": 0.062, "spine1": 0.056, "spine2": 0.058, "spine3": 0.062, "neck": 0.036, "head": 0.036,
+    "hip": 0.052, "knee": 0.038, "ankle": 0.026, "foot": 0.020, "collar": 0.040, "shoulder": 0.042,
+    "elbow": 0.030, "wrist": 0.022, "hand": 0.020,
+}  # fmt: skip
+_FINGER_RADIUS = 0.008
+_HEAD_RADIUS = 0.105
+_BALLS = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
+_HIDDEN = ("jaw", "left_eye", "right_eye")
+_SHADE = 4
+_SHADOW_DARK, _CONTACT_DARK = 0.34, 0.22
+_TILE = 0.5
+
+
+@dataclass(frozen=True)
+class _Bone:
+    """A capsule between two points of a skeleton's point list."""
+
+    start: int
+    end: int
+    start_radius: float
+    end_radius: float
+    color: Color
+    is_ball: bool = False
+
+
+class SkeletonRenderer:
+    """Draws shots as (H, W, 3) pictures."""
+
+    def __init__(self, options: RenderOptions, size: tuple[int, int] | None = None) -> None:
+        self.size = size or options.size
+        self.options = options
+        self._background = parse_color(options.background)
+        self._palette = (
+            (np.arange(256)[:, None] * np.array(self._background) + 0.5).astype(np.uint8).tobytes()
+        )
+        self._floor = _Floor(self.size, options.floor)
+
+    def draw(self, shot: Shot) -> Picture:
+        """The shot's picture, (H, W, 3) sRGB."""
+        shade = self._shadow(shot) if self.options.floor != "none" else None
+        ground = Image.fromarray(self._floor.light(shot.camera, shade)).convert("P")
+        ground.putpalette(self._palette)
+        canvas = np.array(ground.convert("RGB"))
+        nearest = np.full(canvas.shape[:2], np.inf, np.float32)
+        capsules = np.concatenate(
+            [_capsules(figure, shot.camera, self._background) for figure in shot.figures]
+        )
+        sun = (shot.camera.rotation @ shot.sun).astype(np.float32)
+        for capsule in capsules[np.argsort(-capsules[:, [3, 7]].sum(axis=1))]:
+            _draw_capsule(canvas, nearest, capsule, sun, shot.camera.focal)
+        return canvas
+
+    def close(self) -> None:
+        """Nothing to free; the mesh renderer has."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _shadow(self, shot: Shot) -> Image.Image:
+        """How much light the floor loses, a quarter of the picture's size: bones laid on the floor, blurred.
+
+        Low bones cast a sharper shadow; straight under the feet lies the contact shadow.
+        """
+        width, height = (-(-side // _SHADE) for side in self.size)
+        along = shot.sun / shot.sun[1]
+        distance = float(np.linalg.norm(shot.camera.eye - shot.camera.target))
+        layers = []
+        for direction, reach, blur, dark in (
+            (along, 0.45, 0.012, _SHADOW_DARK),
+            (along, np.inf, 0.05, _SHADOW_DARK),
+            (np.array([0.0, 1.0, 0.0]), 0.16, 0.03, _CONTACT_DARK),
+        ):
+            mask = Image.new("L", (width, height))
+            for figure in shot.figures:
+                _draw_laid_bones(mask, figure, shot.camera, direction, reach, dark * (1 - figure.fade))
+            radius = blur * shot.camera.focal / _SHADE / distance
+            layers.append(
+                mask.filter(
+                    ImageFilter.BoxBlur(
+                        max(0.7, radius),
+                    )
+                ).filter(ImageFilter.BoxBlur(max(0.7, radius)))
+            )
+        sharp, soft, contact = layers
+        return ImageChops.screen(ImageChops.lighter(sharp, soft), contact)
+
+
+class _Floor:
+    """The backdrop's and floor's brightness in every pixel; what depends on the camera's direction alone is kept."""
+
+    def __init__(self, size: tuple[int, int], pattern: str) -> None:
+        self._size = size
+        self._pattern = pattern
+        self._rotation = np.zeros((3, 3))
+        down = (np.arange(size[1]) + 0.5) * 2 / size[1] - 1
+        step = np.clip((down + 0.6) / 1.6, 0, 1)
+        self._backdrop = (255 * (1 - 0.055 * step * step * (3 - 2 * step)))[:, None].astype(np.float32)
+
+    def light(self, camera: Camera, shade: Image.Image | None) -> Picture:
+        """(H, W): 255 is the background's colour, less is darker."""
+        width, height = self._size
+        light = np.empty((height, width), np.uint8)
+        if shade is None:
+            light[:] = self._backdrop + np.float32(0.5)
+            return light
+        self._aim(camera)
+        top = self._top
+        light[:top] = self._backdrop[:top] + np.float32(0.5)
+        floor = self._pattern_light(camera)
+        floor -= np.float32(1)
+        floor *= self._away
+        floor += np.float32(1)
+        floor *= self._backdrop[top:]
+        _darken(floor, shade, top)
+        floor += np.float32(0.5)
+        light[top:] = floor
+        return light
+
+    def _pattern_light(self, camera: Camera) -> Float32Array:
+        """(rows, W): the floor's own brightness, 0 to 1."""
+        if self._pattern == "plain":
+            return np.full(self._x.shape, 0.965, np.float32)
+        x = self._x * np.float32(camera.eye[1])
+        x += np.float32(camera.eye[0] % (2 * _TILE))
+        z = self._z * np.float32(camera.eye[1])
+        z += np.float32(camera.eye[2] % (2 * _TILE))
+        sharpness = self._sharpness / np.float32(camera.eye[1])
+        return _checker(x, z, sharpness) if self._pattern == "checker" else _grid(x, z, sharpness)
+
+    def _aim(self, camera: Camera) -> None:
+        """Where the rays of a camera one metre above the floor meet it, (rows, W) metres from below the camera."""
+        if np.allclose(camera.rotation, self._rotation, atol=1e-9):
+            return
+        self._rotation = camera.rotation
+        right, up, back = camera.rotation
+        width, height = self._size
+        tangent = np.tan(FOV_Y / 2)
+        down = (np.arange(height) + 0.5) * 2 / height - 1
+        across = ((np.arange(width) + 0.5) * 2 / width - 1) * tangent * width / height
+        slope = -up[1] * tangent * down - back[1]
+        distance = np.linalg.norm(camera.eye - camera.target)
+        fade_end = float(1.5 * distance)
+        reach = camera.eye[1] / np.maximum(-slope, 1e-6)
+        self._top = int(np.argmax(reach < 1.6 * fade_end)) if (reach < 1.6 * fade_end).any() else height
+        rows = slice(self._top, None)
+        per_metre = (1 / np.maximum(-slope[rows], 1e-6))[:, None]
+        forward = -up[None] * tangent * down[rows, None] - back
+        self._x = ((forward[:, :1] + right[0] * across) * per_metre).astype(np.float32)
+        self._z = ((forward[:, 2:] + right[2] * across) * per_metre).astype(np.float32)
+        offset = (camera.target - camera.eye)[[0, 2]] / camera.eye[1]
+        away = np.hypot(self._x - offset[0], self._z - offset[1]) * camera.eye[1]
+        fade = np.clip((fade_end - away) / (fade_end - 0.35 * distance), 0, 1)
+        self._away = (fade * fade * (3 - 2 * fade)).astype(np.float32)
+        footprint = np.abs(np.gradient(per_metre[:, 0])) if len(per_metre) > 1 else np.ones(1)
+        pixel = np.maximum(footprint, per_metre[:, 0] * 2 * tangent / height)
+        self._sharpness = (1 / np.maximum(pixel, 1e-6))[:, None].astype(np.float32)
+
+
+def _darken(floor: Float32Array, shade: Image.Image, top: int) -> None:
+    """Take the shade, scaled up, from the floor's rows, which start at row `top` of the picture."""
+    box = shade.getbbox()
+    if box is None:
+        return
+    rows, width = floor.shape
+    left, right = box[0] * _SHADE, min(box[2] * _SHADE, width)
+    upper, lower = max(box[1] * _SHADE, top), min(box[3] * _SHADE, top + rows)
+    if left >= right or upper >= lower:
+        return
+    source = (left / _SHADE, upper / _SHADE, right / _SHADE, lower / _SHADE)
+    fine = shade.resize((right - left, lower - upper), Image.Resampling.BILINEAR, box=source)
+    floor[upper - top : lower - top, left:right] *= 1 - np.asarray(fine).astype(np.float32) / np.float32(255)
+
+
+def _edges(p: Float32Array, period: float) -> Float32Array:
+    """Signed distance to the nearest multiple of half a period, positive in the first half of each."""
+    wave = p * np.float32(1 / period)
+    wave -= np.floor(wave)
+    wave -= np.float32(0.5)
+    np.abs(wave, out=wave)
+    wave -= np.float32(0.25)
+    wave *= np.float32(-period)
+    return wave
+
+
+def _checker(x: Float32Array, z: Float32Array, sharpness: Float32Array) -> Float32Array:
+    """Brightness of tiles, smooth over a pixel's footprint at their edges."""
+    a, b = _edges(x, 2 * _TILE), _edges(z, 2 * _TILE)
+    for wave in (a, b):
+        wave *= sharpness * np.float32(1.4)
+        np.clip(wave, -1, 1, out=wave)
+    a *= b
+    far = np.clip(
+        sharpness * np.float32(_TILE / 2) - np.float32(0.5), 0, 1
+    )  # tiles smaller than a pixel blend
+    a *= np.float32(0.026) * far
+    a += np.float32(0.958)
+    return a
+
+
+def _grid(x: Float32Array, z: Float32Array, sharpness: Float32Array) -> Float32Array:
+    """Brightness of a floor with a line at every tile's edge."""
+    a, b = np.abs(_edges(x, 2 * _TILE)), np.abs(_edges(z, 2 * _TILE))
+    np.minimum(a, b, out=a)
+    width = np.maximum(np.float32(0.005), 0.7 / sharpness)
+    line = np.clip(1.5 - a / width, 0, 1) * np.minimum(1, np.float32(0.006) * sharpness + np.float32(0.3))
+    return np.float32(0.97) - np.float32(0.13) * line
+
+
+@cache
+def _bones(body_type: BodyType) -> tuple[_Bone, ...]:
+    """Capsules of a skeleton; points are the joints, then the top of the head and the hands' ends."""
+    names = JOINT_NAMES[body_type]
+    bones = []
+    for joint, (name, parent) in enumerate(zip(names, PARENTS[body_type], strict=True)):
+        if parent < 0 or name in _HIDDEN:
+            continue
+        is_trunk = "_" not in name or name.endswith(("collar", "shoulder", "hip"))
+        color = COLORS["middle" if is_trunk else name.partition("_")[0]]
+        start = _radius(name if name.endswith(("collar", "hip")) else names[parent])
+        bones.append(_Bone(parent, joint, min(start, 2.2 * _radius(name)), _radius(name), color))
+        if name.endswith(_BALLS):
+            ball = 1.18 * _radius(name)
+            bones.append(_Bone(joint, joint, ball, ball, COLORS["joint"], is_ball=True))
+    head = len(names)
+    bones.append(_Bone(head, head, _HEAD_RADIUS, _HEAD_RADIUS, COLORS["middle"]))
+    if body_type == "smpl":
+        for side, end in (("left", head + 1), ("right", head + 2)):
+            bones.append(_Bone(names.index(f"{side}_hand"), end, 0.020, 0.012, COLORS[side]))
+    return tuple(bones)
+
+
+def _radius(name: str) -> float:
+    """Metres."""
+    return _RADIUS.get(name, _RADIUS.get(name.partition("_")[2], _FINGER_RADIUS))
+
+
+def _points(figure: Figure) -> FloatArray:
+    """(P, 3) metres: joints, the head's middle, the hands' ends."""
+    joints = figure.joints.astype(np.float64)
+    names = JOINT_NAMES[figure.performer.motion.body_type]
+    neck, head = joints[names.index("neck")], joints[names.index("head")]
+    up = (head - neck) / max(float(np.linalg.norm(head - neck)), 1e-6)
+    ends = [head + 0.085 * up]
+    if "left_hand" in names:
+        for side in ("left", "right"):
+            wrist, hand = joints[names.index(f"{side}_wrist")], joints[names.index(f"{side}_hand")]
+            ends.append(hand + 0.8 * (hand - wrist))
+    return np.concatenate((joints, ends))
+
+
+def _capsules(figure: Figure, camera: Camera, background: Color) -> FloatArray:
+    """(B, 11): pixel x, y, radius (pixels) and depth (m) of both ends, then red, green, blue in 0..255."""
+    bones = _bones(figure.performer.motion.body_type)
+    pixels = camera.project(_points(figure))
+    ends = []
+    for index, radius in (
+        ([b.start for b in bones], [b.start_radius for b in bones]),
+        ([b.end for b in bones], [b.end_radius for b in bones]),
+    ):
+        end = pixels[index]
+        pixel_radius = np.array(radius) * camera.focal / end[:, 2]
+        ends.append(np.column_stack((end[:, :2], pixel_radius, end[:, 2])))
+    colors = np.array([b.color if b.is_ball or figure.color is None else figure.color for b in bones])
+    colors = colors + figure.fade * (np.array(background) - colors)
+    return np.column_stack((*ends, colors * 255))
+
+
+def _draw_capsule(
+    canvas: Picture, nearest: Float32Array, capsule: FloatArray, sun: Float32Array, focal: float
+) -> None:
+    """Light one capsule into the canvas (H, W, 3) where it is nearer than `nearest` (H, W)."""
+    x0, y0, r0, z0, x1, y1, r1, z1, *color = capsule.tolist()
+    left, top = int(max(0, min(x0 - r0, x1 - r1) - 1)), int(max(0, min(y0 - r0, y1 - r1) - 1))
+    right = int(min(canvas.shape[1], max(x0 + r0, x1 + r1) + 2))
+    bottom = int(min(canvas.shape[0], max(y0 + r0, y1 + r1) + 2))
+    if left >= right or top >= bottom or min(z0, z1) <= 0:
+        return
+    x = np.arange(left, right, dtype=np.float32) + np.float32(0.5 - x0)
+    y = (np.arange(top, bottom, dtype=np.float32) + np.float32(0.5 - y0))[:, None]
+    along_x, along_y = x1 - x0, y1 - y0
+    length2 = max(along_x**2 + along_y**2, 1e-6)
+    t = np.clip(x * np.float32(along_x / length2) + y * np.float32(along_y / length2), 0, 1)
+    inverse = 1 / (np.float32(r0) + t * np.float32(r1 - r0))
+    nx = (x - t * np.float32(along_x)) * inverse
+    ny = (y - t * np.float32(along_y)) * inverse
+    radial = nx * nx + ny * ny
+    nz = np.sqrt(np.maximum(1 - radial, 0))
+    depth = np.float32(z0) + t * np.float32(z1 - z0) - nz / inverse * np.float32((z0 + z1) / 2 / focal)
+    cover = np.clip((1 - np.sqrt(radial)) / inverse + np.float32(0.5), 0, 1)
+    tile = (slice(top, bottom), slice(left, right))
+    cover *= depth < nearest[tile]
+    np.copyto(nearest[tile], depth, where=cover > 0.5)
+    light = _light(nx, -ny, nz, sun)
+    pixels = canvas[tile]
+    lit = light[..., None] * np.asarray(color, np.float32)
+    np.minimum(lit, 255, out=lit)
+    lit -= pixels
+    lit *= cover[..., None]
+    lit += pixels
+    canvas[tile] = lit + np.float32(0.5)
+
+
+def _light(right: Float32Array, up: Float32Array, near: Float32Array, sun: Float32Array) -> Float32Array:
+    """Brightness of a surface whose normal has these parts in the camera's frame: sky, sun and a little sheen."""
+    direct = np.maximum(right * sun[0] + up * sun[1] + near * sun[2] + np.float32(0.15), 0)
+    shine = direct * direct
+    shine *= shine
+    shine *= shine
+    return np.float32(0.56) + np.float32(0.12) * up + np.float32(0.42) * direct + np.float32(0.10) * shine
+
+
+def _draw_laid_bones(
+    mask: Image.Image, figure: Figure, camera: Camera, direction: FloatArray, reach: float, dark: float
+) -> None:
+    """Draw a figure's bones as thick lines where they fall on the floor along a direction, up to a height (m)."""
+    points = _points(figure)
+    floor = points - direction * np.maximum(points[:, 1:2], 0)
+    floor[:, 1] = 0
+    pixels = camera.project(floor)
+    draw = ImageDraw.Draw(mask)
+    value = int(255 * dark)
+    for bone in _bones(figure.performer.motion.body_type):
+        if bone.is_ball or min(points[bone.start, 1], points[bone.end, 1]) > reach:
+            continue
+        _draw_stroke(
+            draw, pixels[[bone.start, bone.end]], (bone.start_radius, bone.end_radius), camera.focal, value
+        )
+
+
+def _draw_stroke(
+    draw: ImageDraw.ImageDraw, ends: FloatArray, radii: Sequence[float], focal: float, value: int
+) -> None:
+    (x0, y0, z0), (x1, y1, z1) = ends.tolist()
+    if min(z0, z1) <= 0.05:
+        return
+    scale = 1 / _SHADE
+    r0, r1 = (radius * focal / z * scale for radius, z in zip(radii, (z0, z1), strict=True))
+    width = max(1, round(r0 + r1))
+    draw.line((x0 * scale, y0 * scale, x1 * scale, y1 * scale), fill=value, width=width)
+    for x, y, r in ((x0, y0, r0), (x1, y1, r1)):
+        draw.ellipse((x * scale - r, y * scale - r * 0.6, x * scale + r, y * scale + r * 0.6), fill=value)

@@ -1,0 +1,146 @@
+"""Pictures to video files, one at a time, while the next one is drawn: H.264 MP4, and GIF with its own palette."""
+
+import queue
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import PoseGPTError
+from posegpt_cli.output.files import partial_file
+from posegpt_cli.output.scene import Picture
+
+VIDEO_SUFFIXES = (".mp4", ".gif")
+
+_WAITING = 4
+"""Pictures that may wait for the encoder."""
+_MP4 = [
+    "-vf", "scale=out_color_matrix=bt709:out_range=tv", "-c:v", "libx264", "-preset", "veryfast", "-crf", "18",
+    "-pix_fmt", "yuv420p", "-color_range", "tv", "-colorspace", "bt709", "-color_primaries", "bt709",
+    "-color_trc", "bt709", "-movflags", "+faststart", "-f", "mp4",
+]  # fmt: skip
+_GIF = [
+    "-filter_complex",
+    "[0:v]split[a][b];[a]palettegen=stats_mode=diff[palette];[b][palette]paletteuse=dither=bayer:bayer_scale=4",
+    "-loop", "0", "-f", "gif",
+]  # fmt: skip
+GIF_FPS = 25.0
+"""GIF counts in hundredths of a second: 30 a second cannot be told."""
+
+
+class VideoWriter:
+    """Feeds pictures (H, W, 3) to the encoder; `write` returns while it works."""
+
+    def __init__(self, pipe: IO[bytes], size: tuple[int, int]) -> None:
+        self._pipe = pipe
+        self._shape = (size[1], size[0], 3)
+        self._queue: queue.Queue[Picture | None] = queue.Queue(_WAITING)
+        self._failed = threading.Event()
+        self._thread = threading.Thread(target=self._feed, daemon=True)
+        self._thread.start()
+
+    def write(self, picture: Picture) -> None:
+        """Add one picture. Raises BrokenPipeError where the encoder has stopped."""
+        if picture.shape != self._shape or picture.dtype != np.uint8:
+            raise ValueError(
+                f"expected uint8 pictures of shape {self._shape}, got {picture.dtype} {picture.shape}"
+            )
+        if self._failed.is_set():
+            raise BrokenPipeError("the encoder has stopped")
+        self._queue.put(picture)
+
+    def finish(self) -> None:
+        """Wait until everything is with the encoder."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _feed(self) -> None:
+        while (picture := self._queue.get()) is not None:
+            if self._failed.is_set():
+                continue  # keep taking pictures, or `write` would wait for ever
+            try:
+                self._pipe.write(np.ascontiguousarray(picture).data)
+            except OSError:
+                self._failed.set()
+        try:
+            self._pipe.close()
+        except OSError:
+            self._failed.set()
+
+
+@contextmanager
+def open_video(path: Path, size: tuple[int, int], fps: float) -> Iterator[VideoWriter]:
+    """A video to write pictures into; the file appears under its name when all of them are in it.
+
+    Args:
+        path: ends in .mp4 (H.264, yuv420p, plays in browsers) or .gif.
+        size: width and height, even numbers for .mp4.
+        fps: pictures a second.
+
+    Raises PoseGPTError where the size is odd, or the file cannot be written; nothing is left behind then.
+    """
+    if path.suffix.lower() == ".mp4":
+        check_even(size)
+    with partial_file(path) as partial, tempfile.TemporaryFile() as log:
+        encoder = _start(partial, path.suffix.lower(), size, fps, log)
+        assert encoder.stdin is not None
+        writer = VideoWriter(encoder.stdin, size)
+        try:
+            yield writer
+            writer.finish()
+            if encoder.wait() != 0:
+                raise _failure(path, log)
+        except BrokenPipeError:
+            encoder.wait()
+            raise _failure(path, log) from None
+        finally:
+            if encoder.poll() is None:
+                encoder.kill()
+                encoder.wait()
+            writer.finish()
+
+
+def check_even(size: tuple[int, int]) -> None:
+    """Raises PoseGPTError where width or height is odd: yuv420p halves both."""
+    if size[0] % 2 or size[1] % 2:
+        even = f"{size[0] + size[0] % 2}x{size[1] + size[1] % 2}"
+        raise PoseGPTError(
+            f"an MP4 needs an even width and height, got {size[0]}x{size[1]}", f"use --size {even}"
+        )
+
+
+def _start(
+    partial: Path, suffix: str, size: tuple[int, int], fps: float, log: IO[bytes]
+) -> "subprocess.Popen[bytes]":
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    source = [
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-s",
+        f"{size[0]}x{size[1]}",
+        "-r",
+        f"{fps:g}",
+        "-i",
+        "-",
+    ]
+    command = [get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y", *source]
+    command += [*(_GIF if suffix == ".gif" else _MP4), str(partial)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log)
+
+
+def _failure(path: Path, log: IO[bytes]) -> PoseGPTError:
+    log.seek(0)
+    lines = log.read().decode(errors="replace").strip().splitlines() or ["the encoder stopped"]
+    reason = next((line for line in lines if "No space left" in line), lines[-1])
+    return PoseGPTError(
+        f"cannot write {path}: {reason}", "check the disk's free space, or choose another folder"
+    )

@@ -1,0 +1,34 @@
+"""What the environment asks for, read in this one place. (NO_COLOR and COLUMNS are rich's own.)"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+BODY_MODELS = "POSEGPT_BODY_MODELS"
+DEBUG = "POSEGPT_DEBUG"
+COMPLETE = "_POSEGPT_COMPLETE"
+"""Set by the shell's completion script, which Typer installs."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The environment's part in how commands behave."""
+
+    body_models: Path | None
+    """POSEGPT_BODY_MODELS: folder of the official SMPL-family files; None is the body in the box."""
+    debug: bool
+    """POSEGPT_DEBUG: errors come with their traceback."""
+    completing: bool
+    """A shell asks what could be typed next."""
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings in `environ` (None: this process's environment)."""
+    environ = os.environ if environ is None else environ
+    folder = environ.get(BODY_MODELS, "").strip()
+    return Settings(
+        body_models=Path(folder).expanduser() if folder else None,
+        debug=environ.get(DEBUG, "").strip().lower() not in ("", "0", "false", "no"),
+        completing=bool(environ.get(COMPLETE)),
+    )

@@ -1,0 +1,215 @@
+"""Windows: batches that depend on seed and step alone, evaluation that drops nothing."""
+
+import pickle
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from data.dataset import Windows
+from data.store import StoreWriter, find_store, open_store
+from data.synthetic import make_store
+from models.errors import PoseGPTError
+from models.motion import Motion
+
+LABELS = ("kick left", "kick right", "walk")
+
+
+def numbered(n_frames: int, clip: int) -> Motion:
+    """A clip whose every frame tells which it is: frame t of clip c has pelvis rotation (c, t, 0) / 1000."""
+    poses = np.zeros((n_frames, 24, 3), np.float32)
+    poses[:, 0, 0] = clip / 1000
+    poses[:, 0, 1] = np.arange(n_frames) / 1000
+    poses[:, 1, 0] = 0.5  # left hip
+    trans = np.stack([np.arange(n_frames) + 5.0, np.full(n_frames, 0.9), 2.0 * np.arange(n_frames)], axis=1)
+    return Motion(poses, trans.astype(np.float32), labels=(LABELS[clip % 3],), name=str(clip))
+
+
+def store_of(path, lengths):
+    with StoreWriter(path, split="train", body_type="smpl", fps=30, label_names=LABELS) as writer:
+        for clip, n_frames in enumerate(lengths):
+            writer.add(numbered(n_frames, clip))
+    return open_store(path)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return store_of(tmp_path_factory.mktemp("data") / "s", [10, 25, 3, 8, 40, 16])
+
+
+def equal(a, b) -> bool:
+    return all(torch.equal(getattr(a, f), getattr(b, f)) for f in ("poses", "trans", "length", "labels"))
+
+
+def test_a_batch_is_what_the_naive_way_gives(store):
+    windows = Windows(store, seq_len=8, min_seq_len=5, batch_size=16, seed=1, mirror=False)
+    for step in (0, 7):
+        plan, batch = windows.plan(step), windows.batch(step)
+        assert batch.poses.shape == (16, 8, 24, 3) and batch.poses.dtype == torch.float32
+        for b in range(16):
+            clip = store.motion(int(plan.clips[b]))
+            start, length = int(plan.starts[b]), int(plan.lengths[b])
+            assert 0 <= start and start + length <= clip.n_frames
+            assert length == min(8, clip.n_frames)
+            for t in range(8):
+                source = start + min(t, length - 1)
+                np.testing.assert_array_equal(batch.poses[b, t], clip.poses[source])
+                expected = clip.trans[source] - clip.trans[start] * [1, 0, 1]
+                np.testing.assert_allclose(batch.trans[b, t], expected, atol=1e-6)
+            assert batch.length[b] == length
+            assert batch.labels[b].tolist() == [float(name in clip.labels) for name in LABELS]
+
+
+def test_short_clips_are_padded_with_their_last_frame(store):
+    windows = Windows(store, seq_len=12, min_seq_len=8, batch_size=32, mirror=False)
+    batch = windows.batch(0)
+    short = batch.length < 12
+    assert set(batch.length.tolist()) == {8, 10, 12} and windows.n_short_clips == 1
+    assert torch.equal(batch.poses[short, 10:11], batch.poses[short, 11:12])
+    assert batch.mask().sum(1).tolist() == batch.length.tolist()
+
+
+def test_same_seed_and_step_same_batch_whatever_came_before(store):
+    one = Windows(store, 8, 5, 4, seed=3)
+    for step in range(30):
+        one.batch(step)
+    assert equal(one.batch(5), Windows(store, 8, 5, 4, seed=3).batch(5))
+    assert not equal(one.batch(5), one.batch(6))
+    assert not equal(one.batch(5), Windows(store, 8, 5, 4, seed=4).batch(5))
+
+
+def test_every_frame_is_about_equally_likely(tmp_path):
+    store = store_of(tmp_path / "s", [20, 30, 100, 55, 15])
+    windows = Windows(store, seq_len=10, min_seq_len=5, batch_size=50, seed=0)
+    drawn = Counter()
+    steps = 400
+    for step in range(steps):
+        drawn.update(windows.plan(step).clips.tolist())
+    frames = np.array([20, 30, 100, 55, 15])
+    share = np.array([drawn[k] for k in range(5)]) / (steps * 50)
+    np.testing.assert_allclose(share, frames / frames.sum(), rtol=0.05)
+    assert windows.steps_per_epoch == pytest.approx(220 / 10 / 50)
+
+
+def test_an_epoch_visits_every_clip(store):
+    windows = Windows(store, 8, 3, batch_size=4)
+    steps = round(4 * windows.steps_per_epoch)  # the order runs over four epochs
+    seen = {clip for step in range(steps) for clip in windows.plan(step).clips.tolist()}
+    assert seen == set(range(6))
+
+
+def test_places_are_random_or_the_beginning(store):
+    anywhere = Windows(store, 8, 5, 64, start_share=0.0).plan(0)
+    assert len(set(anywhere.starts.tolist())) > 10
+    assert not Windows(store, 8, 5, 64, start_share=1.0).plan(0).starts.any()
+    half = np.concatenate([Windows(store, 4, 4, 64, start_share=0.5).plan(k).starts for k in range(20)])
+    assert 0.5 < (half == 0).mean() < 0.65
+
+
+def test_half_of_the_windows_are_mirrored(store):
+    windows = Windows(store, 8, 5, 200, seed=0, mirror=True)
+    plan, batch = windows.plan(0), windows.batch(0)
+    plain = Windows(store, 8, 5, 200, seed=0, mirror=False).batch(0)
+    assert 0.4 < plan.mirrored.mean() < 0.6
+    mirrored = torch.from_numpy(plan.mirrored)
+    assert torch.equal(batch.poses[~mirrored], plain.poses[~mirrored])
+    # left hip (joint 1) became the right one (joint 2); x of the translation and y, z of rotations turned
+    assert torch.equal(batch.poses[mirrored][:, :, 2], plain.poses[mirrored][:, :, 1])
+    assert not batch.poses[mirrored][:, :, 1].any()
+    assert torch.equal(batch.poses[mirrored][:, :, 0, 1], -plain.poses[mirrored][:, :, 0, 1])
+    assert torch.equal(batch.trans[mirrored][..., 0], -plain.trans[mirrored][..., 0])
+    assert torch.equal(batch.trans[mirrored][..., 2], plain.trans[mirrored][..., 2])
+    # and kicks changed sides, walks did not
+    assert torch.equal(batch.labels[mirrored], plain.labels[mirrored][:, [1, 0, 2]])
+
+
+def test_ranks_split_the_steps(store):
+    ranks = [Windows(store, 8, 5, 4, seed=2, rank=r, world=2) for r in range(2)]
+    alone = Windows(store, 8, 5, 8, seed=2)
+    for step in range(3):
+        clips = np.concatenate([rank.plan(step).clips for rank in ranks])
+        np.testing.assert_array_equal(clips, alone.plan(step).clips)
+    assert ranks[0].plan(0).starts.tolist() != ranks[1].plan(0).starts.tolist()
+
+
+def test_evaluation_sees_every_window_once(store):
+    windows = Windows(store, seq_len=8, min_seq_len=5, batch_size=4)
+    plan = windows.eval_plan()
+    found = sorted(zip(plan.clips.tolist(), plan.starts.tolist(), plan.lengths.tolist(), strict=True))
+    # clips of 10, 25, 3, 8, 40, 16 frames: remainders 2, 1, 3 are too short, clip 2 has none at all
+    assert found == [
+        (0, 0, 8),
+        (1, 0, 8), (1, 8, 8), (1, 16, 8),
+        (3, 0, 8),
+        (4, 0, 8), (4, 8, 8), (4, 16, 8), (4, 24, 8), (4, 32, 8),
+        (5, 0, 8), (5, 8, 8),
+    ]  # fmt: skip
+    kept = Windows(store, seq_len=16, min_seq_len=8, batch_size=4).eval_plan()
+    found = sorted(zip(kept.clips.tolist(), kept.starts.tolist(), kept.lengths.tolist(), strict=True))
+    assert found == [(0, 0, 10), (1, 0, 16), (1, 16, 9), (3, 0, 8), (4, 0, 16), (4, 16, 16), (4, 32, 8), (5, 0, 16)]
+
+
+def test_evaluation_batches_end_with_the_rest_and_repeat(store):
+    windows = Windows(store, seq_len=16, min_seq_len=8, batch_size=3, mirror=True, seed=9)
+    batches = list(windows.eval_batches())
+    assert [len(b.length) for b in batches] == [3, 3, 2]
+    assert all(equal(a, b) for a, b in zip(batches, windows.eval_batches(), strict=True))
+    for batch in batches:
+        assert not batch.trans[:, 0, [0, 2]].any() and (batch.trans[..., 1] == 0.9).all()
+        assert (batch.poses[:, 0, 1, 0] == 0.5).all()  # never mirrored
+    order = windows.eval_plan().clips.tolist()
+    assert order != sorted(order)
+    parts = [Windows(store, 16, 8, 3, rank=r, world=3).eval_plan().clips.tolist() for r in range(3)]
+    assert sorted(sum(parts, [])) == sorted(order)
+
+
+def test_a_batch_does_not_write_into_the_store(store):
+    before = store.poses[:].copy()
+    batch = Windows(store, 8, 5, 8).batch(0)
+    batch.poses.zero_()
+    batch.trans.zero_()
+    np.testing.assert_array_equal(store.poses, before)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_loader_gives_the_same_batches(store, workers):
+    windows = Windows(store, 8, 5, 4, seed=1)
+    loaded = list(windows.loader(3, 9, num_workers=workers))
+    assert len(loaded) == 6
+    for step, batch in zip(range(3, 9), loaded, strict=True):
+        assert equal(batch, windows.batch(step))
+
+
+def test_windows_travel_to_workers_by_path(store):
+    windows = Windows(store, 8, 5, 4, seed=1)
+    pickled = pickle.dumps(windows)
+    assert len(pickled) < 5000
+    assert equal(pickle.loads(pickled).batch(2), windows.batch(2))
+
+
+def test_no_clip_long_enough_is_an_error(store):
+    with pytest.raises(PoseGPTError, match="none of the 6 clips .* has 41 frames") as caught:
+        Windows(store, 64, 41)
+    assert "--min-seq-len" in caught.value.hint
+
+
+def test_a_window_shorter_than_the_shortest_kept_uses_all_clips(store):
+    assert Windows(store, seq_len=2, min_seq_len=16).n_short_clips == 0
+
+
+def test_speed(tmp_path):
+    """A core makes more frames than a small network eats: 100,000 a second (measured 700,000)."""
+    import time
+
+    store = open_store(find_store(make_store(tmp_path, n_clips=60), "train"))
+    windows = Windows(store, 64, 16, 64)
+    windows.batch(0)
+    best = min(_seconds(time.perf_counter, lambda: [windows.batch(k) for k in range(5)]) for _ in range(3))
+    assert 5 * 64 * 64 / best > 100_000
+
+
+def _seconds(clock, work) -> float:
+    start = clock()
+    work()
+    return clock() - start

@@ -1,0 +1,85 @@
+"""Labels from tables, file names and folders."""
+
+from pathlib import Path
+
+import pytest
+
+from data.labels import default_labels, pattern_labeller, table_labeller
+from models.errors import PoseGPTError
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(name: str, content: str | bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def test_csv(table):
+    labels = table_labeller(
+        table("l.csv", '\ufeffClip, labels\na01,walk|turn\nsub/b, bow ; greet;bow\n"c,1.bvh",run\nd,\n')
+    )
+    assert labels(Path("x/a01.bvh")) == ("walk", "turn")
+    assert labels(Path("sub/b.bvh")) == ("bow", "greet")
+    assert labels(Path("other/b.bvh")) is None
+    assert labels(Path("c,1.bvh")) == ("run",)
+    assert labels(Path("d.bvh")) == ()
+
+
+def test_json(table):
+    labels = table_labeller(table("l.json", '{"a": "walk", "b": ["run", "style:old"], "a/c": []}'))
+    assert labels(Path("a.bvh")) == ("walk",)
+    assert labels(Path("q/b.BVH")) == ("run", "style:old")
+    assert labels(Path("a/c.bvh")) == ()
+    assert labels(Path("z.bvh")) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("l.csv", "file,label\na,walk\n", "needs columns clip and labels, got file, label"),
+        ("l.csv", "", "needs columns clip and labels, got none"),
+        ("l.csv", "clip,labels\n", "holds no labels"),
+        ("l.csv", b"\xff\xfe\x00", "no text file"),
+        ("l.json", "{", "no JSON"),
+        ("l.json", "[1]", "does not map clips to labels"),
+        ("l.json", '{"a": 3}', "does not map clips to labels"),
+        ("l.json", '{"a": [3]}', "does not map clips to labels"),
+        ("l.json", "{}", "holds no labels"),
+    ],
+)
+def test_faulty_tables(table, name, content, message):
+    with pytest.raises(PoseGPTError, match=message):
+        table_labeller(table(name, content))
+
+
+def test_a_missing_table(tmp_path):
+    with pytest.raises(PoseGPTError, match="cannot read") as caught:
+        table_labeller(tmp_path / "none.csv")
+    assert "--labels" in caught.value.hint
+
+
+def test_patterns():
+    labels = pattern_labeller(r"^(?P<action>[a-z]+)(_(?P<style>[a-z]+))?_\d+$")
+    assert labels(Path("x/walk_old_01.bvh")) == ("walk", "style:old")
+    assert labels(Path("walk_01.bvh")) == ("walk",)
+    assert labels(Path("01.bvh")) is None
+    assert pattern_labeller("(?P<action>jump)")(Path("xjumpx.bvh")) == ("jump",)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"), [("(", "no regular expression"), ("(walk)", "no group named action")]
+)
+def test_faulty_patterns(pattern, message):
+    with pytest.raises(PoseGPTError, match=message) as caught:
+        pattern_labeller(pattern)
+    assert "--label-pattern" in caught.value.hint
+
+
+def test_by_default_bandai_names_then_folders():
+    assert default_labels(Path("data/dataset-1_bow_old_001.bvh")) == ("bow", "bend", "greet", "style:old")
+    assert default_labels(Path("somersault/take1.bvh")) == ("somersault",)
+    assert default_labels(Path("take1.bvh")) == ()

@@ -1,0 +1,163 @@
+"""The generator and its sampling: the cache against full recomputation, every condition, every way to draw."""
+
+import pytest
+import torch
+
+from models.config import GPTConfig
+from models.errors import PoseGPTError
+from models.generate import Sampling, draw, sample_indices
+from models.gpt import GPT, Condition
+
+
+def small(**more):
+    torch.manual_seed(0)
+    config = GPTConfig(
+        **{
+            "n_codebook": 3, "codes_per_book": 16, "n_labels": 5, "gpt_blocksize": 8, "gpt_nlayer": 2,
+            "gpt_nhead": 2, "gpt_nembd": 32, **more,
+        }  # fmt: skip
+    )
+    gpt = GPT(config).eval()
+    for p in gpt.parameters():  # away from the timid initial weights, so that differences show
+        p.data += torch.randn_like(p) * 0.2
+    return gpt
+
+
+def condition(*labels, steps=8):
+    k_hot = torch.zeros(len(labels), 5)
+    for row, label in enumerate(labels):
+        k_hot[row, label] = 1
+    return Condition.of(k_hot, torch.full((len(labels),), steps))
+
+
+def seeds(*values):
+    return [torch.Generator().manual_seed(v) for v in values]
+
+
+@pytest.mark.parametrize("style", ["modern", "paper"])
+@pytest.mark.parametrize("head", ["autoregressive", "independent"])
+@pytest.mark.parametrize("every", [True, False])
+@pytest.mark.parametrize("concat", [True, False])
+def test_cached_equals_full(style, head, every, concat):
+    gpt = small(style=style, head=head, embed_every_step=every, concat_emb=concat)
+    given, indices = condition(1, 2), torch.randint(16, (2, 7, 3))
+    caches = gpt.new_caches(2, gpt.start)
+    hidden = [gpt.hidden(indices[:, :s], given, caches, past=0 if s == 3 else s) for s in range(3, 7)]
+    torch.testing.assert_close(torch.cat(hidden, 1), gpt.hidden(indices[:, :-1], given), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("head", ["autoregressive", "independent"])
+def test_books_one_by_one_equal_all_at_once(head):
+    gpt = small(head=head)
+    indices = torch.randint(16, (2, 7, 3))
+    logits = gpt(indices, condition(1, 2))
+    hidden = gpt.hidden(indices[:, :-1], condition(1, 2))
+    for k in range(3):
+        book = gpt.head.book(k, hidden[:, 4], indices[:, 4, :k])
+        torch.testing.assert_close(book, logits[:, 4, k], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("head", ["autoregressive", "independent"])
+def test_logits_see_the_past_only(head):
+    gpt = small(head=head)
+    indices = torch.randint(16, (1, 7, 3))
+    logits = gpt(indices, condition(0))
+    changed = indices.clone()
+    changed[:, 4, 1] = (changed[:, 4, 1] + 1) % 16
+    now = gpt(changed, condition(0))
+    torch.testing.assert_close(now[:, :4], logits[:, :4])
+    torch.testing.assert_close(now[:, 4, :2], logits[:, 4, :2])
+    assert torch.allclose(now[:, 4, 2], logits[:, 4, 2]) == (head == "independent")
+    assert not torch.allclose(now[:, 5], logits[:, 5])
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_each_condition_counts_when_on_and_not_when_off(on):
+    indices = torch.randint(16, (1, 7, 3))
+    by_class, by_length = small(class_conditional=on), small(seqlen_conditional=on)
+    assert torch.equal(by_class(indices, condition(0)), by_class(indices, condition(1))) != on
+    assert torch.equal(by_length(indices, condition(0)), by_length(indices, condition(0, steps=5))) != on
+
+
+def test_hidden_labels_do_not_count():
+    gpt, indices = small(), torch.randint(16, (1, 7, 3))
+    torch.testing.assert_close(gpt(indices, condition(0).hidden()), gpt(indices, condition(1).hidden()))
+
+
+def test_labels_per_step_act_from_their_step_on():
+    gpt, indices = small(), torch.randint(16, (1, 7, 3))
+    walk = torch.eye(5)[torch.tensor([[0] * 7])]
+    wave = torch.eye(5)[torch.tensor([[0] * 4 + [1] * 3])]
+    steps = torch.tensor([7])
+    a, b = gpt(indices, Condition.of(walk, steps)), gpt(indices, Condition.of(wave, steps))
+    torch.testing.assert_close(a[:, :4], b[:, :4])
+    assert not torch.allclose(a[:, 4:], b[:, 4:])
+    torch.testing.assert_close(a, gpt(indices, condition(0, steps=7)))
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+def test_a_seed_gives_the_same_alone_and_among_others(guidance):
+    gpt = small()
+    how = Sampling(guidance=guidance, top_p=0.95)
+    batch = sample_indices(gpt, condition(1, 2, 3), 20, seeds(5, 6, 7), how)
+    alone = sample_indices(gpt, condition(2), 20, seeds(6), how)
+    assert torch.equal(batch[1:2], alone)
+    assert not torch.equal(batch[1], batch[2])
+    assert batch.shape == (3, 20, 3)  # 20 steps, though attention sees 8
+
+
+def test_the_past_is_kept():
+    gpt, past = small(), torch.randint(16, (1, 4, 3))
+    indices = sample_indices(gpt, condition(1), 10, seeds(0), Sampling(), past=past)
+    assert torch.equal(indices[:, :4], past)
+    assert indices.shape[1] == 10
+
+
+def test_greedy_is_the_argmax_of_the_full_forward():
+    gpt = small(head="independent")
+    indices = sample_indices(gpt, condition(1), 6, seeds(0), Sampling(greedy=True))
+    assert torch.equal(gpt(indices, condition(1)).argmax(-1), indices)
+
+
+def test_draw_follows_the_distribution_and_its_cuts():
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(4000, 4)
+    uniform = torch.rand(4000, generator=torch.Generator().manual_seed(0))
+
+    def shares(**how):
+        return torch.bincount(draw(logits, uniform, Sampling(**how)), minlength=4) / 4000
+
+    torch.testing.assert_close(shares(), torch.tensor([0.5, 0.3, 0.15, 0.05]), atol=0.03, rtol=0)
+    torch.testing.assert_close(shares(top_k=2), torch.tensor([0.625, 0.375, 0, 0]), atol=0.03, rtol=0)
+    torch.testing.assert_close(shares(top_p=0.7), torch.tensor([0.625, 0.375, 0, 0]), atol=0.03, rtol=0)
+    torch.testing.assert_close(shares(min_p=0.4), torch.tensor([0.625, 0.375, 0, 0]), atol=0.03, rtol=0)
+    torch.testing.assert_close(shares(top_k=1), torch.tensor([1.0, 0, 0, 0]))
+    assert shares(temperature=0.5)[0] > 0.6
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": 0}, {"top_p": 0}, {"top_p": 1.1}, {"top_k": -1}, {"min_p": 2}, {"guidance": -1}]
+)
+def test_wrong_sampling_is_refused(wrong):
+    with pytest.raises(PoseGPTError):
+        Sampling(**wrong)
+
+
+@pytest.mark.parametrize("gen_eos", [True, False])
+def test_loss_ignores_what_lies_beyond_the_length(gen_eos):
+    gpt = small(gen_eos=gen_eos)
+    indices = torch.randint(16, (2, 7, 3))
+    length = torch.tensor([7, 4])
+    changed = indices.clone()
+    changed[1, 4:] = (changed[1, 4:] + 3) % 16
+    loss = gpt.loss(indices, length, condition(0, 1))
+    torch.testing.assert_close(loss, gpt.loss(changed, length, condition(0, 1)))
+    changed[1, 3] = (changed[1, 3] + 3) % 16
+    assert not torch.allclose(loss, gpt.loss(changed, length, condition(0, 1)))
+
+
+def test_training_hides_and_corrupts():
+    gpt = small(label_dropout=1.0, gpt_embd_pdrop=0, gpt_resid_pdrop=0, gpt_attn_pdrop=0, token_corruption=0).train()
+    indices, length = torch.randint(16, (2, 7, 3)), torch.tensor([7, 7])
+    torch.testing.assert_close(gpt.loss(indices, length, condition(0, 0)), gpt.loss(indices, length, condition(1, 1)))
+    noisy = small(label_dropout=0, gpt_embd_pdrop=0, gpt_resid_pdrop=0, gpt_attn_pdrop=0, token_corruption=0.5).train()
+    assert not torch.allclose(noisy.loss(indices, length, condition(0, 0)), noisy.loss(indices, length, condition(0, 0)))

@@ -1,0 +1,108 @@
+"""The training loop: it learns, it can be stopped and resumed to the bit, it fails in one sentence."""
+
+import json
+import os
+import signal
+from typing import ClassVar
+
+import pytest
+import torch
+
+from safetensors.torch import load_file
+
+from models.checkpoint import find_checkpoint, load_vqvae, read_info
+from models.errors import PoseGPTError
+from models.train import TrainingInterrupted, train
+from tests.models.small import INFO, SwingingArms, gpt_run, vqvae_run
+
+
+def weights(folder):
+    return load_file(folder / "checkpoints" / "last" / "model.safetensors")
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_tokenizer_learns(tmp_path, precision):
+    data, losses = SwingingArms(batch_size=8), []
+    run = vqvae_run(iter=60, eval_every=30, learning_rate=1e-2, precision=precision)
+    train(run, tmp_path, INFO, data, data, lambda p: losses.append(sum(p.terms.values())))
+    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+
+
+def test_generator_learns(tmp_path, trained):
+    data, nll = SwingingArms(batch_size=8), []
+    run = gpt_run(trained["vqvae"], iter=40, eval_every=20, learning_rate=1e-2)
+    train(run, tmp_path, INFO, data, data, lambda p: nll.append(p.terms["nll"]))
+    assert sum(nll[-5:]) < 0.8 * sum(nll[:5])
+
+
+@pytest.mark.parametrize("stage", ["vqvae", "gpt"])
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path, trained, stage):
+    data = SwingingArms()
+    run = vqvae_run() if stage == "vqvae" else gpt_run(trained["vqvae"])
+    train(run, tmp_path / "whole", INFO, data, data)
+
+    def stop_after_four(progress):
+        if progress.step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(TrainingInterrupted) as stopped:
+        train(run, tmp_path / "parts", INFO, data, data, stop_after_four)
+    assert stopped.value.exit_code == 130
+    assert read_info(tmp_path / "parts" / "checkpoints" / "last").step == 4
+    train(run, tmp_path / "parts", INFO, data, data, resume=True)
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_sigterm_saves_and_says_143(tmp_path):
+    data = SwingingArms()
+    with pytest.raises(TrainingInterrupted) as stopped:
+        train(vqvae_run(), tmp_path, INFO, data, data, lambda p: os.kill(os.getpid(), signal.SIGTERM))
+    assert stopped.value.exit_code == 143
+    assert find_checkpoint(tmp_path, "vqvae").name == "last"
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path):
+    class Broken(SwingingArms):
+        seen: ClassVar[list[int]] = []
+
+        def batch(self, step):
+            batch = super().batch(step)
+            self.seen.append(step)
+            if self.seen.count(4) == 2:  # the first time it is only measured
+                batch.trans[:] = float("nan")
+            return batch
+
+    with pytest.raises(PoseGPTError, match="nan at step 4"):
+        train(vqvae_run(), tmp_path, INFO, Broken(), SwingingArms())
+    assert read_info(tmp_path / "checkpoints" / "last").step == 3
+    assert all(w.isfinite().all() for w in weights(tmp_path).values() if w.is_floating_point())
+
+
+def test_nothing_to_resume(tmp_path):
+    with pytest.raises(PoseGPTError, match="nothing to resume"):
+        train(vqvae_run(), tmp_path, INFO, SwingingArms(), SwingingArms(), resume=True)
+
+
+def test_a_run_leaves_curves_and_the_best_checkpoint(trained):
+    lines = [json.loads(line) for line in (trained["vqvae"] / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["metrics"]] == [3, 6]
+    assert {"mpjpe", "mpjpe_trans", "perplexity"} <= lines[-1]["metrics"].keys()
+    assert list(trained["vqvae"].glob("events.out.tfevents*"))
+    model, info = load_vqvae(find_checkpoint(trained["vqvae"], "vqvae"))
+    assert info.metrics["mpjpe"] == min(line["metrics"]["mpjpe"] for line in lines if line["metrics"])
+    assert model.std.min() > 0
+
+
+def test_time_budget_ends_a_run(tmp_path):
+    data = SwingingArms()
+    result = train(vqvae_run(iter=10**6, minutes=0.02), tmp_path, INFO, data, data)
+    assert 0 < result.step < 10**5
+
+
+def test_tokenizer_of_another_body_is_refused(tmp_path, trained):
+    from dataclasses import replace
+
+    data = SwingingArms()
+    with pytest.raises(PoseGPTError, match="smplh"):
+        train(gpt_run(trained["vqvae"]), tmp_path, replace(INFO, body_type="smplh"), data, data)

@@ -1,0 +1,132 @@
+"""Options made from configs: preset, then file, then flags; what does not fit is named."""
+
+import pytest
+import yaml
+
+from models.config import PRESETS, GPTRun, VQVAERun
+from posegpt_cli.commands.train import SET_BY_DATA, original_spelling
+from posegpt_cli.config_options import Choices, config_fields, merge, read_config_file, switch_words
+from posegpt_cli.console import UsageError
+from posegpt_cli.options import parse_length, parse_size
+
+FIELDS = {field.name: field for field in config_fields(VQVAERun)}
+
+
+def resolve(preset="tiny", file=None, **flags):
+    given = {FIELDS[name]: value for name, value in flags.items()}
+    return Choices(VQVAERun, PRESETS["vqvae"][preset], file, given).resolve()
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    def write(values):
+        path = tmp_path / "run.yaml"
+        path.write_text(values if isinstance(values, str) else yaml.safe_dump(values))
+        return path
+
+    return write
+
+
+def test_preset_then_file_then_flags(config_file):
+    file = config_file({"seed": 3, "network": {"n_e": 64, "hid_dim": 32}})
+    assert resolve().network.n_e == PRESETS["vqvae"]["tiny"]["network"]["n_e"]
+    assert resolve(file=file).network.n_e == 64
+    run = resolve(file=file, n_e=128, seed=4)
+    assert (run.seed, run.network.n_e, run.network.hid_dim) == (4, 128, 32)
+    assert run.network.n_layers == PRESETS["vqvae"]["tiny"]["network"]["n_layers"]
+
+
+def test_a_written_config_reads_back(config_file):
+    run = resolve("paper", seed=5)
+    file = config_file(run.model_dump(mode="json"))
+    assert resolve("tiny", file) == run
+
+
+@pytest.mark.parametrize("stage", sorted(PRESETS))
+def test_presets_are_valid(stage):
+    kind = {"vqvae": VQVAERun, "gpt": GPTRun}[stage]
+    for name, values in PRESETS[stage].items():
+        run = Choices(kind, values, None, {}).resolve()
+        assert run == kind.model_validate(merge(kind().model_dump(), values)), name
+
+
+@pytest.mark.parametrize(
+    ("values", "message", "hint"),
+    [
+        ({"sead": 1}, "unknown key 'sead'", "'seed'"),
+        ({"network": {"n_codebok": 1}}, "unknown key 'network.n_codebok'", "'network.n_codebook'"),
+        ({"n_e": 512}, "unknown key 'n_e'", "'network.n_e'"),
+        ("- a\n- b\n", "holds a list", ""),
+        ("a: [", "cannot be read", ""),
+    ],
+)
+def test_files_that_do_not_fit_are_refused_by_name(config_file, values, message, hint):
+    with pytest.raises(UsageError) as caught:
+        read_config_file(config_file(values), VQVAERun)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_config_file(tmp_path / "none.yaml", VQVAERun)
+
+
+def test_values_out_of_range_name_the_flag():
+    with pytest.raises(UsageError) as caught:
+        resolve(learning_rate=-1.0)
+    assert caught.value.message.startswith("--learning-rate: ") and "got -1.0" in caught.value.message
+    with pytest.raises(UsageError) as caught:
+        resolve(n_e=511)
+    assert "--n-e (511) must be a multiple of --n-codebook (4)" in caught.value.message
+
+
+def test_original_spelling_of_switches():
+    words = ["train", "gpt", "--class-conditional", "1", "--gen-eos", "0", "--seq-len", "1", "--debug"]
+    assert original_spelling(words) == [
+        "train",
+        "gpt",
+        "--class-conditional",
+        "--no-gen-eos",
+        "--seq-len",
+        "1",
+        "--debug",
+    ]
+    assert switch_words(["--debug", "true", "--debug", "False"], ["--debug"]) == ["--debug", "--no-debug"]
+
+
+@pytest.mark.parametrize(("stage", "kind"), [("vqvae", VQVAERun), ("gpt", GPTRun)])
+def test_help_names_every_field(posegpt, monkeypatch, stage, kind):
+    monkeypatch.setenv("COLUMNS", "160")
+    out = posegpt("train", stage, "--help").out
+    for field in config_fields(kind, SET_BY_DATA[stage]):
+        assert f"{field.flag} " in out, field.flag
+    for name in SET_BY_DATA[stage]:
+        assert f"--{name.replace('_', '-')} " not in out
+
+
+def test_names_of_nested_fields_do_not_collide():
+    for kind in (VQVAERun, GPTRun):
+        names = [field.name for field in config_fields(kind)]
+        assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(("text", "frames"), [("64", 64), ("3.5s", 105), ("2 s", 60), ("1", 1)])
+def test_lengths(text, frames):
+    assert parse_length(text, fps=30) == frames
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "0.01s", "2m", "", "1.5"])
+def test_lengths_that_are_none(text):
+    with pytest.raises(UsageError, match="--len"):
+        parse_length(text, fps=30)
+
+
+def test_sizes(tmp_path):
+    assert parse_size("640x480", [tmp_path / "a.mp4"]) == (640, 480)
+    assert parse_size("641x480", [tmp_path / "a.png"]) == (641, 480)
+    with pytest.raises(UsageError) as caught:
+        parse_size("641x480", [tmp_path / "a.png", tmp_path / "a.mp4"])
+    assert caught.value.hint == "--size 642x480"
+    with pytest.raises(UsageError):
+        parse_size("big", [])

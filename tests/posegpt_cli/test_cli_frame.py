@@ -1,0 +1,197 @@
+"""Help, versions, errors and exit codes of the whole command."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from models.errors import PoseGPTError
+from posegpt_cli import app as frame
+from posegpt_cli.console import UsageError
+
+SCRIPT = Path(sys.executable).with_name("posegpt")
+COMMANDS = ["sample", "render", "actions", "prepare", "train", "train vqvae", "train gpt", "doctor"]
+
+
+def two_lines(err: str) -> tuple[str, str]:
+    """Message and hint of an error that is two lines and no more."""
+    error, hint = err.splitlines()
+    assert error.startswith("error: ") and hint.startswith("hint: ")
+    return error.removeprefix("error: "), hint.removeprefix("hint: ")
+
+
+@pytest.fixture
+def failing(monkeypatch, posegpt):
+    """Run a command that raises what it is given."""
+
+    def run(error: BaseException):
+        def build(words):
+            app = typer.Typer()
+            app.callback()(lambda: None)
+
+            @app.command()
+            def doctor() -> None:
+                raise error
+
+            return app
+
+        monkeypatch.setattr(frame, "build_app", build)
+        return posegpt("doctor")
+
+    return run
+
+
+def test_bare_command_shows_help(posegpt):
+    bare, asked = posegpt(), posegpt("--help")
+    assert bare.code == asked.code == 0
+    assert bare.out == asked.out
+    for command in frame.COMMANDS:
+        assert command.summary.split()[0] in bare.out
+        assert command.name in bare.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples_that_start_as_typed(posegpt, command):
+    ran = posegpt(*command.split(), "-h")
+    assert ran.code == 0
+    _, _, examples = ran.out.partition("Examples")
+    assert f"posegpt {command}" in examples or command == "train"
+
+
+def test_summaries_in_the_list_are_those_of_the_commands(posegpt, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    for command in frame.COMMANDS:
+        assert command.summary in posegpt(command.name, "--help").out
+
+
+def test_version(posegpt):
+    ran = posegpt("--version")
+    assert ran.code == 0
+    assert ran.out.startswith("posegpt 0.")
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "hint"),
+    [
+        (["sampel"], "Did you mean 'sample'?", "posegpt --help"),
+        (["sample", "--actoin", "walk"], "--action", "posegpt sample --help"),
+        (["train", "vqae"], "Did you mean 'vqvae'?", "posegpt train --help"),
+        (["train", "gpt", "--n_e", "3"], "No such option", "posegpt train gpt --help"),
+        (["sample", "-n", "many"], "'-n'", "posegpt sample --help"),
+        (["sample", "--device", "tpu"], "cpu", "posegpt sample --help"),
+    ],
+)
+def test_wrong_usage_is_two_lines_and_exit_code_2(posegpt, words, said, hint):
+    ran = posegpt(*words)
+    message, shown_hint = two_lines(ran.err)
+    assert ran.code == 2
+    assert said in message
+    assert shown_hint == hint
+    assert ran.out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message", "hint"),
+    [
+        (PoseGPTError("no such thing", "make one"), 1, "no such thing", "make one"),
+        (PoseGPTError("two\nlines", "a\nhint"), 1, "two lines", "a hint"),
+        (UsageError("--x is missing", "add --x"), 2, "--x is missing", "add --x"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "a.mp4"),
+            1,
+            "a.mp4: No space left",
+            "free some space",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "b"), 1, "b: Permission denied", "may write to"),
+        (RuntimeError("[red]what"), 1, "RuntimeError: [red]what", "POSEGPT_DEBUG=1 posegpt doctor"),
+        (ZeroDivisionError(), 1, "ZeroDivisionError", "POSEGPT_DEBUG=1"),
+    ],
+)
+def test_exceptions_end_as_two_lines(failing, error, code, message, hint):
+    ran = failing(error)
+    shown, shown_hint = two_lines(ran.err)
+    assert ran.code == code
+    assert shown.startswith(message)
+    assert hint in shown_hint
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), EOFError()])
+def test_interruption_exits_with_130(failing, error):
+    ran = failing(error)
+    assert ran.code == 130
+    assert "Traceback" not in ran.err
+
+
+def test_traceback_only_when_asked_for(failing, monkeypatch):
+    assert "Traceback" not in failing(RuntimeError("odd")).err
+    monkeypatch.setenv("POSEGPT_DEBUG", "1")
+    ran = failing(RuntimeError("odd"))
+    assert "Traceback" in ran.err
+    assert ran.err.splitlines()[-2] == "error: RuntimeError: odd"
+
+
+def modules_imported(words: list[str], **environ: str) -> tuple[set[str], str]:
+    """Modules that a run of `posegpt` imports, and what it prints."""
+    ran = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "posegpt_cli", *words],
+        env=os.environ | environ, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}, ran.stdout
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["sample", "--help"], ["train", "gpt", "--help"], ["prepare", "-h"]]
+)
+def test_help_imports_no_torch(words):
+    modules, out = modules_imported(words)
+    assert "Usage" in out
+    assert not modules & {"torch", "pyrender", "imageio", "smplx"}
+    if words == ["--help"]:  # what makes it quick
+        assert not modules & {"numpy", "pydantic", "models.config"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("posegpt sam", "sample"), ("posegpt sample --acti", "--action"), ("posegpt train v", "vqvae")],
+)
+def test_completion_offers_words_and_imports_no_torch(typed, offered):
+    modules, out = modules_imported(
+        [], _POSEGPT_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1)
+    )
+    assert offered in out.split()
+    assert not modules & {"torch", "pyrender", "imageio", "smplx"}
+
+
+@pytest.fixture
+def foreign_folder(tmp_path):
+    """A working folder whose own `models` and `data` break whoever imports them."""
+    for name in ("models", "data"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('not posegpt')\n")
+    return tmp_path
+
+
+def test_own_models_and_data_folders_do_not_shadow_ours(foreign_folder, small_generator):
+    ran = subprocess.run(
+        [SCRIPT, "actions", "--gpt", small_generator, "--json"],
+        cwd=foreign_folder,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["actions"] == ["walk", "run", "wave"]
+
+
+def test_shadowed_packages_are_named(foreign_folder):
+    ran = subprocess.run(
+        [sys.executable, "-m", "posegpt_cli", "doctor"], cwd=foreign_folder, capture_output=True, text=True
+    )
+    message, hint = two_lines(ran.stderr)
+    assert ran.returncode == 1
+    assert "'models' from" in message and str(foreign_folder) in message
+    assert "posegpt" in hint

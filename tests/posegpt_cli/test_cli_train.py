@@ -1,0 +1,128 @@
+"""`posegpt train`: from the command line to a run folder, resumed, replaced and refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from models.checkpoint import find_checkpoint, read_info
+
+SMALL = (
+    "--dummy-data", "--device", "cpu", "--train-batch-size", 2, "--seq-len", 16, "--iter", 4, "--eval-every", 2,
+    "--eval-batches", 1, "--warmup", 1,
+)  # fmt: skip
+SMALL_VQVAE = (
+    "train", "vqvae", *SMALL, "--n-codebook", 2, "--n-e", 16, "--e-dim", 8, "--hid-dim", 8, "--heads", 2,
+    "--n-layers", 1,
+)  # fmt: skip
+SMALL_GPT = ("train", "gpt", *SMALL, "--gpt-nlayer", 1, "--gpt-nhead", 2, "--gpt-nembd", 16)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Folder of runs with a trained tokenizer named `default`."""
+    from posegpt_cli.app import main
+
+    out = tmp_path_factory.mktemp("runs")
+    assert main([str(word) for word in (*SMALL_VQVAE, "--out", out)]) == 0
+    return out
+
+
+def test_a_run_leaves_its_config_its_figures_and_its_checkpoints(runs):
+    folder = runs / "vqvae" / "default"
+    stored = yaml.safe_load((folder / "config.yaml").read_text())
+    assert stored["network"]["n_e"] == 16 and stored["dummy_data"] is True
+    assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 4
+    assert read_info(find_checkpoint(folder, "vqvae")).labels[:2] == ("walk", "run")
+
+
+def test_the_generator_follows_and_names_the_next_command(posegpt, runs):
+    ran = posegpt(*SMALL_GPT, "--vqvae", runs / "vqvae" / "default", "--out", runs, "--name", "g", "--json")
+    assert ran.code == 0, ran.err
+    result = json.loads(ran.out)
+    assert result["folder"] == str(runs / "gpt" / "g") and result["step"] == 4
+    assert "nll" in result["metrics"]
+    assert ran.err.splitlines()[-1].startswith(
+        f"next: posegpt sample --gpt {runs / 'gpt' / 'g'} --action 'walk'"
+    )
+    assert posegpt("actions", "--gpt", runs / "gpt" / "g").out.split()[0] == "walk"
+
+
+def test_an_existing_run_is_resumed_or_replaced_but_not_overwritten(posegpt, runs):
+    words = (*SMALL_VQVAE, "--out", runs, "--name", "again")
+    assert posegpt(*words).code == 0
+    refused = posegpt(*words)
+    assert refused.code == 1
+    assert "exists already" in refused.err and "--resume" in refused.err
+    # the stored config takes the preset's place: the small network need not be given again
+    resumed = posegpt("train", "vqvae", "--out", runs, "--name", "again", "--resume", "--iter", 6)
+    assert resumed.code == 0, resumed.err
+    assert "step 6/6" in resumed.err
+    changed = posegpt("train", "vqvae", "--out", runs, "--name", "again", "--resume", "--hid-dim", 16)
+    assert changed.code == 2 and "cannot be changed" in changed.err
+    assert posegpt(*words, "--force").code == 0
+
+
+def test_force_removes_runs_only(posegpt, tmp_path):
+    precious = tmp_path / "vqvae" / "default" / "thesis.txt"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("years of work")
+    ran = posegpt(*SMALL_VQVAE, "--out", tmp_path, "--force")
+    assert ran.code == 1 and "is no run" in ran.err
+    assert precious.read_text() == "years of work"
+
+
+def test_nothing_to_resume(posegpt, tmp_path):
+    ran = posegpt(*SMALL_VQVAE, "--out", tmp_path, "--resume")
+    assert ran.code == 1
+    assert "no run to resume" in ran.err
+
+
+def test_dry_run_tells_settings_and_size(posegpt, tmp_path):
+    ran = posegpt(
+        "train", "vqvae", "--dummy-data", "1", "--debug", "1", "--out", tmp_path, "--dry-run", "--json"
+    )
+    plan = json.loads(ran.out)
+    assert plan["folder"] == str(tmp_path / "vqvae" / "default")
+    assert plan["steps"] == 10 and plan["parameters"] > 1_000_000
+    assert plan["settings"]["network"]["n_e"] == 2048  # the preset base
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("train", "vqvae"), 2, "--data is missing"),
+        (("train", "vqvae", "--data", "nowhere"), 1, "nowhere"),
+        (("train", "gpt", "--dummy-data", "--vqvae", "nowhere"), 1, "nowhere"),
+        (("train", "vqvae", "--dummy-data", "--config", "nowhere.yaml"), 2, "nowhere.yaml"),
+    ],
+)
+def test_what_is_missing_is_said_in_two_lines(posegpt, tmp_path, monkeypatch, words, code, said):
+    monkeypatch.chdir(tmp_path)
+    ran = posegpt(*words)
+    assert ran.code == code
+    assert len(ran.err.splitlines()) == 2 and said in ran.err
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.slow
+def test_an_interrupted_run_is_saved_and_says_how_to_go_on(tmp_path, sent, code):
+    words = [str(word) for word in (*SMALL_VQVAE, "--out", tmp_path, "--iter", 100000, "--eval-every", 5)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "posegpt_cli", *words], stderr=subprocess.PIPE, text=True
+    )
+    log = tmp_path / "vqvae" / "default" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.kill(process.pid, sent)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "saved in" in err and err.splitlines()[-1].endswith("--resume")
+    assert (tmp_path / "vqvae" / "default" / "checkpoints" / "last" / "config.json").is_file()
