@@ -229,6 +229,8 @@ class GPTRun(RunConfig):
     """Tokenizer: a run or checkpoint folder."""
     start_share: Share = 0.25
     """Share of training windows that begin where their clip begins."""
+    eos_force: bool = False
+    """With --gen-eos: every window ends where it is cut, not only those that hold their clip's end."""
     network: GPTConfig = GPTConfig()
     """The network."""
 

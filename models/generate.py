@@ -1,20 +1,26 @@
 """Generation: indices from the GPT, sampled with a KV cache, decoded to motion."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import roma
 import torch
 from torch import Tensor
 
 from models.checkpoint import TOKENIZER, find_checkpoint, load_gpt, load_vqvae
 from models.errors import PoseGPTError
-from models.features import Root
+from models.features import Pose, Root, features_to_motion, yaw_of
 from models.gpt import GPT, Condition
 from models.motion import Motion
+from models.seam import join
 from models.skeleton import BodyType
 from models.vqvae import VQVAE
+
+Report = Callable[[int, int], None]
+LONGEST_SECONDS = 60
+"""A motion whose end never comes is cut here."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +65,27 @@ class Sampling:
                 raise PoseGPTError(f"{name} must be {want}, got {value}", f"--{name.replace('_', '-')} VALUE")
 
 
+DEFAULT = Sampling()
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Sampled indices."""
+
+    indices: Tensor
+    """(B, S, K), the past included."""
+    steps: Tensor
+    """(B,) steps of each before its end-of-sequence; S where it did not come."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One part of a timeline."""
+
+    labels: tuple[str, ...]
+    n_frames: int
+
+
 def resolve_device(device: str = "auto") -> str:
     """`auto` to cuda, mps or cpu; raises PoseGPTError where the one asked for is not there."""
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -81,16 +108,11 @@ def load_generator(gpt: Path | None = None, device: str = "auto") -> Generator:
 def sample(
     generator: Generator,
     labels: Sequence[str],
-    n_frames: int,
+    n_frames: int | None,
     n: int = 1,
     seed: int = 0,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    min_p: float = 0.0,
-    greedy: bool = False,
-    guidance: float = 1.0,
-    report: Callable[[int, int], None] | None = None,
+    how: Sampling = DEFAULT,
+    report: Report | None = None,
 ) -> list[Motion]:
     """n motions of the given action (several labels: all at once).
 
@@ -99,29 +121,96 @@ def sample(
 
     Args:
         labels: names out of generator.labels.
-        n_frames: frames at generator.fps, at least 1.
+        n_frames: frames at generator.fps, at least 1; None ends each motion where the GPT says so.
         report: called with (steps done, steps in all).
     """
-    if n_frames < 1 or n < 1:
-        raise PoseGPTError(f"expected at least 1 frame and 1 motion, got {n_frames} and {n}", "--len 64 -n 1")
-    how = Sampling(temperature, top_k, top_p, min_p, greedy, guidance)
-    steps = generator.vqvae.n_tokens(n_frames)
-    condition = make_condition(generator, labels, steps, n)
-    generators = [torch.Generator().manual_seed(seed + i) for i in range(n)]
-    indices = sample_indices(generator.gpt, condition, steps, generators, how, report=report)
-    return decode(generator, indices, n_frames, tuple(labels))
+    if n_frames is None and not generator.gpt.config.gen_eos:
+        raise PoseGPTError("this checkpoint has not learned where motions end", "give a length: --len 64")
+    _check_request(n_frames, n)
+    vqvae, auto = generator.vqvae, n_frames is None
+    frames = n_frames or LONGEST_SECONDS * round(generator.fps)
+    steps = vqvae.n_tokens(frames)
+    condition = make_condition(generator, [(tuple(labels), steps)], n, hide_steps=auto)
+    drawn = sample_indices(
+        generator.gpt, condition, steps, _seeds(seed, n), how, report=report, until_end=auto
+    )
+    lengths = (drawn.steps * vqvae.config.factor).clamp(1, frames)
+    return decode(generator, drawn.indices, lengths, tuple(labels))
 
 
-def make_condition(generator: Generator, labels: Sequence[str], steps: int, n: int) -> Condition:
-    """The condition of n motions of the same labels and duration."""
-    k_hot = torch.zeros(n, len(generator.labels), device=generator.device)
-    for label in labels:
-        if label not in generator.labels:
-            raise PoseGPTError(
-                f"the checkpoint does not know the label '{label}'", "posegpt actions lists them"
-            )
-        k_hot[:, generator.labels.index(label)] = 1
-    return Condition.of(k_hot, torch.full((n,), steps, device=generator.device))
+def timeline(
+    generator: Generator,
+    segments: Sequence[Segment],
+    n: int = 1,
+    seed: int = 0,
+    how: Sampling = DEFAULT,
+    report: Report | None = None,
+) -> list[Motion]:
+    """n continuous motions that go through the segments one after the other.
+
+    A segment ends at the token nearest to its last frame; the whole has the sum of their frames.
+    """
+    ends, plan = 0, []
+    for segment in segments:
+        _check_request(segment.n_frames, n)
+        before = generator.vqvae.n_tokens(ends)
+        ends += segment.n_frames
+        plan.append((segment.labels, generator.vqvae.n_tokens(ends) - before))
+    condition = make_condition(generator, plan, n, hide_steps=True)
+    steps = generator.vqvae.n_tokens(ends)
+    drawn = sample_indices(generator.gpt, condition, steps, _seeds(seed, n), how, report=report)
+    names = tuple(dict.fromkeys(label for segment in segments for label in segment.labels))
+    return decode(generator, drawn.indices, torch.full((n,), ends, device=generator.device), names)
+
+
+def forecast(
+    generator: Generator,
+    past: Motion,
+    labels: Sequence[str],
+    n_frames: int,
+    n: int = 1,
+    seed: int = 0,
+    how: Sampling = DEFAULT,
+    report: Report | None = None,
+) -> list[Motion]:
+    """n continuations of an observed motion.
+
+    Args:
+        past: any body type and frame rate; it is brought to the generator's. A tokenizer whose encoder
+            is not causal may still be used: the past is whole.
+        labels: what happens next; none leaves it to the model.
+        n_frames: frames after the past.
+
+    Returns:
+        motions of the observed frames, as given, followed by n_frames generated ones.
+    """
+    _check_request(n_frames, n)
+    past = past.resample(generator.fps).to_body_type(generator.body_type)
+    known = _encode_past(generator, past, n)
+    steps = known.shape[1] + generator.vqvae.n_tokens(n_frames)
+    condition = make_condition(generator, [(tuple(labels), steps)], n, hide_steps=True)
+    drawn = sample_indices(generator.gpt, condition, steps, _seeds(seed, n), how, past=known, report=report)
+    return _continue(generator, past, drawn.indices, known.shape[1], n_frames, tuple(labels))
+
+
+def make_condition(
+    generator: Generator, plan: Sequence[tuple[tuple[str, ...], int]], n: int, hide_steps: bool = False
+) -> Condition:
+    """The condition of n motions that follow a plan of (labels, steps)."""
+    rows = []
+    for labels, steps in plan:
+        row = torch.zeros(len(generator.labels))
+        for label in labels:
+            if label not in generator.labels:
+                raise PoseGPTError(
+                    f"the checkpoint does not know the label '{label}'", "posegpt actions lists them"
+                )
+            row[generator.labels.index(label)] = 1
+        rows.append(row.expand(steps if len(plan) > 1 else 1, -1))
+    k_hot = torch.cat(rows).expand(n, -1, -1).to(generator.device)
+    total = torch.full((n,), sum(steps for _, steps in plan), device=generator.device)
+    condition = Condition.of(k_hot, total)
+    return replace(condition, hide_steps=torch.full_like(condition.hide_steps, hide_steps))
 
 
 @torch.no_grad()
@@ -132,36 +221,55 @@ def sample_indices(
     generators: Sequence[torch.Generator],
     how: Sampling,
     past: Tensor | None = None,
-    report: Callable[[int, int], None] | None = None,
-) -> Tensor:
+    report: Report | None = None,
+    until_end: bool = False,
+) -> Drawn:
     """Indices (B, steps, K), continuing a past (B, P, K) that counts among the steps.
 
     One pass a step through the KV cache; when the cache is full, the newer half of it is computed anew.
     """
-    k, block = gpt.config.n_codebook, gpt.config.gpt_blocksize
+    k, block, codes = gpt.config.n_codebook, gpt.config.gpt_blocksize, gpt.config.codes_per_book
     batch = len(generators)
     indices = past if past is not None else condition.steps.new_zeros(batch, 0, k)
     uniforms = torch.stack([torch.rand(steps, k, generator=g) for g in generators]).to(indices.device)
-    conditions = [condition, condition.hidden()] if how.guidance != 1 else [condition]
-    caches = [gpt.new_caches(batch, gpt.start) for _ in conditions]
-    offset = 0
+    ended = torch.full_like(condition.steps, steps)
+    runs = [
+        _Run(gpt, c, batch) for c in ([condition, condition.hidden()] if how.guidance != 1 else [condition])
+    ]
+    offset = max(0, indices.shape[1] - block // 2)
     for s in range(indices.shape[1], steps):
         if s - offset >= block:
             offset = s - block // 2
-            caches = [gpt.new_caches(batch, gpt.start) for _ in conditions]
-        hidden = [
-            gpt.hidden(indices[:, offset:], _from_step(c, offset), cache, past=cache[0].length)[:, -1]
-            for c, cache in zip(conditions, caches, strict=True)
-        ]
+        hidden = [run.advance(indices, offset) for run in runs]
         chosen = indices.new_zeros(batch, 0)
         for book in range(k):
-            logits = [gpt.head.book(book, h, chosen)[:, : gpt.config.codes_per_book] for h in hidden]
+            n_classes = codes + (until_end and book == 0)
+            logits = [gpt.head.book(book, h, chosen)[:, :n_classes] for h in hidden]
             mixed = logits[0] if len(logits) == 1 else logits[1] + how.guidance * (logits[0] - logits[1])
-            chosen = torch.cat([chosen, draw(mixed, uniforms[:, s, book], how)[:, None]], 1)
+            index = draw(mixed, uniforms[:, s, book], how)
+            ended = torch.where((index == codes) & (ended == steps), s, ended)
+            chosen = torch.cat([chosen, index.clamp(max=codes - 1)[:, None]], 1)
         indices = torch.cat([indices, chosen[:, None]], 1)
         if report:
             report(s + 1, steps)
-    return indices
+        if bool((ended <= s).all()):
+            break
+    return Drawn(indices, ended)
+
+
+class _Run:
+    """One condition's way through the GPT, with its cache."""
+
+    def __init__(self, gpt: GPT, condition: Condition, batch: int) -> None:
+        self.gpt, self.condition, self.batch = gpt, condition, batch
+        self.offset = -1
+
+    def advance(self, indices: Tensor, offset: int) -> Tensor:
+        """Hidden state (B, D) after indices (B, S, K), of which the steps before `offset` are forgotten."""
+        if offset != self.offset:
+            self.offset, self.caches = offset, self.gpt.new_caches(self.batch, self.gpt.start)
+        condition = _from_step(self.condition, offset)
+        return self.gpt.hidden(indices[:, offset:], condition, self.caches, self.caches[0].length)[:, -1]
 
 
 def draw(logits: Tensor, uniform: Tensor, how: Sampling) -> Tensor:
@@ -183,19 +291,69 @@ def draw(logits: Tensor, uniform: Tensor, how: Sampling) -> Tensor:
 def decode(
     generator: Generator,
     indices: Tensor,
-    n_frames: int,
+    lengths: Tensor,
     labels: tuple[str, ...] = (),
     start: Root | None = None,
 ) -> list[Motion]:
-    """Motions of n_frames from indices (B, S, K)."""
-    length = torch.full((len(indices),), n_frames, device=indices.device)
-    pose = generator.vqvae.decode(indices, start, length)
-    poses = roma.rotmat_to_rotvec(pose.rotmats[:, :n_frames]).cpu().numpy()
-    trans = pose.trans[:, :n_frames].cpu().numpy()
+    """Motions of `lengths` (B,) frames from indices (B, S, K)."""
+    pose = generator.vqvae.decode(indices, start, lengths)
+    motions = _to_motions(generator, pose, labels)
+    return [motion.crop(0, int(n)) for motion, n in zip(motions, lengths, strict=True)]
+
+
+@torch.no_grad()
+def _encode_past(generator: Generator, past: Motion, n: int) -> Tensor:
+    """Indices (n, P, K) of the end of a motion, in whole tokens: the last one ends with the last frame."""
+    factor, longest = generator.vqvae.config.factor, generator.gpt.config.gpt_blocksize // 2
+    tokens = min(max(1, past.n_frames // factor), longest)
+    poses, trans = (torch.from_numpy(a[-tokens * factor :])[None] for a in (past.poses, past.trans))
+    if (missing := tokens * factor - past.n_frames) > 0:
+        # Fewer frames than a token holds: the person stood still before.
+        still = (a[:, :1].expand(-1, missing, *a.shape[2:]) for a in (poses, trans))
+        poses, trans = (torch.cat(pair, 1) for pair in zip(still, (poses, trans), strict=True))
+    indices = generator.vqvae.encode(poses.to(generator.device), trans.to(generator.device))
+    return indices.expand(n, -1, -1)
+
+
+@torch.no_grad()
+def _continue(
+    generator: Generator, past: Motion, indices: Tensor, n_past: int, n_frames: int, labels: tuple[str, ...]
+) -> list[Motion]:
+    """The past followed by what indices (B, S, K) say after their first n_past steps."""
+    vqvae = generator.vqvae
+    last = roma.rotvec_to_rotmat(torch.from_numpy(past.poses[-2:])).to(generator.device)
+    trans = torch.from_numpy(past.trans[-2:]).to(generator.device)
+    seen = n_past * vqvae.config.factor
+    length = torch.full((len(indices),), seen + n_frames, device=indices.device)
+    features = vqvae.decode_latents(vqvae.quantizer.lookup(indices), length)
+    # Integration starts on the last observed frame, so that the path goes on from there.
+    start = Root(yaw_of(last[-1, 0]).expand(len(indices)), trans[-1].expand(len(indices), 3))
+    pose = features_to_motion(features[:, seen - 1 : seen + n_frames], vqvae.config.translation, start)
+    joined = join(last, trans, Pose(pose.rotmats[:, 1:], pose.trans[:, 1:], pose.root_local[:, 1:]))
+    future = _to_motions(generator, joined, labels)
     return [
-        Motion(p, t, generator.fps, generator.body_type, labels, " + ".join(labels))
+        replace(m, poses=np.concatenate([past.poses, m.poses]), trans=np.concatenate([past.trans, m.trans]))
+        for m in future
+    ]
+
+
+def _to_motions(generator: Generator, pose: Pose, labels: tuple[str, ...]) -> list[Motion]:
+    poses = roma.rotmat_to_rotvec(pose.rotmats).cpu().numpy()
+    trans = pose.trans.cpu().numpy()
+    name = " + ".join(labels)
+    return [
+        Motion(p, t, generator.fps, generator.body_type, labels, name)
         for p, t in zip(poses, trans, strict=True)
     ]
+
+
+def _seeds(seed: int, n: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed + i) for i in range(n)]
+
+
+def _check_request(n_frames: int | None, n: int) -> None:
+    if (n_frames is not None and n_frames < 1) or n < 1:
+        raise PoseGPTError(f"expected at least 1 frame and 1 motion, got {n_frames} and {n}", "--len 64 -n 1")
 
 
 def _from_step(condition: Condition, offset: int) -> Condition:

@@ -35,6 +35,10 @@ class Condition:
         unlabelled = labels.flatten(1).sum(1) == 0
         return cls(labels, steps, unlabelled, torch.zeros_like(unlabelled))
 
+    def rows(self, keep: Tensor) -> "Condition":
+        """The condition of some of the motions, by a (B,) mask."""
+        return Condition(self.labels[keep], self.steps[keep], self.hide_labels[keep], self.hide_steps[keep])
+
     def hidden(self) -> "Condition":
         """The same without its labels: what guidance steers away from."""
         return Condition(self.labels, self.steps, torch.ones_like(self.hide_labels), self.hide_steps)
@@ -138,13 +142,16 @@ class GPT(nn.Module):
             x = block(x, cache=caches[i] if caches else None)
         return self.norm(x)
 
-    def loss(self, indices: Tensor, length: Tensor, condition: Condition) -> Tensor:
+    def loss(
+        self, indices: Tensor, length: Tensor, condition: Condition, ended: Tensor | None = None
+    ) -> Tensor:
         """Mean cross-entropy (nats an index) over valid steps.
 
         Args:
             indices: (B, S, K) true indices.
             length: (B,) valid steps.
             condition: see Condition; in training, parts of it are hidden at random here.
+            ended: (B,) bool, clips that end after their last step (gen_eos only; None: all of them).
         """
         valid = torch.arange(indices.shape[1], device=length.device) < length[:, None]
         given = indices
@@ -156,7 +163,8 @@ class GPT(nn.Module):
         loss = F.cross_entropy(logits.flatten(0, 2).float(), target.flatten(), reduction="sum")
         if not self.config.gen_eos:
             return loss / (valid.sum() * indices.shape[-1])
-        return (loss + self._end_loss(given, length, condition)) / (valid.sum() * indices.shape[-1])
+        end_loss = self._end_loss(given, length, condition, ended)
+        return (loss + end_loss) / (valid.sum() * indices.shape[-1])
 
     def new_caches(self, batch: int, like: Tensor) -> list[KVCache]:
         c = self.config
@@ -192,11 +200,17 @@ class GPT(nn.Module):
             parts.append(x[:, None].expand(-1, n, -1))
         return parts
 
-    def _end_loss(self, given: Tensor, length: Tensor, condition: Condition) -> Tensor:
+    def _end_loss(self, given: Tensor, length: Tensor, condition: Condition, ended: Tensor | None) -> Tensor:
         """Cross-entropy of the end-of-sequence class of book 0, at the step after each clip's last."""
-        hidden = self.hidden(given, condition)
+        # A clip that fills the block has no room for its end.
+        fits = length < self.config.gpt_blocksize
+        ended = fits if ended is None else fits & ended
+        if not ended.any():
+            return given.new_zeros((), dtype=torch.float)
+        given, length, condition = given[ended], length[ended], condition.rows(ended)
+        hidden = self.hidden(given[:, : int(length.max())], condition)
         rows = torch.arange(len(length), device=length.device)
-        logits = self.head.book(0, hidden[rows, length], given[rows, 0, :0])
+        logits = self.head.book(0, hidden[rows, length], given[:, 0, :0])
         target = torch.full_like(length, self.config.codes_per_book)
         return F.cross_entropy(logits.float(), target, reduction="sum")
 

@@ -113,7 +113,8 @@ class BookQuantizer(nn.Module):
         flat = latents.float().flatten(0, 1)
         valid = mask.flatten()
         depth = self._depth()
-        rest, total, indices = flat, torch.zeros_like(flat), []
+        rest, total = flat, torch.zeros_like(flat)
+        indices: list[Tensor] = []
         for k, book in enumerate(self.books):
             assert isinstance(book, Codebook)
             if k >= depth:

@@ -27,7 +27,7 @@ from models.kinematics import forward_kinematics
 from models.losses import Skeleton, Skin, reconstruction_losses
 from models.quantizer import perplexity
 from models.skeleton import BodyType, n_joints
-from models.vqvae import make_vqvae
+from models.vqvae import VQVAE, make_vqvae
 
 STATE = "state.pt"
 
@@ -97,7 +97,7 @@ class TrainStage(nn.Module):
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         raise NotImplementedError
 
-    def validate(self, network: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
+    def validate(self, network: Any, batches: Iterable[Batch]) -> dict[str, float]:
         raise NotImplementedError
 
     def network_config(self) -> dict[str, Any]:
@@ -108,6 +108,7 @@ class VQVAEStage(TrainStage):
     """Reconstruct windows through the bottleneck."""
 
     stage: Stage = "vqvae"
+    network: VQVAE
     best_metric = "mpjpe"
 
     def __init__(self, run: VQVAERun, info: DataInfo) -> None:
@@ -118,12 +119,12 @@ class VQVAEStage(TrainStage):
 
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Mean and deviation of the features; channels that hardly move are not blown up."""
-        rows = torch.cat([self.network.features(b.poses, b.trans)[b.mask()] for b in batches])  # type: ignore[operator]
-        self.network.mean.copy_(rows.mean(0))  # type: ignore[operator, union-attr]
+        rows = torch.cat([self.network.features(b.poses, b.trans)[b.mask()] for b in batches])
+        self.network.mean.copy_(rows.mean(0))
         std = rows.std(0)
         n_rotation = 6 * n_joints(self.config.body_type)
         std[:n_rotation] = std[:n_rotation].clamp(min=0.1)
-        self.network.std.copy_(std.clamp(min=1e-3))  # type: ignore[operator, union-attr]
+        self.network.std.copy_(std.clamp(min=1e-3))
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         with autocast(self.run, batch.poses.device):
@@ -137,7 +138,7 @@ class VQVAEStage(TrainStage):
         return terms
 
     @torch.no_grad()
-    def validate(self, network: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
+    def validate(self, network: VQVAE, batches: Iterable[Batch]) -> dict[str, float]:
         """Joint errors in mm over all valid frames, and how evenly the codes are used."""
         total = {"mpjpe": 0.0, "mpjpe_trans": 0.0}
         frames, indices = 0.0, []
@@ -153,7 +154,7 @@ class VQVAEStage(TrainStage):
             total["mpjpe_trans"] += float(error[mask].sum())
             total["mpjpe"] += float(centred[mask].sum())
             frames += float(mask.sum())
-            indices.append(r.quantized.indices[network.token_mask(mask.shape[1], batch.length)].cpu())  # type: ignore[operator]
+            indices.append(r.quantized.indices[network.token_mask(mask.shape[1], batch.length)].cpu())
         used = perplexity(torch.cat(indices), self.config.codes_per_book)
         return {k: v / frames for k, v in total.items()} | {"perplexity": float(used.mean())}
 
@@ -174,6 +175,7 @@ class GPTStage(TrainStage):
     """Predict the tokens of windows, given their labels and duration."""
 
     stage: Stage = "gpt"
+    network: GPT
     best_metric = "nll"
 
     def __init__(self, run: GPTRun, info: DataInfo) -> None:
@@ -197,15 +199,18 @@ class GPTStage(TrainStage):
         self.network = GPT(self.config)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        longest = torch.randint(self.run.min_seq_len, 2 * self.run.seq_len, batch.length.shape).to(
-            batch.length
-        )
-        indices, length = self._tokenize(batch, torch.minimum(batch.length, longest))
+        # Half of the windows are cut shorter, so that every duration is learned.
+        drawn = torch.randint(self.run.min_seq_len, 2 * self.run.seq_len, batch.length.shape)
+        frames = torch.minimum(batch.length, drawn.to(batch.length))
+        # A window that is not filled holds its clip's end; a cut one does not.
+        ended = (frames == batch.length) & (frames < batch.poses.shape[1]) | self.run.eos_force
+        indices, length = self._tokenize(batch, frames)
         with autocast(self.run, length.device):
-            return {"nll": self.network.loss(indices, length, Condition.of(batch.labels, length))}  # type: ignore[operator]
+            nll = self.network.loss(indices, length, Condition.of(batch.labels, length), ended)
+        return {"nll": nll}
 
     @torch.no_grad()
-    def validate(self, network: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
+    def validate(self, network: GPT, batches: Iterable[Batch]) -> dict[str, float]:
         """Negative log-likelihood (nats an index) and share of indices predicted right."""
         nll, right, count = 0.0, 0.0, 0
         for batch in batches:
@@ -214,7 +219,7 @@ class GPTStage(TrainStage):
             valid = torch.arange(indices.shape[1], device=length.device) < length[:, None]
             logits = network(indices, condition)
             n = int(valid.sum()) * indices.shape[-1]
-            nll += float(network.loss(indices, length, condition)) * n  # type: ignore[operator]
+            nll += float(network.loss(indices, length, condition)) * n
             right += float((logits.argmax(-1) == indices)[valid].sum())
             count += n
         return {"nll": nll / count, "accuracy": right / count}

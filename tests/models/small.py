@@ -38,16 +38,13 @@ class SwingingArms:
             yield self.batch(step)
 
 
+SHORT = {"iter": 6, "eval_every": 3, "train_batch_size": 4, "device": "cpu", "warmup": 2}
+
+
 def vqvae_run(**more) -> VQVAERun:
-    return VQVAERun(
-        **{"network": TINY_VQVAE, "iter": 6, "eval_every": 3, "train_batch_size": 4, "device": "cpu", "warmup": 2, **more}
-    )
+    return VQVAERun(**SHORT | {"network": TINY_VQVAE} | more)
 
 
 def gpt_run(vqvae: Path, **more) -> GPTRun:
-    return GPTRun(
-        **{
-            "network": TINY_GPT, "vqvae": vqvae, "iter": 6, "eval_every": 3, "seq_len": 16, "min_seq_len": 4,
-            "train_batch_size": 4, "device": "cpu", "warmup": 2, **more,
-        }  # fmt: skip
-    )
+    sizes = {"seq_len": 16, "min_seq_len": 4}
+    return GPTRun(**SHORT | sizes | {"network": TINY_GPT, "vqvae": vqvae} | more)

@@ -87,7 +87,7 @@ def test_weights_of_another_size(copy):
     config = json.loads((copy / "config.json").read_text())
     config["network"]["gpt_nembd"] *= 2
     (copy / "config.json").write_text(json.dumps(config))
-    with pytest.raises(PoseGPTError, match="expected .* got"):
+    with pytest.raises(PoseGPTError, match=r"expected .* got"):
         load_gpt(copy)
 
 

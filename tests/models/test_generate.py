@@ -1,15 +1,46 @@
-"""Sampling from a checkpoint: lengths, seeds, labels."""
+"""Sampling from a checkpoint: lengths, seeds, labels, timelines, forecasts without a jump at the seam."""
+
+import dataclasses
 
 import numpy as np
 import pytest
+import torch
+from scipy.spatial.transform import Rotation
 
 from models.errors import PoseGPTError
-from models.generate import load_generator, sample
+from models.features import Pose
+from models.generate import Sampling, Segment, forecast, load_generator, sample, timeline
+from models.motion import Motion
+from models.seam import join
+from models.train import train
+from tests.models.small import INFO, TINY_GPT, SwingingArms, gpt_run
+
+WARM = Sampling(temperature=1.5)
 
 
 @pytest.fixture(scope="module")
 def generator(trained):
     return load_generator(trained["gpt"], "cpu")
+
+
+@pytest.fixture(scope="module")
+def ending(trained, tmp_path_factory):
+    """A generator that has learned where motions end."""
+    folder = tmp_path_factory.mktemp("ending")
+    run = gpt_run(
+        trained["vqvae"], network=TINY_GPT.model_copy(update={"gen_eos": True}), eos_force=True, iter=30
+    )
+    train(run, folder, INFO, SwingingArms(), SwingingArms())
+    return load_generator(folder, "cpu")
+
+
+def arms_and_path(n_frames: int, fps: float = 30.0) -> Motion:
+    """A person who walks ahead and turns while swinging an arm."""
+    t = np.arange(n_frames) / fps
+    poses = np.zeros((n_frames, 24, 3))
+    poses[:, 0, 1] = t
+    poses[:, 16, 2] = np.sin(4 * t)
+    return Motion(poses, np.stack([t, 1.1 + 0.01 * np.sin(t), 2 * t], 1), fps)
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 15, 64])
@@ -22,12 +53,12 @@ def test_any_length(generator, n_frames):
 
 
 def test_a_seed_gives_the_same_motion_alone_or_among_many(generator):
-    three = sample(generator, ["walk"], 40, n=3, seed=7, temperature=1.5)
-    alone = sample(generator, ["walk"], 40, n=1, seed=8, temperature=1.5)[0]
+    three = sample(generator, ["walk"], 40, n=3, seed=7, how=WARM)
+    alone = sample(generator, ["walk"], 40, n=1, seed=8, how=WARM)[0]
     np.testing.assert_allclose(alone.poses, three[1].poses, atol=1e-4)
     np.testing.assert_allclose(alone.trans, three[1].trans, atol=1e-4)
     assert not np.allclose(three[0].poses, three[1].poses, atol=1e-3)
-    again = sample(generator, ["walk"], 40, n=1, seed=8, temperature=1.5)[0]
+    again = sample(generator, ["walk"], 40, n=1, seed=8, how=WARM)[0]
     np.testing.assert_array_equal(alone.poses, again.poses)
 
 
@@ -43,10 +74,64 @@ def test_wrong_requests(generator, labels, frames, n):
         sample(generator, labels, frames, n)
 
 
-def test_device_that_is_not_there(trained):
-    import torch
+def test_automatic_length_needs_a_checkpoint_that_knows_the_end(generator, ending):
+    with pytest.raises(PoseGPTError, match="where motions end"):
+        sample(generator, ["walk"], None)
+    lengths = {m.n_frames for m in sample(ending, ["walk"], None, n=6, how=WARM)}
+    assert len(lengths) > 1
+    assert max(lengths) < 60 * 30
 
+
+def test_a_timeline_is_one_motion_of_all_its_frames(generator):
+    (motion,) = timeline(generator, [Segment(("walk",), 25), Segment(("wave",), 20), Segment(("walk",), 4)])
+    assert motion.n_frames == 49
+    assert motion.labels == ("walk", "wave")
+
+
+@pytest.mark.parametrize("n_past", [1, 2, 3, 16, 61])
+def test_a_forecast_keeps_the_past_and_does_not_jump(generator, n_past):
+    past = arms_and_path(n_past)
+    motions = forecast(generator, past, ["walk"], 30, n=2)
+    assert not np.allclose(motions[0].poses, motions[1].poses)
+    for motion in motions:
+        assert motion.n_frames == n_past + 30
+        np.testing.assert_array_equal(motion.poses[:n_past], past.poses)
+        np.testing.assert_array_equal(motion.trans[:n_past], past.trans)
+        turn = Rotation.from_rotvec(motion.poses[n_past - 1]).inv() * Rotation.from_rotvec(
+            motion.poses[n_past]
+        )
+        assert np.rad2deg(turn.magnitude().max()) < 10
+        assert np.linalg.norm(motion.trans[n_past] - motion.trans[n_past - 1]) < 0.15
+
+
+def test_the_seam_continues_position_and_velocity():
+    eye = torch.eye(3).expand(1, 40, 24, 3, 3)
+    observed = torch.tensor([[1.0, 0.0, 0.0], [1.05, 0.0, 0.0]])
+    ramp = observed[1] + torch.arange(1.0, 41.0)[None, :, None] * torch.tensor([0.02, 0.0, 0.0])
+    joined = join(eye[0, :2], observed, Pose(eye, ramp, eye[:, :, 0]))
+    steps = torch.cat([observed, joined.trans[0]])[:, 0].diff()
+    # From 5 cm a frame to 2 cm a frame without a step in between, and on the generated path at the end.
+    assert (steps.diff().abs() < 0.012).all()
+    assert steps[1] > 0.04
+    torch.testing.assert_close(joined.trans[0, 11:], ramp[0, 11:], atol=1e-6, rtol=0)
+
+
+def test_a_forecast_takes_other_bodies_and_frame_rates(generator):
+    past = arms_and_path(121, fps=120).to_body_type("smplh")
+    (motion,) = forecast(generator, past, [], 10)
+    assert motion.fps == 30
+    assert motion.n_frames == 31 + 10
+    np.testing.assert_allclose(motion.poses[30, 16], past.poses[120, 16], atol=1e-5)
+
+
+def test_device_that_is_not_there(trained):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     with pytest.raises(PoseGPTError, match="cuda is not available"):
         load_generator(trained["gpt"], "cuda")
+
+
+def test_motion_is_frozen(generator):
+    (motion,) = sample(generator, ["walk"], 4)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        motion.fps = 60

@@ -1,4 +1,4 @@
-"""The generator and its sampling: the cache against full recomputation, every condition, every way to draw."""
+"""The generator and its sampling: cache against full recomputation, every condition, every draw."""
 
 import pytest
 import torch
@@ -11,12 +11,8 @@ from models.gpt import GPT, Condition
 
 def small(**more):
     torch.manual_seed(0)
-    config = GPTConfig(
-        **{
-            "n_codebook": 3, "codes_per_book": 16, "n_labels": 5, "gpt_blocksize": 8, "gpt_nlayer": 2,
-            "gpt_nhead": 2, "gpt_nembd": 32, **more,
-        }  # fmt: skip
-    )
+    sizes = {"n_codebook": 3, "codes_per_book": 16, "n_labels": 5, "gpt_blocksize": 8}
+    config = GPTConfig(**sizes | {"gpt_nlayer": 2, "gpt_nhead": 2, "gpt_nembd": 32} | more)
     gpt = GPT(config).eval()
     for p in gpt.parameters():  # away from the timid initial weights, so that differences show
         p.data += torch.randn_like(p) * 0.2
@@ -99,8 +95,8 @@ def test_labels_per_step_act_from_their_step_on():
 def test_a_seed_gives_the_same_alone_and_among_others(guidance):
     gpt = small()
     how = Sampling(guidance=guidance, top_p=0.95)
-    batch = sample_indices(gpt, condition(1, 2, 3), 20, seeds(5, 6, 7), how)
-    alone = sample_indices(gpt, condition(2), 20, seeds(6), how)
+    batch = sample_indices(gpt, condition(1, 2, 3), 20, seeds(5, 6, 7), how).indices
+    alone = sample_indices(gpt, condition(2), 20, seeds(6), how).indices
     assert torch.equal(batch[1:2], alone)
     assert not torch.equal(batch[1], batch[2])
     assert batch.shape == (3, 20, 3)  # 20 steps, though attention sees 8
@@ -108,14 +104,14 @@ def test_a_seed_gives_the_same_alone_and_among_others(guidance):
 
 def test_the_past_is_kept():
     gpt, past = small(), torch.randint(16, (1, 4, 3))
-    indices = sample_indices(gpt, condition(1), 10, seeds(0), Sampling(), past=past)
+    indices = sample_indices(gpt, condition(1), 10, seeds(0), Sampling(), past=past).indices
     assert torch.equal(indices[:, :4], past)
     assert indices.shape[1] == 10
 
 
 def test_greedy_is_the_argmax_of_the_full_forward():
     gpt = small(head="independent")
-    indices = sample_indices(gpt, condition(1), 6, seeds(0), Sampling(greedy=True))
+    indices = sample_indices(gpt, condition(1), 6, seeds(0), Sampling(greedy=True)).indices
     assert torch.equal(gpt(indices, condition(1)).argmax(-1), indices)
 
 
@@ -142,6 +138,32 @@ def test_wrong_sampling_is_refused(wrong):
         Sampling(**wrong)
 
 
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_the_end_comes_where_it_is_sampled(guidance):
+    gpt = small(gen_eos=True)
+    how = Sampling(guidance=guidance)
+    never = sample_indices(gpt, condition(0, 1), 30, seeds(0, 1), how)
+    assert never.steps.tolist() == [30, 30]
+    with torch.no_grad():
+        gpt.head.out[0, :, 16] = 0
+        gpt.head.out[0] *= 0.1  # all about equally likely, the end too
+    drawn = sample_indices(gpt, condition(0, 1), 99, seeds(0, 1), how, until_end=True)
+    assert drawn.steps.max() < 99
+    assert drawn.indices.shape[1] == drawn.steps.max() + 1
+    alone = sample_indices(gpt, condition(1), 99, seeds(1), how, until_end=True)
+    assert alone.steps[0] == drawn.steps[1]
+    assert torch.equal(alone.indices[0, : alone.steps[0]], drawn.indices[1, : alone.steps[0]])
+
+
+def test_only_clips_that_end_teach_the_end():
+    gpt = small(gen_eos=True)
+    indices, length = torch.randint(16, (2, 7, 3)), torch.tensor([7, 4])
+    cut = gpt.loss(indices, length, condition(0, 1), torch.tensor([False, False]))
+    both = gpt.loss(indices, length, condition(0, 1))
+    second = gpt.loss(indices, length, condition(0, 1), torch.tensor([False, True]))
+    assert cut < second < both
+
+
 @pytest.mark.parametrize("gen_eos", [True, False])
 def test_loss_ignores_what_lies_beyond_the_length(gen_eos):
     gpt = small(gen_eos=gen_eos)
@@ -156,8 +178,16 @@ def test_loss_ignores_what_lies_beyond_the_length(gen_eos):
 
 
 def test_training_hides_and_corrupts():
-    gpt = small(label_dropout=1.0, gpt_embd_pdrop=0, gpt_resid_pdrop=0, gpt_attn_pdrop=0, token_corruption=0).train()
+    gpt = small(
+        label_dropout=1.0, gpt_embd_pdrop=0, gpt_resid_pdrop=0, gpt_attn_pdrop=0, token_corruption=0
+    ).train()
     indices, length = torch.randint(16, (2, 7, 3)), torch.tensor([7, 7])
-    torch.testing.assert_close(gpt.loss(indices, length, condition(0, 0)), gpt.loss(indices, length, condition(1, 1)))
-    noisy = small(label_dropout=0, gpt_embd_pdrop=0, gpt_resid_pdrop=0, gpt_attn_pdrop=0, token_corruption=0.5).train()
-    assert not torch.allclose(noisy.loss(indices, length, condition(0, 0)), noisy.loss(indices, length, condition(0, 0)))
+    torch.testing.assert_close(
+        gpt.loss(indices, length, condition(0, 0)), gpt.loss(indices, length, condition(1, 1))
+    )
+    noisy = small(
+        label_dropout=0, gpt_embd_pdrop=0, gpt_resid_pdrop=0, gpt_attn_pdrop=0, token_corruption=0.5
+    ).train()
+    assert not torch.allclose(
+        noisy.loss(indices, length, condition(0, 0)), noisy.loss(indices, length, condition(0, 0))
+    )

@@ -73,7 +73,9 @@ def test_skeleton_tables(body_type):
     assert [mirror[m] for m in mirror] == list(range(len(names)))
     assert names[mirror[joint_index("left_knee", body_type)]] == "right_knee"
     # Mirroring keeps the hierarchy.
-    assert all(parents[0] == -1 if j == 0 else mirror[parents[j]] == parents[mirror[j]] for j in range(len(names)))
+    assert all(
+        parents[0] == -1 if j == 0 else mirror[parents[j]] == parents[mirror[j]] for j in range(len(names))
+    )
 
 
 def test_fingers_hang_on_their_wrists():

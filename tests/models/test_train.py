@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import pytest
 import torch
-
 from safetensors.torch import load_file
 
 from models.checkpoint import find_checkpoint, load_vqvae, read_info

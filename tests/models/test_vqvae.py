@@ -168,7 +168,10 @@ def test_fsq_uses_its_whole_grid_and_no_more():
 def test_rvq_quantizer_dropout_leaves_books_out():
     vqvae = small(quantizer="rvq", quantizer_dropout=1.0).train()
     poses, trans = motion(16, batch=2)
-    depths = {int((vqvae(poses, trans, torch.tensor([16, 16])).quantized.indices[0, 0] >= 0).sum()) for _ in range(20)}
+    depths = {
+        int((vqvae(poses, trans, torch.tensor([16, 16])).quantized.indices[0, 0] >= 0).sum())
+        for _ in range(20)
+    }
     assert depths == {1, 2}
 
 
