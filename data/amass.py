@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,9 @@ def read_amass(path: Path | str, fps: float | None = None) -> Motion:
             f"(T, {', '.join(map(str, _BODY_TYPE_OF_WIDTH))}) and trans (T, 3)",
             _NO_AMASS,
         )
+    if len(poses) == 0 or not (np.isfinite(poses).all() and np.isfinite(trans).all()):
+        reason = "holds NaN or infinite values" if len(poses) else "has no frames"
+        raise PoseGPTError(f"{path.name} {reason}", "use another file")
     rotvecs, moved = _turn_world(poses.reshape(len(poses), -1, 3), trans, Z_TO_Y, body_type)
     return Motion(
         poses=rotvecs.astype(np.float32),
@@ -100,19 +104,19 @@ def _turn_world(
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays we use; numpy refuses arrays of Python objects, whose loading could run code."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise PoseGPTError(f"{path.name} is a single array, no AMASS file", _NO_AMASS)
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise PoseGPTError(f"{path.name} is a single array, no AMASS file", _NO_AMASS)
+        with loaded as file:
             wanted = ("poses", "trans", "labels", *_RATE_KEYS)
             return {key: file[key] for key in wanted if key in file.files}
     except FileNotFoundError:
         raise PoseGPTError(f"no file {path}", "check the path") from None
-    except OSError as error:
-        raise PoseGPTError(f"cannot read {path.name}: {error.strerror or error}", _NO_AMASS) from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        # numpy refuses arrays of Python objects here: loading them could run code
-        raise PoseGPTError(f"{path.name} cannot be read: {str(error).splitlines()[0]}", _NO_AMASS) from None
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else "it is damaged"
+        raise PoseGPTError(f"{path.name} cannot be read: {reason}", _NO_AMASS) from None
 
 
 def _numbers(arrays: dict[str, NDArray[Any]], key: str, path: Path) -> FloatArray:

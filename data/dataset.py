@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from data.actions import STYLE_PREFIX
 from data.augment import mirror_labels, mirror_poses, mirror_trans
 from data.store import Store
 from models.errors import PoseGPTError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from models.batch import Batch
 
 IntArray = NDArray[np.int64]
+MOST_OFTEN = 100.0
+"""A clip is never drawn more than this many times as often as its length would have it."""
 
 _SLOTS_PER_WINDOW = 4  # the order runs over four epochs at once, so that short clips get their fair share
 
@@ -57,6 +60,8 @@ class Windows:
         seed: of order, places and mirroring.
         mirror: mirror half of the training windows.
         start_share: share of training windows that begin where their clip begins.
+        balance: how much more often clips of rare actions are drawn, from 0 (as often as they occur) to 1
+            (every action about equally, within a factor of MOST_OFTEN).
         rank, world: this process among all; each gets its own batches.
 
     Raises PoseGPTError where no clip is long enough.
@@ -71,6 +76,7 @@ class Windows:
         seed: int = 0,
         mirror: bool = True,
         start_share: float = 0.0,
+        balance: float = 0.0,
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -88,7 +94,9 @@ class Windows:
                 "prepare longer clips, or lower --min-seq-len",
             )
         windows = _SLOTS_PER_WINDOW * lengths[usable] / seq_len
-        self._slots = np.repeat(usable, np.maximum(1, np.round(windows).astype(np.int64)))
+        self._slots = np.repeat(
+            usable, np.maximum(1, np.round(windows * _rarity(store, usable) ** balance).astype(np.int64))
+        )
         self._mirrored_label = mirror_labels(store.label_names)
 
     @property
@@ -185,6 +193,17 @@ class _Steps:
 
     def __getitem__(self, step: int) -> Batch:
         return self.windows.batch(step)
+
+
+def _rarity(store: Store, clips: IntArray) -> NDArray[np.float64]:
+    """(clips,) how much rarer the rarest action of each clip is than the commonest one, in frames."""
+    actions = [k for k, name in enumerate(store.label_names) if not name.startswith(STYLE_PREFIX)]
+    labels = np.asarray(store.labels)[clips][:, actions]
+    frames = labels.T @ np.asarray(store.lengths)[clips]
+    if not frames.any():
+        return np.ones(len(clips))
+    rarity = np.where(labels, frames.max() / np.maximum(frames, 1), 1.0).max(axis=1)
+    return np.minimum(rarity, MOST_OFTEN)
 
 
 @lru_cache(maxsize=4)

@@ -117,6 +117,8 @@ class GPTConfig(Config):
     """Concatenate condition and token embeddings instead of adding them."""
     label_dropout: Share = 0.1
     """Share of training clips whose labels are hidden, for guidance at sampling."""
+    label_subset: Share = 0.5
+    """Share of training clips that show only some of their labels."""
     seqlen_dropout: Share = 0.1
     """Share of training clips whose duration is hidden."""
     token_corruption: Share = 0.05
@@ -197,6 +199,8 @@ class RunConfig(Config):
     """Steps between validations, each followed by a checkpoint."""
     eval_batches: Positive = 8
     """Batches a validation."""
+    balance: Share = 0.0
+    """How much more often rare actions are drawn: 0 as often as they occur, 1 all equally."""
     start_share: Share = 0.0
     """Share of training windows that begin where their clip begins."""
     mirror: bool = True
@@ -227,6 +231,8 @@ class GPTRun(RunConfig):
 
     vqvae: Path | None = None
     """Tokenizer: a run or checkpoint folder."""
+    balance: Share = 0.5
+    """How much more often rare actions are drawn: 0 as often as they occur, 1 all equally."""
     start_share: Share = 0.25
     """Share of training windows that begin where their clip begins."""
     eos_force: bool = False
@@ -270,10 +276,12 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "base": {"seq_len": 128, "network": {"gpt_blocksize": 64}},
         "paper": {
             "learning_rate": 1e-4,
+            "balance": 0.0,
             "network": {
                 "style": "paper",
                 "head": "independent",
                 "label_dropout": 0.0,
+                "label_subset": 0.0,
                 "seqlen_dropout": 0.0,
                 "token_corruption": 0.0,
             },

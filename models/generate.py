@@ -1,6 +1,6 @@
 """Generation: indices from the GPT, sampled with a KV cache, decoded to motion."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -224,37 +224,70 @@ def sample_indices(
     report: Report | None = None,
     until_end: bool = False,
 ) -> Drawn:
-    """Indices (B, steps, K), continuing a past (B, P, K) that counts among the steps.
-
-    One pass a step through the KV cache; when the cache is full, the newer half of it is computed anew.
-    """
-    k, block, codes = gpt.config.n_codebook, gpt.config.gpt_blocksize, gpt.config.codes_per_book
-    batch = len(generators)
-    indices = past if past is not None else condition.steps.new_zeros(batch, 0, k)
-    uniforms = torch.stack([torch.rand(steps, k, generator=g) for g in generators]).to(indices.device)
+    """Indices (B, steps, K), continuing a past (B, P, K) that counts among the steps."""
+    if past is None:
+        past = condition.steps.new_zeros(len(generators), 0, gpt.config.n_codebook)
     ended = torch.full_like(condition.steps, steps)
-    runs = [
-        _Run(gpt, c, batch) for c in ([condition, condition.hidden()] if how.guidance != 1 else [condition])
-    ]
-    offset = max(0, indices.shape[1] - block // 2)
-    for s in range(indices.shape[1], steps):
-        if s - offset >= block:
-            offset = s - block // 2
-        hidden = [run.advance(indices, offset) for run in runs]
-        chosen = indices.new_zeros(batch, 0)
-        for book in range(k):
-            n_classes = codes + (until_end and book == 0)
-            logits = [gpt.head.book(book, h, chosen)[:, :n_classes] for h in hidden]
-            mixed = logits[0] if len(logits) == 1 else logits[1] + how.guidance * (logits[0] - logits[1])
-            index = draw(mixed, uniforms[:, s, book], how)
-            ended = torch.where((index == codes) & (ended == steps), s, ended)
-            chosen = torch.cat([chosen, index.clamp(max=codes - 1)[:, None]], 1)
-        indices = torch.cat([indices, chosen[:, None]], 1)
+    parts = [past]
+    for s, step in zip(
+        range(past.shape[1], steps),
+        draw_steps(gpt, condition, generators, how, past, until_end),
+        strict=False,
+    ):
+        parts.append(step.indices[:, None])
+        ended = torch.where(step.ends & (ended == steps), s, ended)
         if report:
             report(s + 1, steps)
         if bool((ended <= s).all()):
             break
-    return Drawn(indices, ended)
+    return Drawn(torch.cat(parts, 1), ended)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One sampled step."""
+
+    indices: Tensor
+    """(B, K)"""
+    ends: Tensor
+    """(B,) bool: the end-of-sequence came instead; the indices then mean nothing."""
+
+
+@torch.no_grad()
+def draw_steps(
+    gpt: GPT,
+    condition: Condition,
+    generators: Sequence[torch.Generator],
+    how: Sampling,
+    past: Tensor,
+    until_end: bool = False,
+) -> Iterator[Step]:
+    """Steps after a past (B, P, K), without end.
+
+    One pass a step through the KV cache; when the cache is full, the newer half of it is computed anew.
+    """
+    k, block, codes = gpt.config.n_codebook, gpt.config.gpt_blocksize, gpt.config.codes_per_book
+    conditions = [condition, condition.hidden()] if how.guidance != 1 else [condition]
+    runs = [_Run(gpt, c, len(generators)) for c in conditions]
+    # Only what attention may still see is kept; `first` is the step that `recent` begins with.
+    recent, first = past[:, max(0, past.shape[1] - block // 2) :], max(0, past.shape[1] - block // 2)
+    while True:
+        if recent.shape[1] >= block:
+            first += recent.shape[1] - block // 2
+            recent = recent[:, -(block // 2) :]
+        uniforms = torch.stack([torch.rand(k, generator=g) for g in generators]).to(recent.device)
+        hidden = [run.advance(recent, first) for run in runs]
+        chosen = recent.new_zeros(len(generators), 0)
+        ends = torch.zeros(len(generators), dtype=torch.bool, device=recent.device)
+        for book in range(k):
+            n_classes = codes + (until_end and book == 0)
+            logits = [gpt.head.book(book, h, chosen)[:, :n_classes] for h in hidden]
+            mixed = logits[0] if len(logits) == 1 else logits[1] + how.guidance * (logits[0] - logits[1])
+            index = draw(mixed, uniforms[:, book], how)
+            ends = ends | (index == codes)
+            chosen = torch.cat([chosen, index.clamp(max=codes - 1)[:, None]], 1)
+        recent = torch.cat([recent, chosen[:, None]], 1)
+        yield Step(chosen, ends)
 
 
 class _Run:
@@ -265,11 +298,11 @@ class _Run:
         self.offset = -1
 
     def advance(self, indices: Tensor, offset: int) -> Tensor:
-        """Hidden state (B, D) after indices (B, S, K), of which the steps before `offset` are forgotten."""
+        """Hidden state (B, D) after indices (B, S, K), the first of which is step `offset`."""
         if offset != self.offset:
             self.offset, self.caches = offset, self.gpt.new_caches(self.batch, self.gpt.start)
         condition = _from_step(self.condition, offset)
-        return self.gpt.hidden(indices[:, offset:], condition, self.caches, self.caches[0].length)[:, -1]
+        return self.gpt.hidden(indices, condition, self.caches, self.caches[0].length)[:, -1]
 
 
 def draw(logits: Tensor, uniform: Tensor, how: Sampling) -> Tensor:

@@ -215,9 +215,15 @@ class GPT(nn.Module):
         return F.cross_entropy(logits.float(), target, reduction="sum")
 
     def _hide(self, condition: Condition) -> Condition:
-        draw = torch.rand(2, len(condition.steps), device=condition.steps.device)
+        device = condition.steps.device
+        draw = torch.rand(3, len(condition.steps), device=device)
+        # Some labels of some clips: who asks for a walk need not know the clips' other labels.
+        partial = draw[2] < self.config.label_subset
+        kept = torch.rand(condition.labels.shape, device=device) < 0.5
+        fewer = condition.labels * (kept | ~partial.view(-1, *[1] * (condition.labels.dim() - 1)))
+        some = fewer.sum(-1, keepdim=True) > 0
         return Condition(
-            condition.labels,
+            torch.where(some, fewer, condition.labels),
             condition.steps,
             condition.hide_labels | (draw[0] < self.config.label_dropout),
             condition.hide_steps | (draw[1] < self.config.seqlen_dropout),

@@ -12,13 +12,16 @@ Style = Literal["modern", "paper"]
 
 @dataclass(eq=False)
 class KVCache:
-    """Keys and values of the steps seen so far, one layer's."""
+    """Keys and values of the latest steps, one layer's; the oldest fall out when it is full."""
 
     keys: Tensor
     """(B, H, capacity, D), filled up to `length`."""
     values: Tensor
     """(B, H, capacity, D)"""
     length: int = 0
+    """Steps held."""
+    position: int = 0
+    """Steps seen."""
 
     @classmethod
     def empty(cls, batch: int, heads: int, capacity: int, width: int, like: Tensor) -> "KVCache":
@@ -26,12 +29,25 @@ class KVCache:
         return cls(like.new_empty(shape), like.new_empty(shape))
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add (B, H, T, D) and return all keys and values so far."""
-        stop = self.length + keys.shape[2]
-        self.keys[:, :, self.length : stop] = keys
-        self.values[:, :, self.length : stop] = values
-        self.length = stop
+        """Add (B, H, T, D), T at most the capacity, and return all keys and values held."""
+        n = keys.shape[2]
+        excess = max(0, self.length + n - self.keys.shape[2])
+        if excess:
+            for held in (self.keys, self.values):
+                held[:, :, : self.length - excess] = held[:, :, excess : self.length].clone()
+        stop = self.length - excess + n
+        self.keys[:, :, stop - n : stop] = keys
+        self.values[:, :, stop - n : stop] = values
+        self.length, self.position = stop, self.position + n
         return self.keys[:, :, :stop], self.values[:, :, :stop]
+
+
+@dataclass(eq=False)
+class ConvCache:
+    """The inputs that a causal convolution still needs."""
+
+    frames: Tensor
+    """(B, 2, D)"""
 
 
 def rotary_angles(positions: Tensor, width: int) -> Tensor:
@@ -72,7 +88,7 @@ class Attention(nn.Module):
         With a mask (broadcast to (B, H, T, T), True = visible) it decides; without one attention is
         causal. A cache holds the past of x.
         """
-        past = cache.length if cache else 0
+        past = cache.position if cache else 0
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if v.device.type == "cpu":  # attention's backward pass is slow there in half precision
             q, k, v = q.float(), k.float(), v.float()
@@ -84,7 +100,7 @@ class Attention(nn.Module):
         if cache:
             k, v = cache.append(k, v)
         if past and x.shape[1] > 1:
-            mask = window_mask(k.shape[2], k.shape[2], causal=True, device=x.device)[past:]
+            mask = window_mask(k.shape[2], k.shape[2], causal=True, device=x.device)[-x.shape[1] :]
         dropout = self.dropout if self.training else 0.0
         causal = mask is None and not past
         with torch.autocast("cpu", enabled=False):
@@ -139,8 +155,13 @@ class ConvBlock(nn.Module):
         self.out = nn.Linear(dim, dim)
         self.pad = (2, 0) if causal else (1, 1)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, D) and a (B, T) bool mask to (B, T, D)."""
+    def forward(self, x: Tensor, mask: Tensor, cache: ConvCache | None = None) -> Tensor:
+        """(B, T, D) and a (B, T) bool mask to (B, T, D); a cache holds what came before x."""
         y = self.norm(x) * mask[..., None]
-        y = self.conv(F.pad(y.transpose(1, 2), self.pad)).transpose(1, 2)
+        if cache:
+            y = torch.cat([cache.frames, y], 1)
+            cache.frames = y[:, -2:]
+        else:
+            y = F.pad(y, (0, 0, *self.pad))
+        y = self.conv(y.transpose(1, 2)).transpose(1, 2)
         return x + self.out(F.silu(y))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models.config import VQVAEConfig
 from models.features import Pose, Root, features_to_motion, motion_to_features
-from models.layers import Block, ConvBlock, window_mask
+from models.layers import Block, ConvBlock, ConvCache, KVCache, window_mask
 from models.quantizer import Quantized, make_quantizer
 
 
@@ -27,6 +27,14 @@ class Reconstruction:
     target: Tensor
     """(B, T, F) features of the input."""
     quantized: Quantized
+
+
+@dataclass(frozen=True, eq=False)
+class DecoderCache:
+    """What a causal decoder must remember between tokens."""
+
+    blocks: list[KVCache]
+    convs: list[ConvCache]
 
 
 class VQVAE(nn.Module):
@@ -113,17 +121,17 @@ class VQVAE(nn.Module):
             x = block(x, mask)
         return self.to_latent(x)
 
-    def decode_latents(self, latents: Tensor, length: Tensor) -> Tensor:
-        """Features (B, S * factor, F) of quantized latents (B, S, e_dim)."""
+    def decode_latents(self, latents: Tensor, length: Tensor, cache: DecoderCache | None = None) -> Tensor:
+        """Features (B, S * factor, F) of quantized latents (B, S, e_dim); a cache holds earlier steps."""
         token_mask = self.token_mask(latents.shape[1] * self.config.factor, length)
-        mask = self._attention_mask(token_mask, self.causal_decoder)
+        mask = None if cache else self._attention_mask(token_mask, self.causal_decoder)
         x = self.from_latent(latents).float()
-        for block in self.decoder_blocks:
-            x = block(x, mask)
+        for i, block in enumerate(self.decoder_blocks):
+            x = block(x, mask, cache.blocks[i] if cache else None)
         x = self.split(x).float().unflatten(-1, (self.config.factor, -1)).flatten(1, 2)
         frame_mask = token_mask.repeat_interleave(self.config.factor, 1)
-        for conv in self.decoder_convs:
-            x = conv(x, frame_mask)
+        for i, conv in enumerate(self.decoder_convs):
+            x = conv(x, frame_mask, cache.convs[i] if cache else None)
         return self.to_features(x).float() * self.std + self.mean
 
     def n_tokens(self, n_frames: int) -> int:
@@ -156,6 +164,15 @@ class OnlineVQVAE(VQVAE):
     """A frame depends on no later token either, so that frames can be shown as tokens arrive."""
 
     causal_decoder = True
+
+    def new_cache(self, batch: int) -> DecoderCache:
+        """For decode_latents, one token at a time."""
+        c, like = self.config, self.split.weight
+        width = c.hid_dim // c.heads
+        return DecoderCache(
+            [KVCache.empty(batch, c.heads, c.window, width, like) for _ in self.decoder_blocks],
+            [ConvCache(like.new_zeros(batch, 2, c.hid_dim)) for _ in self.decoder_convs],
+        )
 
 
 def make_vqvae(config: VQVAEConfig) -> VQVAE:

@@ -96,7 +96,7 @@ def config_options(
     panels: Mapping[str, str],
     without: Sequence[str] = (),
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator: give a command one flag for every field of `config`; with presets, `--preset` and `--config`.
+    """Decorator: give a command a flag for every field of `config`; with presets also --preset and --config.
 
     The command's first parameter gets a `Choices`. Fields that must be given are asked for on a terminal.
 

@@ -23,8 +23,8 @@ from posegpt_cli.settings import read_settings
 from posegpt_cli.targets import check_targets, numbered, save_all, show_files
 
 HELP = """
-Reads .npz (AMASS, or what `posegpt sample` wrote) and .bvh of any known skeleton. Several motions are drawn side \
-by side; as .npz each gets a file of its own (name_00.npz, name_01.npz, ...).
+Reads .npz (AMASS, or what `posegpt sample` wrote) and .bvh of any known skeleton. Several motions are drawn \
+side by side; as .npz each gets a file of its own (name_00.npz, name_01.npz, ...).
 """
 
 
@@ -40,9 +40,7 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
 
 
 def render(
-    motions: Annotated[
-        list[Path], typer.Argument(metavar="MOTION...", help="Motion files.", show_default=False)
-    ],
+    motions: Annotated[list[Path], typer.Argument(metavar="MOTION...", help="Motion files.")],
     out: Out = None,
     fps: Annotated[float, typer.Option(help="Frames a second of videos.")] = 30.0,
     renderer: Renderer = "auto",

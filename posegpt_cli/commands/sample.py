@@ -145,12 +145,12 @@ def _generate(
     seed: int,
     how: dict[str, Any],
 ) -> "list[Motion]":
-    from models.generate import load_generator
+    from models.generate import Sampling, load_generator
     from models.generate import sample as sample_motions
 
     generator = load_generator(gpt, device)
     with progress(f"sample {' + '.join(labels)}") as report:
-        return sample_motions(generator, labels, n_frames, n, seed, **how, report=report)
+        return sample_motions(generator, labels, n_frames, n, seed, Sampling(**how), report)
 
 
 def _show_next(files: Sequence[Path], action: str, seed: int) -> None:

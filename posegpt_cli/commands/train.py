@@ -61,7 +61,7 @@ PANELS = {
         ("train_batch_size", "learning_rate", "weight_decay", "ab1", "ab2", "warmup", "grad_clip", "ema",
          "iter", "minutes", "precision"), "Optimisation",
     ),
-    "seq_len": "Data", "start_share": "Data", "min_seq_len": "Data", "mirror": "Data", "dummy_data": "Data",
+    **dict.fromkeys(("seq_len", "min_seq_len", "start_share", "balance", "mirror", "dummy_data"), "Data"),
     "eval_every": "Validation", "eval_batches": "Validation",
     "seed": BEHAVIOUR_PANEL, "device": BEHAVIOUR_PANEL, "debug": BEHAVIOUR_PANEL,
 }  # fmt: skip
@@ -219,7 +219,12 @@ def _open_data(run: RunConfig, folder: Path) -> _Data:
     train_store = open_store(find_store(folder, "train"))
     sizes = {"seq_len": run.seq_len, "min_seq_len": run.min_seq_len, "batch_size": run.train_batch_size}
     train_windows = Windows(
-        train_store, **sizes, seed=run.seed, mirror=run.mirror, start_share=run.start_share
+        train_store,
+        **sizes,
+        seed=run.seed,
+        mirror=run.mirror,
+        start_share=run.start_share,
+        balance=run.balance,
     )
     try:
         val_windows = Windows(open_store(find_store(folder, "val")), **sizes, mirror=False)

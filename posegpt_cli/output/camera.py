@@ -143,7 +143,7 @@ def _targets(centers: FloatArray, radii: FloatArray, still: bool, fps: float) ->
 
 
 def _smooth(track: FloatArray, sigma: float) -> FloatArray:
-    """Gaussian smoothing of a track (T,) that goes on at its ends as it came, so that the camera does not brake."""
+    """Gaussian smoothing of a track (T,) that goes on at its ends as it came: the camera does not brake."""
     from scipy.ndimage import gaussian_filter1d
 
     room = min(len(track) - 1, int(4 * sigma) + 1)

@@ -1,4 +1,4 @@
-"""OpenGL without a window: finds the platform that works here (EGL, then OSMesa). Imports GL only when used."""
+"""OpenGL without a window: finds the platform that works here, EGL or OSMesa. Imports GL only when used."""
 
 import importlib
 import os
@@ -10,9 +10,13 @@ from typing import Any
 
 from models.errors import PoseGPTError
 
-GL_HINT = "install OpenGL: apt-get install -y libegl1 libgl1 (or libosmesa6), or use --renderer skeleton"
+GL_FIX = "apt-get install -y libegl1 libgl1"
+"""What brings OpenGL to a Debian or Ubuntu machine."""
+GL_HINT = f"install OpenGL with {GL_FIX}, or use --renderer skeleton"
 PLATFORMS = ("egl", "osmesa")
 _VARIABLE = "PYOPENGL_PLATFORM"
+_working: list[str] = []
+"""The platform that this process has opened: PyOpenGL stays with it."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,14 @@ class GlContext:
         self.platform.make_current()
 
     def close(self) -> None:
-        self.platform.delete_context()
+        """Free this context. pyrender would end the whole display, and other contexts on it too."""
+        if self.name == "egl":
+            from OpenGL.EGL import eglDestroyContext
+
+            eglDestroyContext(self.platform._egl_display, self.platform._egl_context)
+            self.platform._egl_context = self.platform._egl_display = None
+        else:
+            self.platform.delete_context()
 
 
 def import_pyrender() -> ModuleType:
@@ -60,13 +71,16 @@ def open_context(size: tuple[int, int]) -> GlContext:
     """
     wanted = os.environ.get(_VARIABLE)
     reasons = []
-    for name in (wanted,) if wanted else PLATFORMS:
+    for name in (wanted,) if wanted else tuple(_working) or PLATFORMS:
         try:
-            return _open_platform(name, size)
+            context = _open_platform(name, size)
         except Exception as error:  # loaders raise anything, from OSError to AttributeError on None
             reasons.append(f"{name}: {_describe(error)}")
-            if wanted is None:
+            if name not in _working:
                 _forget_opengl()
+        else:
+            _working[:] = [name]
+            return context
     raise PoseGPTError(f"no OpenGL to draw a mesh with ({'; '.join(reasons)})", GL_HINT)
 
 
@@ -89,14 +103,16 @@ def _open_platform(name: str, size: tuple[int, int]) -> GlContext:
     openers: dict[str, Callable[[tuple[int, int]], Any]] = {"egl": _open_egl, "osmesa": _open_osmesa}
     if name not in openers:
         raise PoseGPTError(f"{_VARIABLE}={name} is not one of {', '.join(openers)}")
+    before = os.environ.get(_VARIABLE)
     os.environ[_VARIABLE] = name  # PyOpenGL reads it at its first import
     try:
         import_pyrender()
-        platform = openers[name](size)
-    except BaseException:
-        os.environ.pop(_VARIABLE)
-        raise
-    return GlContext(name, platform)
+        return GlContext(name, openers[name](size))
+    finally:
+        if before is None:
+            del os.environ[_VARIABLE]
+        else:
+            os.environ[_VARIABLE] = before
 
 
 def _open_egl(size: tuple[int, int]) -> Any:
@@ -125,7 +141,7 @@ def _open_osmesa(size: tuple[int, int]) -> Any:
 
 
 def _forget_opengl() -> None:
-    """PyOpenGL binds one platform when it is imported: drop it, so that the next import may choose another."""
+    """PyOpenGL binds one platform when it is imported: drop it, so that another may be chosen."""
     for name in list(sys.modules):
         if name.partition(".")[0] in ("OpenGL", "pyrender"):
             del sys.modules[name]
@@ -134,5 +150,7 @@ def _forget_opengl() -> None:
 def _describe(error: Exception) -> str:
     if isinstance(error, PoseGPTError):
         return error.message
+    if "NoneType" in str(error):  # PyOpenGL goes on without the library, until it is used
+        return "its library is not installed"
     text = " ".join(str(error).split())
     return (text[:160] if text else type(error).__name__).rstrip(".")

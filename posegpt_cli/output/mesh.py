@@ -26,13 +26,15 @@ if TYPE_CHECKING:
     from models.body import Body
 
 SHADERS = Path(__file__).parent / "shaders"
-PATTERNS = {"plain": 0.0, "checker": 1.0, "grid": 2.0, "none": 3.0}
+Box = tuple[int, int, int, int]
+"""x, y, width and height of a part of the picture, in pixels."""
+PATTERNS = {"plain": 0.0, "checker": 1.0, "grid": 2.0}
 DEFAULT_COLOR = (0.66, 0.69, 0.74)
 """Of a body without colours of its own."""
 
 _SUN_MAP = 512
 _MASK = 512
-_MASK_METRES = 0.007
+_MASK_METRES = 0.009
 _SHADOW_BLUR = (0.008, 0.032, 0.075, 0.024)
 """Metres by which the shadows of low, middle and high blockers and the contact shadow are blurred."""
 _PROXY_CELL = 0.025
@@ -93,7 +95,7 @@ class Proxy:
         self.faces = np.ascontiguousarray(coarse[whole], np.uint32)
         """(f, 3) corners, numbered as the body's own vertices."""
         self.vertices = np.sort(first)
-        """(v,) numbers of the vertices in use; every other one is within `PROXY_REACH` of one of them at rest."""
+        """(v,) numbers of the vertices in use; every other one is within `PROXY_REACH` of one at rest."""
 
 
 class _FigureMesh:
@@ -166,11 +168,11 @@ class _Topology:
         self.normals = Normals(body.faces, len(rest))
         self.proxy = Proxy(rest, body.faces)
         self.meshes: list[_FigureMesh] = []
-        self.colors: Float32Array
         if body.vertex_colors is None:
-            self.colors = np.broadcast_to(np.array(DEFAULT_COLOR, np.float32), rest.shape)
+            colors = np.full(rest.shape, DEFAULT_COLOR)
         else:
-            self.colors = body.vertex_colors.astype(np.float32) / 255
+            colors = body.vertex_colors / 255
+        self.colors: Float32Array = colors.astype(np.float32)
 
 
 class MeshRenderer:
@@ -288,20 +290,29 @@ class MeshRenderer:
         self._targets.upload_shadow(_blur_footprint(footprint, mask))
 
     def _draw_ground(self, camera: Camera) -> None:
+        """Background everywhere, floor below the row in which it has faded."""
         from OpenGL import GL
 
         GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self._targets.main_framebuffer)
         GL.glViewport(0, 0, *self.size)
-        program = self._programs.use("fullscreen.vert", "ground.frag")
+        GL.glClearColor(*self._background, 1)
+        GL.glClear(GL.GL_COLOR_BUFFER_BIT)
+        if self.options.floor == "none":
+            return
         distance = float(np.linalg.norm(camera.eye - camera.target))
+        fade_start, fade_end = 0.35 * distance, 1.5 * distance
+        horizon = _first_row_within(camera, distance + fade_end)
+        GL.glEnable(GL.GL_SCISSOR_TEST)
+        GL.glScissor(0, horizon, self.size[0], self.size[1] - horizon)
+        program = self._programs.use("fullscreen.vert", "ground.frag")
         program.set_uniform("eye", camera.eye)
         program.set_uniform("rays", _upside_down_rays(camera))
         program.set_uniform("target", camera.target[[0, 2]])
         program.set_uniform("background", self._background)
         program.set_uniform("pattern", PATTERNS[self.options.floor])
-        program.set_uniform("fade_start", 0.35 * distance)
-        program.set_uniform("fade_end", 1.5 * distance)
+        program.set_uniform("fade", np.array([fade_start, 1 / (fade_end - fade_start)]))
         self._targets.draw_fullscreen()
+        GL.glDisable(GL.GL_SCISSOR_TEST)
 
     def _shade_ground(self, camera: Camera, mask: _Mask) -> None:
         """Multiply the floor by its shadow, where that falls in the picture."""
@@ -331,7 +342,7 @@ class MeshRenderer:
         meshes: Sequence[_FigureMesh],
         shot: Shot,
         sun_matrix: FloatArray,
-        box: tuple[int, int, int, int],
+        box: Box,
     ) -> None:
         """Into their own picture, transparent around them, finer than the final one."""
         from OpenGL import GL
@@ -371,7 +382,7 @@ class MeshRenderer:
         program.set_uniform("sun_depth", 0)
         program.set_uniform("sun_blur", 2.0 / _SUN_MAP)
 
-    def _compose(self, box: tuple[int, int, int, int]) -> None:
+    def _compose(self, box: Box) -> None:
         """Average the bodies' samples and lay them over the floor."""
         from OpenGL import GL
 
@@ -496,6 +507,16 @@ def _upside_down_rays(camera: Camera) -> FloatArray:
     return np.stack((right * tangent * camera.size[0] / camera.size[1], -up * tangent, -back), axis=1)
 
 
+def _first_row_within(camera: Camera, reach: float) -> int:
+    """The highest row of the picture that shows floor nearer than `reach` (m); the height where none does."""
+    height = camera.size[1]
+    down = ((np.arange(height) + 0.5) * 2 / height - 1) * np.tan(FOV_Y / 2)
+    _, up, back = camera.rotation
+    slope = up[1] * down + back[1]  # how far a row's middle ray falls on its way
+    near = np.flatnonzero(slope * reach > camera.eye[1])
+    return int(near[0]) if len(near) else height - 1
+
+
 def _upside_down_projection(size: tuple[int, int]) -> FloatArray:
     """(4, 4) perspective with row 0 of the picture at the bottom, where OpenGL's reading starts."""
     scale = 1 / np.tan(FOV_Y / 2)
@@ -549,14 +570,14 @@ def _blur_footprint(footprint: Picture, mask: _Mask) -> Picture:
     return np.stack((np.asarray(shadow), np.asarray(contact)), axis=-1)
 
 
-def _grown(box: tuple[int, int, int, int], room: int, scale: int) -> tuple[int, int, int, int]:
-    """The box with room on all sides, in pixels `scale` times as fine: filters at its edge read a clean border."""
+def _grown(box: Box, room: int, scale: int) -> Box:
+    """The box with room on all sides, in pixels `scale` times as fine: filters read a clean border."""
     x, y, width, height = box
     left, low = max(0, x - room), max(0, y - room)
     return left * scale, low * scale, (x + width + room - left) * scale, (y + height + room - low) * scale
 
 
-def _screen_box(camera: Camera, points: NDArray[np.floating], reach: float) -> tuple[int, int, int, int]:
+def _screen_box(camera: Camera, points: NDArray[np.floating], reach: float) -> Box:
     """x, y, width, height of the picture's part that holds balls of a radius (m) around points (..., 3)."""
     pixels = camera.project(points)
     room = 2 + reach * camera.focal / np.maximum(pixels[:, 2:], _NEAR)

@@ -27,9 +27,9 @@ class RenderOptions:
     fps: float = 30.0
     """Frames a second of the video; motions are resampled to it."""
     camera: CameraName = "follow"
-    """follow: three-quarter front, moving along; front, side: likewise; orbit: circling; fixed: whole path in view."""
+    """follow (three-quarter front), front, side: moving along; orbit: circling; fixed: whole path in view."""
     renderer: RendererName = "auto"
-    """mesh: the body through OpenGL; skeleton: bones, in software; auto: mesh, or skeleton where there is no GL."""
+    """mesh: the body by OpenGL; skeleton: bones, without; auto: mesh where OpenGL is there."""
     floor: FloorName = "checker"
     """Pattern of the floor; none leaves only the background and no shadow on the ground."""
     background: str = "#eef1f5"

@@ -10,6 +10,7 @@ import numpy as np
 
 from models.errors import PoseGPTError
 from models.motion import Motion
+from posegpt_cli.output.gl import GL_FIX
 from posegpt_cli.output.options import RenderOptions
 from posegpt_cli.output.scene import Film, Performer, Picture, Shot, make_performers
 from posegpt_cli.output.sheet import grid_shape, tile, write_png, write_text
@@ -50,12 +51,12 @@ def save_motion(
 
     Args:
         motions: what to draw; .npz (AMASS's layout) takes one.
-        path: .mp4, .gif, .png (contact sheet, or trail with options.trail) or .npz; an existing file is replaced.
+        path: .mp4, .gif, .png (contact sheet, or trail with options.trail) or .npz; replaced where it exists.
         options: size, camera, colours, renderer.
         report: called after every picture.
 
-    Raises PoseGPTError where the extension is unknown, the size is odd for an .mp4, the file cannot be written, or
-    the renderer asked for cannot draw here.
+    Raises PoseGPTError where the extension is unknown, the size is odd for an .mp4, the file cannot be
+    written, or the renderer asked for cannot draw here.
     """
     path, options = Path(path), options or RenderOptions()
     motions = [motions] if isinstance(motions, Motion) else list(motions)
@@ -135,7 +136,7 @@ def _make_renderer(options: RenderOptions, size: tuple[int, int]) -> tuple[Rende
     except PoseGPTError as error:
         if options.renderer == "mesh":
             raise
-        warning = f"{error.message}; drew the skeleton instead of the body. To get the body, {error.hint}"
+        warning = f"{error.message}: this is the skeleton. For the body: {GL_FIX}"
         return SkeletonRenderer(options, size), "skeleton", warning
 
 
@@ -175,7 +176,7 @@ def _save_numbers(motions: Sequence[Motion], path: Path) -> Saved:
 
 
 def _pad(picture: Picture, size: tuple[int, int]) -> Picture:
-    """Widths that do not divide evenly leave a few pixels at the right and below: repeat the edge into them."""
+    """Sizes that do not divide evenly leave a few pixels at the right and below: repeat the edge there."""
     bottom, right = size[1] - picture.shape[0], size[0] - picture.shape[1]
     return np.pad(picture, ((0, bottom), (0, right), (0, 0)), mode="edge") if bottom or right else picture
 

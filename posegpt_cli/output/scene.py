@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.errors import PoseGPTError
 from models.motion import Float32Array, Motion
-from models.skeleton import joint_index
+from models.skeleton import JOINT_NAMES, PARENTS, joint_index
 from posegpt_cli.output.camera import Camera, CameraPath, FloatArray, plan_cameras
 from posegpt_cli.output.options import Color, RenderOptions, parse_color
 
@@ -34,7 +34,7 @@ _REACH = {"head": 0.27, "left_wrist": 0.24, "right_wrist": 0.24, "pelvis": 0.2, 
           "spine3": 0.22, "jaw": 0.2, "left_eye": 0.2, "right_eye": 0.2, "left_hip": 0.18, "right_hip": 0.18,
           "left_foot": 0.13, "right_foot": 0.13, "left_ankle": 0.13, "right_ankle": 0.13}  # fmt: skip
 _OTHER_REACH = 0.12
-"""Around each joint a sphere of this radius (m); together they enclose the body, hair and fingertips included."""
+"""Around each joint a sphere of this radius (m); together they enclose the body, hair and fingertips too."""
 
 
 class Performer:
@@ -72,10 +72,22 @@ class Performer:
         return self._poses[start:stop], torch.tensor(self.motion.trans[start:stop])
 
     @cached_property
+    def head_forward(self) -> Float32Array:
+        """(T, 3) unit vectors along which the face looks."""
+        from scipy.spatial.transform import Rotation
+
+        body_type = self.motion.body_type
+        chain = [joint_index("head", body_type)]
+        while PARENTS[body_type][chain[0]] >= 0:
+            chain.insert(0, PARENTS[body_type][chain[0]])
+        turn = Rotation.identity(self.motion.n_frames)
+        for joint in chain:
+            turn = turn * Rotation.from_rotvec(self.motion.poses[:, joint])
+        return turn.apply([0.0, 0.0, 1.0]).astype(np.float32)
+
+    @cached_property
     def reach(self) -> FloatArray:
         """(J,) radii in metres of the spheres around the joints that enclose the body."""
-        from models.skeleton import JOINT_NAMES
-
         return np.array([_REACH.get(name, _OTHER_REACH) for name in JOINT_NAMES[self.motion.body_type]])
 
     def vertices(self, frame: int) -> Float32Array:
@@ -192,7 +204,7 @@ class Film:
 
 
 def facing_azimuth(joints: Float32Array) -> float:
-    """Mean direction (radians from +Z to +X) that a person with joints (T, J, 3) faces, from hips and shoulders."""
+    """Mean direction (radians from +Z to +X) that joints (T, J, 3) face, from hips and shoulders."""
     left = sum(
         joints[:, joint_index(f"left_{part}")] - joints[:, joint_index(f"right_{part}")]
         for part in ("hip", "shoulder")

@@ -1,7 +1,7 @@
 """Draws people as shaded bones, in software: numpy and Pillow, no OpenGL.
 
-Every bone is a tapered capsule, lit and depth-tested pixel by pixel where it is, with its outline's share of a
-pixel as coverage. The camera never rolls, so a row of the picture sees the floor at one distance.
+Every bone is a tapered capsule, lit and depth-tested pixel by pixel where it is; its outline covers its
+share of a pixel. The camera never rolls, so a row of the picture sees the floor at one distance.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from models.motion import Float32Array
@@ -19,7 +18,6 @@ from models.skeleton import JOINT_NAMES, PARENTS, BodyType
 from posegpt_cli.output.camera import FOV_Y, Camera, FloatArray
 from posegpt_cli.output.options import Color, RenderOptions, parse_color
 from posegpt_cli.output.scene import Figure, Picture, Shot
-
 
 COLORS: dict[str, Color] = {
     "left": (0.20, 0.50, 0.80),
@@ -36,6 +34,9 @@ _RADIUS = {
 }  # fmt: skip
 _FINGER_RADIUS = 0.008
 _HEAD_RADIUS = 0.105
+_NOSE_RADIUS = 0.026
+_FLESH = 1.7
+"""Shadows are as if the bones were so much thicker: those of a body, not of wires."""
 _BALLS = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
 _HIDDEN = ("jaw", "left_eye", "right_eye")
 _SHADE = 4
@@ -73,13 +74,9 @@ class SkeletonRenderer:
         ground = Image.fromarray(self._floor.light(shot.camera, shade)).convert("P")
         ground.putpalette(self._palette)
         canvas = np.array(ground.convert("RGB"))
-        nearest = np.full(canvas.shape[:2], np.inf, np.float32)
-        capsules = np.concatenate(
-            [_capsules(figure, shot.camera, self._background) for figure in shot.figures]
-        )
-        sun = (shot.camera.rotation @ shot.sun).astype(np.float32)
-        for capsule in capsules[np.argsort(-capsules[:, [3, 7]].sum(axis=1))]:
-            _draw_capsule(canvas, nearest, capsule, sun, shot.camera.focal)
+        capsules = np.concatenate([_capsules(f, shot.camera, self._background) for f in shot.figures])
+        sun = shot.camera.rotation @ shot.sun
+        _draw_capsules(canvas, capsules[np.argsort(-capsules[:, [3, 7]].sum(axis=1))], sun, shot.camera.focal)
         return canvas
 
     def close(self) -> None:
@@ -123,7 +120,7 @@ class SkeletonRenderer:
 
 
 class _Floor:
-    """The backdrop's and floor's brightness in every pixel; what depends on the camera's direction alone is kept."""
+    """Brightness of backdrop and floor in every pixel; what hangs on the camera's direction is kept."""
 
     def __init__(self, size: tuple[int, int], pattern: str) -> None:
         self._size = size
@@ -165,7 +162,7 @@ class _Floor:
         return _checker(x, z, sharpness) if self._pattern == "checker" else _grid(x, z, sharpness)
 
     def _aim(self, camera: Camera) -> None:
-        """Where the rays of a camera one metre above the floor meet it, (rows, W) metres from below the camera."""
+        """Where rays from one metre above the floor meet it: (rows, W) metres from below the camera."""
         if np.allclose(camera.rotation, self._rotation, atol=1e-9):
             return
         self._rotation = camera.rotation
@@ -226,9 +223,7 @@ def _checker(x: Float32Array, z: Float32Array, sharpness: Float32Array) -> Float
         wave *= sharpness * np.float32(1.4)
         np.clip(wave, -1, 1, out=wave)
     a *= b
-    far = np.clip(
-        sharpness * np.float32(_TILE / 2) - np.float32(0.5), 0, 1
-    )  # tiles smaller than a pixel blend
+    far = np.clip(sharpness * np.float32(_TILE / 2) - np.float32(0.5), 0, 1)
     a *= np.float32(0.026) * far
     a += np.float32(0.958)
     return a
@@ -245,7 +240,7 @@ def _grid(x: Float32Array, z: Float32Array, sharpness: Float32Array) -> Float32A
 
 @cache
 def _bones(body_type: BodyType) -> tuple[_Bone, ...]:
-    """Capsules of a skeleton; points are the joints, then the top of the head and the hands' ends."""
+    """Capsules of a skeleton; points are the joints, then the head's middle, the nose and the hands' ends."""
     names = JOINT_NAMES[body_type]
     bones = []
     for joint, (name, parent) in enumerate(zip(names, PARENTS[body_type], strict=True)):
@@ -258,10 +253,11 @@ def _bones(body_type: BodyType) -> tuple[_Bone, ...]:
         if name.endswith(_BALLS):
             ball = 1.18 * _radius(name)
             bones.append(_Bone(joint, joint, ball, ball, COLORS["joint"], is_ball=True))
-    head = len(names)
+    head, nose = len(names), len(names) + 1
     bones.append(_Bone(head, head, _HEAD_RADIUS, _HEAD_RADIUS, COLORS["middle"]))
+    bones.append(_Bone(nose, nose, _NOSE_RADIUS, _NOSE_RADIUS, COLORS["joint"], is_ball=True))
     if body_type == "smpl":
-        for side, end in (("left", head + 1), ("right", head + 2)):
+        for side, end in (("left", nose + 1), ("right", nose + 2)):
             bones.append(_Bone(names.index(f"{side}_hand"), end, 0.020, 0.012, COLORS[side]))
     return tuple(bones)
 
@@ -272,12 +268,13 @@ def _radius(name: str) -> float:
 
 
 def _points(figure: Figure) -> FloatArray:
-    """(P, 3) metres: joints, the head's middle, the hands' ends."""
+    """(P, 3) metres: joints, the head's middle, the nose, the hands' ends."""
     joints = figure.joints.astype(np.float64)
     names = JOINT_NAMES[figure.performer.motion.body_type]
     neck, head = joints[names.index("neck")], joints[names.index("head")]
     up = (head - neck) / max(float(np.linalg.norm(head - neck)), 1e-6)
-    ends = [head + 0.085 * up]
+    middle = head + 0.085 * up
+    ends = [middle, middle + _HEAD_RADIUS * figure.performer.head_forward[figure.frame]]
     if "left_hand" in names:
         for side in ("left", "right"):
             wrist, hand = joints[names.index(f"{side}_wrist")], joints[names.index(f"{side}_hand")]
@@ -302,44 +299,101 @@ def _capsules(figure: Figure, camera: Camera, background: Color) -> FloatArray:
     return np.column_stack((*ends, colors * 255))
 
 
-def _draw_capsule(
-    canvas: Picture, nearest: Float32Array, capsule: FloatArray, sun: Float32Array, focal: float
-) -> None:
-    """Light one capsule into the canvas (H, W, 3) where it is nearer than `nearest` (H, W)."""
-    x0, y0, r0, z0, x1, y1, r1, z1, *color = capsule.tolist()
-    left, top = int(max(0, min(x0 - r0, x1 - r1) - 1)), int(max(0, min(y0 - r0, y1 - r1) - 1))
-    right = int(min(canvas.shape[1], max(x0 + r0, x1 + r1) + 2))
-    bottom = int(min(canvas.shape[0], max(y0 + r0, y1 + r1) + 2))
-    if left >= right or top >= bottom or min(z0, z1) <= 0:
+def _draw_capsules(canvas: Picture, capsules: FloatArray, sun: FloatArray, focal: float) -> None:
+    """Paint capsules (B, 11), the farthest first, into the canvas (H, W, 3) wherever each is nearest.
+
+    The pixels of all capsules' rectangles are shaded at once, in one long array: numpy pays by the call.
+    """
+    tiles = [_tile(capsule, canvas.shape[1], canvas.shape[0]) for capsule in capsules]
+    seen = [
+        k
+        for k, (rows, columns) in enumerate(tiles)
+        if rows.stop > rows.start and columns.stop > columns.start
+    ]
+    tiles = [tiles[k] for k in seen]
+    if not tiles:
         return
-    x = np.arange(left, right, dtype=np.float32) + np.float32(0.5 - x0)
-    y = (np.arange(top, bottom, dtype=np.float32) + np.float32(0.5 - y0))[:, None]
-    along_x, along_y = x1 - x0, y1 - y0
-    length2 = max(along_x**2 + along_y**2, 1e-6)
-    t = np.clip(x * np.float32(along_x / length2) + y * np.float32(along_y / length2), 0, 1)
-    inverse = 1 / (np.float32(r0) + t * np.float32(r1 - r0))
-    nx = (x - t * np.float32(along_x)) * inverse
-    ny = (y - t * np.float32(along_y)) * inverse
-    radial = nx * nx + ny * ny
-    nz = np.sqrt(np.maximum(1 - radial, 0))
-    depth = np.float32(z0) + t * np.float32(z1 - z0) - nz / inverse * np.float32((z0 + z1) / 2 / focal)
-    cover = np.clip((1 - np.sqrt(radial)) / inverse + np.float32(0.5), 0, 1)
-    tile = (slice(top, bottom), slice(left, right))
-    cover *= depth < nearest[tile]
-    np.copyto(nearest[tile], depth, where=cover > 0.5)
-    light = _light(nx, -ny, nz, sun)
-    pixels = canvas[tile]
-    lit = light[..., None] * np.asarray(color, np.float32)
-    np.minimum(lit, 255, out=lit)
-    lit -= pixels
-    lit *= cover[..., None]
-    lit += pixels
-    canvas[tile] = lit + np.float32(0.5)
+    cover, depth, light = _shade(capsules[seen], tiles, sun, focal)
+    top, left = (min(tile[axis].start for tile in tiles) for axis in (0, 1))
+    bottom, right = (max(tile[axis].stop for tile in tiles) for axis in (0, 1))
+    region = canvas[top:bottom, left:right]
+    planes = np.moveaxis(region, -1, 0).astype(np.float32)
+    nearest = np.full(planes.shape[1:], np.inf, np.float32)
+    start = 0
+    for (rows, columns), color in zip(tiles, capsules[seen, 8:].tolist(), strict=True):
+        tile = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
+        behind = nearest[tile]
+        part = slice(start, start + behind.size)
+        start = part.stop
+        near, bright = depth[part].reshape(behind.shape), light[part].reshape(behind.shape)
+        shown = cover[part].reshape(behind.shape)
+        shown *= near < behind
+        np.copyto(behind, near, where=shown > 0.5)
+        for plane, value in zip(planes, color, strict=True):
+            lit = np.minimum(bright * np.float32(value), np.float32(255))
+            lit -= plane[tile]
+            lit *= shown
+            plane[tile] += lit
+    region[:] = np.moveaxis(planes + np.float32(0.5), 0, -1)
 
 
-def _light(right: Float32Array, up: Float32Array, near: Float32Array, sun: Float32Array) -> Float32Array:
-    """Brightness of a surface whose normal has these parts in the camera's frame: sky, sun and a little sheen."""
-    direct = np.maximum(right * sun[0] + up * sun[1] + near * sun[2] + np.float32(0.15), 0)
+def _tile(capsule: FloatArray, width: int, height: int) -> tuple[slice, slice]:
+    """Rows and columns of the picture that a capsule may touch; empty behind the camera and outside."""
+    x0, y0, r0, z0, x1, y1, r1, z1 = capsule[:8].tolist()
+    if min(z0, z1) < 0.05:
+        return slice(0, 0), slice(0, 0)
+    left, right = max(0, int(min(x0 - r0, x1 - r1)) - 1), min(width, int(max(x0 + r0, x1 + r1)) + 2)
+    top, bottom = max(0, int(min(y0 - r0, y1 - r1)) - 1), min(height, int(max(y0 + r0, y1 + r1)) + 2)
+    return slice(top, bottom), slice(left, right)
+
+
+def _shade(
+    capsules: FloatArray, tiles: Sequence[tuple[slice, slice]], sun: FloatArray, focal: float
+) -> tuple[Float32Array, Float32Array, Float32Array]:
+    """Coverage, depth (m) and brightness (N,) of all pixels of all tiles, each capsule in its own frame."""
+    x0, y0, r0, z0, x1, y1, r1, z1 = capsules[:, :8].T
+    length = np.maximum(np.hypot(x1 - x0, y1 - y0), 1e-6)
+    ux, uy = (x1 - x0) / length, (y1 - y0) / length
+    ux[ux**2 + uy**2 < 0.5] = 1.0  # a ball has no direction: any will do
+    along, across, sizes = _tile_coordinates(tiles, np.stack((x0, y0)), np.stack((ux, uy)))
+
+    def spread(values: FloatArray) -> Float32Array:
+        return np.repeat(values.astype(np.float32), sizes)
+
+    t = np.clip(along * spread(1 / length), 0, 1)
+    radius = spread(r0) + t * spread(r1 - r0)
+    along -= t * spread(length)
+    along /= radius
+    across /= radius
+    radial = along * along + across * across
+    near = np.sqrt(np.maximum(1 - radial, 0))
+    cover = np.clip((1 - np.sqrt(radial)) * radius + np.float32(0.5), 0, 1)
+    depth = spread(z0) + t * spread(z1 - z0) - near * radius * spread((z0 + z1) / (2 * focal))
+    toward = along * spread(ux * sun[0] - uy * sun[1]) - across * spread(uy * sun[0] + ux * sun[1])
+    up = along * spread(-uy) - across * spread(ux)
+    return cover, depth, _light(toward + near * np.float32(sun[2]), up)
+
+
+def _tile_coordinates(
+    tiles: Sequence[tuple[slice, slice]], origins: FloatArray, directions: FloatArray
+) -> tuple[Float32Array, Float32Array, list[int]]:
+    """Pixels of all tiles along and across directions (2, B) from origins (2, B), flat; each tile's size."""
+    sizes = [(rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in tiles]
+    along, across = np.empty((2, sum(sizes)), np.float32)
+    start = 0
+    for (rows, columns), size, (x0, y0), (ux, uy) in zip(tiles, sizes, origins.T, directions.T, strict=True):
+        x = np.arange(columns.start, columns.stop) + (0.5 - x0)
+        y = (np.arange(rows.start, rows.stop) + (0.5 - y0))[:, None]
+        part, shape = slice(start, start + size), (len(y), len(x))
+        np.add(x * ux, y * uy, out=along[part].reshape(shape), casting="unsafe")
+        np.add(x * -uy, y * ux, out=across[part].reshape(shape), casting="unsafe")
+        start += size
+    return along, across, sizes
+
+
+def _light(toward_sun: Float32Array, up: Float32Array) -> Float32Array:
+    """Brightness by the normal's parts towards the sun and upwards: sky, sun and a little sheen."""
+    direct = np.maximum(toward_sun + np.float32(0.15), 0)
     shine = direct * direct
     shine *= shine
     shine *= shine
@@ -349,7 +403,7 @@ def _light(right: Float32Array, up: Float32Array, near: Float32Array, sun: Float
 def _draw_laid_bones(
     mask: Image.Image, figure: Figure, camera: Camera, direction: FloatArray, reach: float, dark: float
 ) -> None:
-    """Draw a figure's bones as thick lines where they fall on the floor along a direction, up to a height (m)."""
+    """Draw a figure's bones where they fall on the floor along a direction, up to a height (m)."""
     points = _points(figure)
     floor = points - direction * np.maximum(points[:, 1:2], 0)
     floor[:, 1] = 0
@@ -371,7 +425,7 @@ def _draw_stroke(
     if min(z0, z1) <= 0.05:
         return
     scale = 1 / _SHADE
-    r0, r1 = (radius * focal / z * scale for radius, z in zip(radii, (z0, z1), strict=True))
+    r0, r1 = (_FLESH * radius * focal / z * scale for radius, z in zip(radii, (z0, z1), strict=True))
     width = max(1, round(r0 + r1))
     draw.line((x0 * scale, y0 * scale, x1 * scale, y1 * scale), fill=value, width=width)
     for x, y, r in ((x0, y0, r0), (x1, y1, r1)):

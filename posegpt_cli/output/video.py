@@ -1,4 +1,4 @@
-"""Pictures to video files, one at a time, while the next one is drawn: H.264 MP4, and GIF with its own palette."""
+"""Pictures to video files while the next picture is drawn: H.264 MP4, and GIF with its own palette."""
 
 import queue
 import subprocess
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.errors import PoseGPTError
 from posegpt_cli.output.files import partial_file
@@ -21,9 +20,9 @@ VIDEO_SUFFIXES = (".mp4", ".gif")
 _WAITING = 4
 """Pictures that may wait for the encoder."""
 _MP4 = [
-    "-vf", "scale=out_color_matrix=bt709:out_range=tv", "-c:v", "libx264", "-preset", "veryfast", "-crf", "18",
-    "-pix_fmt", "yuv420p", "-color_range", "tv", "-colorspace", "bt709", "-color_primaries", "bt709",
-    "-color_trc", "bt709", "-movflags", "+faststart", "-f", "mp4",
+    "-vf", "scale=out_color_matrix=bt709:out_range=tv", "-c:v", "libx264", "-preset", "veryfast",
+    "-crf", "18", "-pix_fmt", "yuv420p", "-color_range", "tv", "-colorspace", "bt709",
+    "-color_primaries", "bt709", "-color_trc", "bt709", "-movflags", "+faststart", "-f", "mp4",
 ]  # fmt: skip
 _GIF = [
     "-filter_complex",

@@ -12,7 +12,7 @@ from models.skeleton import BODY_PARENTS, REST_PELVIS
 
 AXES = {"L": (1, 0, 0), "U": (0, 1, 0), "F": (0, 0, 1), "R": (-1, 0, 0), "D": (0, -1, 0), "B": (0, 0, -1)}
 
-# name, parent, offset (cm), SMPL joint, where the joint's x y z axes point in a T-pose, pitch of the flat foot
+# name, parent, offset (cm), SMPL joint, where its x y z axes point in a T-pose, pitch of the flat foot
 BANDAI = [
     ("joint_Root", None, (0, 0, 0), None, "LUF", 0),
     ("Hips", "joint_Root", (0, 93.9241, -3), "pelvis", "URF", 0),
@@ -106,7 +106,7 @@ def global_rotations(motion: Motion) -> dict[str, Rotation]:
 
 
 def write_bandai(path: Path, motion: Motion, frame_time: str = "0.0333333") -> None:
-    """Write the recording that a motion would be on the Bandai skeleton: same limbs, hips where they belong."""
+    """Write the recording that a motion would be on the Bandai skeleton: the same limbs and hips."""
     turned = global_rotations(motion)
     frames = t_pose()
     globals_ = {
@@ -121,7 +121,7 @@ def write_bandai(path: Path, motion: Motion, frame_time: str = "0.0333333") -> N
 
 
 def naive_positions(path: Path) -> list[dict[str, np.ndarray]]:
-    """Joint positions (cm) of a Bandai-like file, frame by frame with scalar loops: the naive twin of the reader."""
+    """Joint positions (cm) of a Bandai-like file by scalar loops: the naive twin of the reader."""
     rows = path.read_text().split("Frame Time")[1].splitlines()[1:]
     frames = []
     for row in rows:
@@ -149,7 +149,9 @@ def _elementary(axis: str, degrees: float) -> np.ndarray:
     }[axis]
 
 
-def upright_text(joints: list[tuple[str, str | None, tuple[float, float, float]]], rows: list[list[float]]) -> str:
+def upright_text(
+    joints: list[tuple[str, str | None, tuple[float, float, float]]], rows: list[list[float]]
+) -> str:
     """A BVH whose zero pose stands upright: root with six channels, the others with three (Z, Y, X)."""
     lines = ["HIERARCHY"]
 

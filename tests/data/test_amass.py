@@ -43,7 +43,7 @@ def test_layout_of_the_file(tmp_path):
 
 
 def test_z_up_becomes_y_up_by_hand(tmp_path):
-    """A person who stands upright in AMASS's world, 1 m along +y: the root stands it up from lying along y."""
+    """A person who stands upright in AMASS's world, 1 m along +y: its root turned it up."""
     poses = np.zeros((1, 156))
     poses[0, :3] = [np.pi / 2, 0, 0]  # y (the head's direction) to z
     pelvis = np.array(REST_PELVIS["smplh"])
@@ -66,7 +66,9 @@ def test_the_pelvis_turns_with_the_world(tmp_path):
     np.testing.assert_allclose(theirs, np.stack([ours[:, 0], -ours[:, 2], ours[:, 1]], axis=1), atol=1e-6)
     head_up = Rotation.from_rotvec(poses[:, 0]).apply([0, 1, 0])
     ours_up = Rotation.from_rotvec(motion.poses[:, 0]).apply([0, 1, 0])
-    np.testing.assert_allclose(head_up, np.stack([ours_up[:, 0], -ours_up[:, 2], ours_up[:, 1]], 1), atol=1e-6)
+    np.testing.assert_allclose(
+        head_up, np.stack([ours_up[:, 0], -ours_up[:, 2], ours_up[:, 1]], 1), atol=1e-6
+    )
 
 
 def test_smpl_is_written_as_smplh_with_the_same_pelvis(tmp_path):

@@ -53,7 +53,16 @@ def test_labels_that_name_a_side_swap():
     names = ("walk", "walk-left", "walk-right", "Left kick", "Right kick", "hand left up", "leftover", "left")
     swapped = [names[k] for k in mirror_labels(names)]
     # no right twin for "hand left up" and "left"; "leftover" names no side
-    assert swapped == ["walk", "walk-right", "walk-left", "Right kick", "Left kick", "hand left up", "leftover", "left"]
+    assert swapped == [
+        "walk",
+        "walk-right",
+        "walk-left",
+        "Right kick",
+        "Left kick",
+        "hand left up",
+        "leftover",
+        "left",
+    ]
     order = mirror_labels(names)
     np.testing.assert_array_equal(order[order], np.arange(len(names)))
 
@@ -67,7 +76,9 @@ def test_turning_moves_the_whole_person_about_the_origin(angle):
     from dataclasses import replace
 
     turned = body_positions(replace(motion, poses=poses[0], trans=trans[0]))
-    expected = Rotation.from_rotvec([0, angle, 0]).apply(body_positions(motion).reshape(-1, 3)).reshape(4, 22, 3)
+    expected = (
+        Rotation.from_rotvec([0, angle, 0]).apply(body_positions(motion).reshape(-1, 3)).reshape(4, 22, 3)
+    )
     np.testing.assert_allclose(turned, expected, atol=2e-5)
     np.testing.assert_array_equal(poses[0, :, 1:], motion.poses[:, 1:])
 

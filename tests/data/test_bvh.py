@@ -89,7 +89,14 @@ def test_more_frames_than_declared_are_read(small):
 
 @pytest.mark.parametrize(
     ("written", "fps"),
-    [("0.0333333", 30), ("0.033", 30), ("0.0333667", 29.97), ("0.008333", 120), ("0.04", 25), ("1.6666e-2", 60)],
+    [
+        ("0.0333333", 30),
+        ("0.033", 30),
+        ("0.0333667", 29.97),
+        ("0.008333", 120),
+        ("0.04", 25),
+        ("1.6666e-2", 60),
+    ],
 )
 def test_frame_times_mean_whole_rates(small, written, fps):
     assert read_bvh(small(SMALL.replace(".0083333", written))).fps == pytest.approx(fps, abs=1e-3)
@@ -140,7 +147,10 @@ def test_written_files_come_back_exactly(tmp_path, body_type):
     rng = np.random.default_rng(0)
     joints = n_joints(body_type)
     motion = Motion(
-        rng.normal(size=(4, joints, 3)).astype(np.float32), rng.normal(size=(4, 3)).astype(np.float32), 25.0, body_type
+        rng.normal(size=(4, joints, 3)).astype(np.float32),
+        rng.normal(size=(4, 3)).astype(np.float32),
+        25.0,
+        body_type,
     )
     write_bvh(tmp_path / "a.bvh", motion, rng.normal(size=(joints, 3)))
     back = read_motion(tmp_path / "a.bvh")
@@ -148,7 +158,9 @@ def test_written_files_come_back_exactly(tmp_path, body_type):
     np.testing.assert_allclose(back.trans, motion.trans, atol=1e-6)
     from scipy.spatial.transform import Rotation
 
-    apart = Rotation.from_rotvec(back.poses.reshape(-1, 3)).inv() * Rotation.from_rotvec(motion.poses.reshape(-1, 3))
+    apart = Rotation.from_rotvec(back.poses.reshape(-1, 3)).inv() * Rotation.from_rotvec(
+        motion.poses.reshape(-1, 3)
+    )
     assert apart.magnitude().max() < 1e-6
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_a_batch_is_what_the_naive_way_gives(store):
         for b in range(16):
             clip = store.motion(int(plan.clips[b]))
             start, length = int(plan.starts[b]), int(plan.lengths[b])
-            assert 0 <= start and start + length <= clip.n_frames
+            assert start >= 0 and start + length <= clip.n_frames
             assert length == min(8, clip.n_frames)
             for t in range(8):
                 source = start + min(t, length - 1)
@@ -147,7 +148,16 @@ def test_evaluation_sees_every_window_once(store):
     ]  # fmt: skip
     kept = Windows(store, seq_len=16, min_seq_len=8, batch_size=4).eval_plan()
     found = sorted(zip(kept.clips.tolist(), kept.starts.tolist(), kept.lengths.tolist(), strict=True))
-    assert found == [(0, 0, 10), (1, 0, 16), (1, 16, 9), (3, 0, 8), (4, 0, 16), (4, 16, 16), (4, 32, 8), (5, 0, 16)]
+    assert found == [
+        (0, 0, 10),
+        (1, 0, 16),
+        (1, 16, 9),
+        (3, 0, 8),
+        (4, 0, 16),
+        (4, 16, 16),
+        (4, 32, 8),
+        (5, 0, 16),
+    ]
 
 
 def test_evaluation_batches_end_with_the_rest_and_repeat(store):
@@ -161,7 +171,7 @@ def test_evaluation_batches_end_with_the_rest_and_repeat(store):
     order = windows.eval_plan().clips.tolist()
     assert order != sorted(order)
     parts = [Windows(store, 16, 8, 3, rank=r, world=3).eval_plan().clips.tolist() for r in range(3)]
-    assert sorted(sum(parts, [])) == sorted(order)
+    assert sorted(clip for part in parts for clip in part) == sorted(order)
 
 
 def test_a_batch_does_not_write_into_the_store(store):
@@ -172,6 +182,7 @@ def test_a_batch_does_not_write_into_the_store(store):
     np.testing.assert_array_equal(store.poses, before)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on one core
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_loader_gives_the_same_batches(store, workers):
     windows = Windows(store, 8, 5, 4, seed=1)
@@ -189,7 +200,7 @@ def test_windows_travel_to_workers_by_path(store):
 
 
 def test_no_clip_long_enough_is_an_error(store):
-    with pytest.raises(PoseGPTError, match="none of the 6 clips .* has 41 frames") as caught:
+    with pytest.raises(PoseGPTError, match=r"none of the 6 clips .* has 41 frames") as caught:
         Windows(store, 64, 41)
     assert "--min-seq-len" in caught.value.hint
 
@@ -213,3 +224,14 @@ def _seconds(clock, work) -> float:
     start = clock()
     work()
     return clock() - start
+
+
+@pytest.mark.parametrize(("balance", "share"), [(0.0, 1 / 21), (1.0, 1 / 2)])
+def test_balance_draws_rare_actions_more_often(tmp_path, balance, share):
+    with StoreWriter(tmp_path / "s", split="train", body_type="smpl", fps=30, label_names=LABELS) as writer:
+        for clip in range(21):
+            label = LABELS[0] if clip == 0 else LABELS[2]
+            writer.add(replace(numbered(16, clip), labels=(label,)))
+    windows = Windows(open_store(tmp_path / "s"), seq_len=8, batch_size=80, balance=balance, mirror=False)
+    rare = np.concatenate([windows.batch(step).labels[:, 0].numpy() for step in range(20)]).mean()
+    assert rare == pytest.approx(share, abs=0.03)

@@ -27,7 +27,7 @@ def record(folder: Path, names: list[str], first_seed: int = 0) -> Path:
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory) -> Path:
-    """Ten walks, a bow and a bye by the Bandai set's names, two of the walks from one recording; some wrecks."""
+    """Ten walks, a bow and a bye in the Bandai set's names, two walks from one recording; some wrecks."""
     folder = tmp_path_factory.mktemp("bandai")
     record(folder / "one", [f"dataset-2_walk_normal_{k:03d}" for k in range(8)])
     record(folder / "two", ["dataset-1_bow_old_001", "dataset-1_bye_happy_001"], first_seed=50)
@@ -122,7 +122,9 @@ def test_two_jobs_make_the_same_stores(prepared, recordings, tmp_path):
 
 def test_another_rate_is_resampled_by_time(tmp_path):
     write_bandai(tmp_path / "in" / "a.bvh", make_motion("walk", 31, seed=0), frame_time="0.008333")  # 120 fps
-    made = prepare_mocap(PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out", val_share=0, test_share=0))
+    made = prepare_mocap(
+        PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out", val_share=0, test_share=0)
+    )
     store = open_store(made.folders["train"])
     assert store.lengths.tolist() == [8]  # 30 / 120 s: frames at 0, 1/30 .. 7/30
     whole = open_store(
@@ -182,7 +184,9 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(tmp_path, record
 def test_nothing_usable_is_an_error_with_the_first_reason(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.bvh").write_text("HIERARCHY")
-    with pytest.raises(PoseGPTError, match=r"none of the 1 files .* could be used; the first: a.bvh: a.bvh is no BVH"):
+    with pytest.raises(
+        PoseGPTError, match=r"none of the 1 files .* could be used; the first: a.bvh: a.bvh is no BVH"
+    ):
         prepare_mocap(PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
@@ -210,14 +214,15 @@ def test_interrupted_it_leaves_nothing(tmp_path):
     code = (
         "import sys; from pathlib import Path; from data.prepare import *\n"
         "if __name__ == '__main__':\n"
-        f"    s = PrepareSettings(bvh=Path({str(tmp_path / 'in')!r}), out=Path({str(tmp_path / 'out')!r}), jobs=2)\n"
+        "    folder = Path(sys.argv[1])\n"
+        "    s = PrepareSettings(bvh=folder / 'in', out=folder / 'out', jobs=2)\n"
         "    prepare_mocap(s, lambda d, n, name: print(json.dumps([d, n]), flush=True))\n"
     )
     script = tmp_path / "run.py"
     script.write_text("import json\n" + code)
     root = str(Path(__file__).parents[2])
     process = subprocess.Popen(
-        [sys.executable, str(script)],
+        [sys.executable, str(script), str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": root},

@@ -182,7 +182,9 @@ def test_hips_carried_by_a_moving_root_joint(tmp_path):
 
 
 # An upright skeleton by parts: where each joint is, in its file's units.
-def upright(names: dict[str, str], arms: str = "out") -> list[tuple[str, str | None, tuple[float, float, float]]]:
+def upright(
+    names: dict[str, str], arms: str = "out"
+) -> list[tuple[str, str | None, tuple[float, float, float]]]:
     """Joints of a T-posed (or, with hanging arms, straight) skeleton for SMPL joint -> name."""
     joints = []
     for j, name in enumerate(JOINT):
@@ -195,7 +197,9 @@ def upright(names: dict[str, str], arms: str = "out") -> list[tuple[str, str | N
         offset = (REST_JOINTS[j] - origin) * 100 if parent >= 0 else np.zeros(3)
         if arms == "hanging" and name.endswith(("elbow", "wrist")):
             offset = np.array([0, -np.linalg.norm(offset), 0])
-        joints.append((names[name], names[list(JOINT)[parent]] if parent >= 0 else None, tuple(offset.round(6))))
+        joints.append(
+            (names[name], names[list(JOINT)[parent]] if parent >= 0 else None, tuple(offset.round(6)))
+        )
     return joints
 
 
@@ -215,7 +219,7 @@ def test_upright_skeletons(tmp_path, skeleton, prefix, arms):
     motion = retarget(bvh)
     assert motion.n_frames == 3 and motion.fps == 120.0
     found = body_positions(motion)[0]
-    places = dict((name, np.array(offset)) for name, _, offset in joints)
+    places = {name: np.array(offset) for name, _, offset in joints}
     for upper, lower in LIMBS:
         bone = places[prefix + skeleton.joints[lower]]
         assert degrees_between(found[JOINT[lower]] - found[JOINT[upper]], bone) < 0.1
@@ -249,7 +253,7 @@ def test_a_z_up_file_that_faces_minus_x_stands_up(tmp_path):
 
 
 def test_lafan1_bones_along_x(tmp_path):
-    """LAFAN1's names on bones along +X, in the joint angles of an upright T-pose: SMPL's rest pose, and back."""
+    """LAFAN1's names on bones along +X, in the joint angles of a T-pose: about SMPL's rest pose."""
     skeleton = next(s for s in known_skeletons() if s.name == "LAFAN1")
     parents = {
         name: next((p for p in _ancestors(j) if p in skeleton.joints), None) for j, name in enumerate(JOINT)
@@ -266,14 +270,17 @@ def test_lafan1_bones_along_x(tmp_path):
                 offset = np.array([np.linalg.norm(bone), 0, 0])
         joints.append((name, skeleton.joints[parent] if parent else None, tuple(offset.round(6))))
     local = {
-        skeleton.joints[j]: (frames[parents[j]].inv() * frames[j] if parents[j] else frames[j]) for j in frames
+        skeleton.joints[j]: (frames[parents[j]].inv() * frames[j] if parents[j] else frames[j])
+        for j in frames
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # gimbal lock in a T-pose is no harm
         for name in _file_order(joints):
             rows += local[name].as_euler("ZYX", degrees=True).tolist()
     kneeling = list(rows)
-    kneeling[3 + 3 * _file_order(joints).index("LeftLeg")] -= 60  # LAFAN1's knees bend with a negative z angle
+    kneeling[3 + 3 * _file_order(joints).index("LeftLeg")] -= (
+        60  # LAFAN1's knees bend with a negative z angle
+    )
     path = tmp_path / "a.bvh"
     path.write_text(upright_text(joints, [rows, kneeling]))
     motion = retarget(read_bvh(path))
@@ -282,8 +289,12 @@ def test_lafan1_bones_along_x(tmp_path):
     assert np.degrees(np.linalg.norm(knee)) == pytest.approx(60, abs=3)
     assert degrees_between(knee, np.array([1.0, 0, 0])) < 12
     found = body_positions(motion)[0]
-    assert degrees_between(found[JOINT["left_wrist"]] - found[JOINT["left_shoulder"]], np.array([1, 0, 0])) < 0.1
-    assert degrees_between(found[JOINT["right_ankle"]] - found[JOINT["right_hip"]], np.array([0, -1, 0])) < 0.1
+    assert (
+        degrees_between(found[JOINT["left_wrist"]] - found[JOINT["left_shoulder"]], np.array([1, 0, 0])) < 0.1
+    )
+    assert (
+        degrees_between(found[JOINT["right_ankle"]] - found[JOINT["right_hip"]], np.array([0, -1, 0])) < 0.1
+    )
 
 
 def _ancestors(j: int) -> list[str]:
@@ -294,22 +305,25 @@ def _ancestors(j: int) -> list[str]:
 def test_an_unknown_skeleton_lists_the_known_ones(tmp_path):
     path = tmp_path / "dog.bvh"
     path.write_text(upright_text([("tail", None, (0, 0, 0)), ("paw", "tail", (0, -1, 0))], [[0.0] * 9]))
-    with pytest.raises(PoseGPTError, match=r"dog has a skeleton that is not known \(joints tail, paw") as caught:
+    with pytest.raises(
+        PoseGPTError, match=r"dog has a skeleton that is not known \(joints tail, paw"
+    ) as caught:
         retarget(read_bvh(path))
     for skeleton in known_skeletons():
         assert skeleton.name in caught.value.hint
 
 
 def test_known_names_on_another_rest_pose_are_refused(tmp_path):
-    """Mixamo's names with every bone along +X (a LAFAN1-like export) must not become a person with legs out."""
+    """Mixamo's names with bones along +X (a LAFAN1-like export) must not become legs that point aside."""
     mixamo = next(s for s in known_skeletons() if s.name == "Mixamo")
     joints = upright(dict(mixamo.joints))
     along_x = [
-        (n, p, (float(np.linalg.norm(o)), 0.0, 0.0) if "Leg" in n and "Up" not in n else o) for n, p, o in joints
+        (n, p, (float(np.linalg.norm(o)), 0.0, 0.0) if "Leg" in n and "Up" not in n else o)
+        for n, p, o in joints
     ]
     path = tmp_path / "a.bvh"
     path.write_text(upright_text(along_x, [[0.0] * (3 + 3 * len(joints))]))
-    with pytest.raises(PoseGPTError, match="rests in another pose .*left_hip to left_knee"):
+    with pytest.raises(PoseGPTError, match=r"rests in another pose .*left_hip to left_knee"):
         retarget(read_bvh(path))
 
 

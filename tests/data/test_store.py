@@ -80,11 +80,12 @@ def test_an_empty_store_opens(tmp_path):
 
 
 def test_a_failed_block_leaves_nothing(tmp_path, motions):
-    with pytest.raises(KeyboardInterrupt):
-        with StoreWriter(tmp_path / "a" / "s", split="train", body_type="smpl", fps=30, label_names=LABELS) as writer:
-            writer.add(motions[0])
-            assert not (tmp_path / "a" / "s").exists()
-            raise KeyboardInterrupt
+    path = tmp_path / "a" / "s"
+    writer = StoreWriter(path, split="train", body_type="smpl", fps=30, label_names=LABELS)
+    with pytest.raises(KeyboardInterrupt), writer:
+        writer.add(motions[0])
+        assert not path.exists()
+        raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
 
@@ -230,12 +231,14 @@ def test_finding(tmp_path, motions):
     root = make_store(tmp_path / "one", n_clips=18)
     assert find_store(root, "val") == root / "smpl" / "synthetic" / "val"
     assert find_store(root / "smpl" / "synthetic" / "val", "val", "smpl").name == "val"
-    with pytest.raises(PoseGPTError, match="no prepared smplx data with split 'val'.* only smpl test, smpl train"):
+    with pytest.raises(
+        PoseGPTError, match=r"no prepared smplx data with split 'val'.* only smpl test, smpl train"
+    ):
         find_store(root, "val", "smplx")
     with pytest.raises(PoseGPTError, match="only smpl val"):
         find_store(root / "smpl" / "synthetic" / "val", "train")
     make_store(tmp_path / "two", n_clips=18)
-    with pytest.raises(PoseGPTError, match="2 prepared data sets with split val: one/smpl.*two/smpl"):
+    with pytest.raises(PoseGPTError, match=r"2 prepared data sets with split val: one/smpl.*two/smpl"):
         find_store(tmp_path, "val")
     with pytest.raises(PoseGPTError, match="no folder") as caught:
         find_store(tmp_path / "three", "val")

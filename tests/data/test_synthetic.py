@@ -58,7 +58,9 @@ def test_stores_of_all_splits_with_every_action(tmp_path, n_clips):
         sizes[split] = len(store)
         assert store.label_names == tuple(ACTIONS) and store.labels.any(axis=0).all()
         assert store.lengths.min() >= 60
-    assert sizes == ({"train": 6, "val": 6, "test": 6} if n_clips == 1 else {"train": 48, "val": 6, "test": 6})
+    assert sizes == (
+        {"train": 6, "val": 6, "test": 6} if n_clips == 1 else {"train": 48, "val": 6, "test": 6}
+    )
 
 
 def test_stores_are_seeded(tmp_path):

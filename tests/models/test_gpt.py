@@ -185,6 +185,9 @@ def test_training_hides_and_corrupts():
     torch.testing.assert_close(
         gpt.loss(indices, length, condition(0, 0)), gpt.loss(indices, length, condition(1, 1))
     )
+    both = Condition.of(torch.tensor([[1.0, 1, 0, 0, 0]] * 200), torch.full((200,), 7))
+    seen = small(label_subset=1.0, label_dropout=0)._hide(both).labels[:, :2].sum(1)
+    assert set(seen.tolist()) == {1.0, 2.0}
     noisy = small(
         label_dropout=0, gpt_embd_pdrop=0, gpt_resid_pdrop=0, gpt_attn_pdrop=0, token_corruption=0.5
     ).train()

@@ -1,6 +1,7 @@
 """`posegpt sample` and `posegpt render`: what is written, what is refused before any work, what is said."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -61,15 +62,15 @@ def test_labels_length_and_sampling_reach_the_generator(posegpt, small_generator
     asked = {}
     real = models.generate.sample
 
-    def spy(generator, labels, n_frames, n, seed, report, **how):
-        asked.update(how, labels=labels, n_frames=n_frames, n=n, seed=seed)
-        return real(generator, labels, 4, n, seed, **how, report=report)
+    def spy(generator, labels, n_frames, n, seed, how, report):
+        asked.update(asdict(how), labels=labels, n_frames=n_frames, n=n, seed=seed)
+        return real(generator, labels, 4, n, seed, how, report)
 
     monkeypatch.setattr(models.generate, "sample", spy)
     ran = posegpt(
-        "sample", "--gpt", small_generator, "--action", "Walk", "--action", "wave", "--style", "elderly", "--len", "2.5s",
-        "--seed", 9, "--temperature", 0.5, "--top-k", 3, "--top-p", 0.9, "--min-p", 0.01, "--guidance", 2, "--greedy",
-        "--out", tmp_path / "a.npz", "--device", "cpu",
+        "sample", "--gpt", small_generator, "--action", "Walk", "--action", "wave", "--style", "elderly",
+        "--len", "2.5s", "--seed", 9, "--temperature", 0.5, "--top-k", 3, "--top-p", 0.9, "--min-p", 0.01,
+        "--guidance", 2, "--greedy", "--out", tmp_path / "a.npz", "--device", "cpu",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert asked == {
@@ -144,7 +145,9 @@ def test_render_reads_bvh(posegpt, bvh_folder, tmp_path):
     ran = posegpt("render", source, "--out", tmp_path / "a.npz", "--json")
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["files"] == [str(tmp_path / "a.npz")]
-    np.testing.assert_allclose(read_motion(tmp_path / "a.npz").poses, read_motion(source).poses, atol=1e-4)
+    np.testing.assert_allclose(
+        read_motion(tmp_path / "a.npz").poses[:, :22], read_motion(source).poses[:, :22], atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """What a person sees at a terminal, played through a pseudo-terminal."""
 
+import fcntl
 import os
 import pty
 import re
 import select
 import subprocess
 import sys
-import time
+import termios
 from pathlib import Path
 
 import pytest
@@ -17,22 +18,32 @@ SCRIPT = Path(sys.executable).with_name("posegpt")
 class Terminal:
     """A `posegpt` at a pseudo-terminal: stdin and stderr are the terminal, stdout is a pipe."""
 
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
     def __init__(self, *words: object, **environ: str) -> None:
         self.keyboard, screen = pty.openpty()
         self.process = subprocess.Popen(
             [SCRIPT, *map(str, words)], stdin=screen, stderr=screen, stdout=subprocess.PIPE,
-            env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "100"} | environ,
+            env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "100"} | environ, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C reaches it
         )  # fmt: skip
         os.close(screen)
         self.seen = ""
 
-    def wait_for(self, text: str, timeout: float = 60) -> None:
+    @property
+    def plain(self) -> str:
+        """What was seen, without colours."""
+        return re.sub(r"\x1b\[[\d;]*m", "", self.seen)
+
+    def wait_for(self, text: str) -> None:
         """Read the screen until `text` stands there."""
-        deadline = time.monotonic() + timeout
-        while text not in self.seen:
-            assert time.monotonic() < deadline, f"{text!r} never came; the screen holds: {self.seen}"
-            if select.select([self.keyboard], [], [], 0.2)[0] and not self._read():
-                assert text in self.seen, self.seen
+        while text not in self.plain:
+            assert self._read(), f"{text!r} never came; the screen holds: {self.seen}"
 
     def type(self, text: str) -> None:
         os.write(self.keyboard, text.encode())
@@ -44,9 +55,12 @@ class Terminal:
         assert self.process.stdout is not None
         out = self.process.stdout.read().decode()
         os.close(self.keyboard)
-        return self.process.wait(60), out
+        return self.process.wait(30), out
 
     def _read(self) -> bool:
+        """Take what came onto the screen; False at its end, or when nothing came for long."""
+        if not select.select([self.keyboard], [], [], 30)[0]:
+            return False
         try:
             chunk = os.read(self.keyboard, 4096)
         except OSError:  # Linux: the other end was closed
@@ -57,41 +71,43 @@ class Terminal:
 
 def test_a_missing_action_is_asked_for_with_its_choices(small_generator, tmp_path):
     out = tmp_path / "motion.npz"
-    terminal = Terminal("sample", "--gpt", small_generator, "--len", 4, "--device", "cpu", "--out", out)
-    terminal.wait_for("(walk): ")
-    assert all(name in terminal.seen for name in ("walk", "run", "wave"))
-    terminal.type("wvae\n")
-    terminal.wait_for("did you mean 'wave'?")
-    terminal.type("wave\n")
-    code, printed = terminal.finish()
-    assert code == 0, terminal.seen
-    assert printed.splitlines() == [str(out)] and out.is_file()
+    with Terminal(
+        "sample", "--gpt", small_generator, "--len", 4, "--device", "cpu", "--out", out
+    ) as terminal:
+        terminal.wait_for("(walk): ")
+        assert all(name in terminal.seen for name in ("walk", "run", "wave"))
+        terminal.type("wvae\n")
+        terminal.wait_for("did you mean 'wave'?")
+        terminal.type("wave\n")
+        code, printed = terminal.finish()
+        assert code == 0, terminal.seen
+        assert printed.splitlines() == [str(out)] and out.is_file()
 
 
-def test_enter_takes_the_default_and_ctrl_c_leaves(small_generator, tmp_path):
-    terminal = Terminal("sample", "--gpt", small_generator, "--out", tmp_path / "a.npz")
-    terminal.wait_for("(walk): ")
-    terminal.type("\x03")
-    code, _ = terminal.finish()
-    assert code == 130
-    assert "Traceback" not in terminal.seen
+def test_ctrl_c_at_a_question_leaves(small_generator, tmp_path):
+    with Terminal("sample", "--gpt", small_generator, "--out", tmp_path / "a.npz") as terminal:
+        terminal.wait_for("(walk): ")
+        terminal.type("\x03")
+        code, _ = terminal.finish()
+        assert code == 130
+        assert "Traceback" not in terminal.seen
 
 
 def test_missing_folders_are_asked_for(tmp_path, bvh_folder):
-    terminal = Terminal("prepare", "--label-pattern", "(?P<action>[a-z]+)")
-    terminal.wait_for("--bvh")
-    terminal.type(f"{bvh_folder}\n")
-    terminal.wait_for("--out")
-    terminal.type(f"{tmp_path / 'out'}\n")
-    code, printed = terminal.finish()
-    assert code == 0, terminal.seen
-    assert printed.startswith("split")
-    assert "12/12" in terminal.seen  # the progress bar
+    with Terminal("prepare", "--label-pattern", "(?P<action>[a-z]+)") as terminal:
+        terminal.wait_for("--bvh")
+        terminal.type(f"{bvh_folder}\n")
+        terminal.wait_for("--out")
+        terminal.type(f"{tmp_path / 'out'}\n")
+        code, printed = terminal.finish()
+        assert code == 0, terminal.seen
+        assert printed.startswith("split")
+        assert "12/12" in terminal.seen  # the progress bar
 
 
 @pytest.mark.parametrize(("environ", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
 def test_no_color(environ, coloured):
-    terminal = Terminal("actions", "--gpt", "nowhere", **environ)
-    code, _ = terminal.finish()
-    assert code == 1
-    assert bool(re.search(r"\x1b\[[\d;]*31", terminal.seen)) is coloured
+    with Terminal("actions", "--gpt", "nowhere", **environ) as terminal:
+        code, _ = terminal.finish()
+        assert code == 1
+        assert bool(re.search(r"\x1b\[[\d;]*31", terminal.seen)) is coloured

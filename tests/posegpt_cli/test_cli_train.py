@@ -13,8 +13,8 @@ import yaml
 from models.checkpoint import find_checkpoint, read_info
 
 SMALL = (
-    "--dummy-data", "--device", "cpu", "--train-batch-size", 2, "--seq-len", 16, "--iter", 4, "--eval-every", 2,
-    "--eval-batches", 1, "--warmup", 1,
+    "--dummy-data", "--device", "cpu", "--train-batch-size", 2, "--seq-len", 16, "--iter", 4,
+    "--eval-every", 2, "--eval-batches", 1, "--warmup", 1,
 )  # fmt: skip
 SMALL_VQVAE = (
     "train", "vqvae", *SMALL, "--n-codebook", 2, "--n-e", 16, "--e-dim", 8, "--hid-dim", 8, "--heads", 2,

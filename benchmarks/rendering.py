@@ -1,0 +1,134 @@
+"""Pictures a second: our mesh and skeleton renderers against pyrender used the plain way, in one run.
+
+The plain way makes a new renderer, scene and mesh for every picture and lets pyrender shade it, with its
+shadow. Both draw the same body in the same pose from the same camera. Prints a table and the ratio;
+`--pictures DIR` keeps one picture of each to look at.
+
+    python benchmarks/rendering.py [--size 720x720] [--frames 40] [--pictures DIR]
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from data.synthetic import make_motion
+from models.body import load_body
+from posegpt_cli.output.camera import FOV_Y, look_rotation
+from posegpt_cli.output.gl import import_pyrender, open_context
+from posegpt_cli.output.mesh import MeshRenderer
+from posegpt_cli.output.options import RenderOptions, parse_color
+from posegpt_cli.output.scene import Film, Performer, Picture, Shot
+from posegpt_cli.output.skeleton import SkeletonRenderer
+from posegpt_cli.output.video import open_video
+
+Draw = Callable[[Shot], Picture]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One renderer's speed."""
+
+    name: str
+    wall: float
+    """Seconds a picture."""
+    cpu: float
+    """Processor seconds a picture, all threads together."""
+
+
+def draw_plainly(shot: Shot, background: str) -> Picture:
+    """One picture as pyrender's own examples draw it: everything new, its own shader and shadow map."""
+    import trimesh
+
+    pyrender = import_pyrender()
+    body, vertices = shot.figures[0].performer.body, shot.figures[0].vertices
+    scene = pyrender.Scene(bg_color=[*parse_color(background), 1.0], ambient_light=[0.45, 0.45, 0.45])
+    mesh = trimesh.Trimesh(vertices, body.faces, vertex_colors=body.vertex_colors, process=False)
+    scene.add(pyrender.Mesh.from_trimesh(mesh, smooth=True))
+    x, _, z = shot.camera.target
+    corners = np.array([[x - 8, 0, z - 8], [x - 8, 0, z + 8], [x + 8, 0, z + 8], [x + 8, 0, z - 8]])
+    floor = trimesh.Trimesh(corners, [[0, 1, 2], [0, 2, 3]], vertex_colors=[225, 228, 232], process=False)
+    scene.add(pyrender.Mesh.from_trimesh(floor, smooth=False))
+    scene.add(pyrender.PerspectiveCamera(FOV_Y), pose=shot.camera.pose)
+    sun = np.eye(4)
+    sun[:3, :3] = look_rotation(shot.sun).T
+    scene.add(pyrender.DirectionalLight(intensity=3.0), pose=sun)
+    renderer = pyrender.Renderer(*shot.camera.size)
+    flags = pyrender.RenderFlags.OFFSCREEN | pyrender.RenderFlags.SHADOWS_DIRECTIONAL
+    picture, _ = renderer.render(scene, flags)
+    renderer.delete()
+    return picture
+
+
+def measure(name: str, draw: Draw, film: Film, frames: list[int]) -> Timing:
+    """Mean time of a picture, after one that is not counted."""
+    draw(film.shot(frames[0]))
+    wall, cpu = time.perf_counter(), time.process_time()
+    for frame in frames:
+        draw(film.shot(frame))
+    n = len(frames)
+    return Timing(name, (time.perf_counter() - wall) / n, (time.process_time() - cpu) / n)
+
+
+def measure_video(film: Film, options: RenderOptions, folder: Path, n_frames: int) -> Timing:
+    """Mean time of a picture that is posed, drawn and encoded."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    with MeshRenderer(options) as renderer, open_video(folder / "benchmark.mp4", film.size, 30) as video:
+        for frame in range(n_frames):
+            video.write(renderer.draw(film.shot(frame)))
+    (folder / "benchmark.mp4").unlink()
+    return Timing(
+        "mesh, to MP4", (time.perf_counter() - wall) / n_frames, (time.process_time() - cpu) / n_frames
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", default="720x720")
+    parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--pictures", type=Path)
+    arguments = parser.parse_args()
+    width, height = (int(side) for side in arguments.size.split("x"))
+    options = RenderOptions(size=(width, height))
+    film = Film([Performer(make_motion("walk", arguments.frames), load_body())], options)
+    frames = list(range(arguments.frames))
+
+    context = open_context(options.size)
+    plain = measure(
+        "pyrender, plainly", lambda shot: draw_plainly(shot, options.background), film, frames[:6]
+    )
+    plain_picture = draw_plainly(film.shot(10), options.background)
+    context.close()
+    with MeshRenderer(options) as mesh, SkeletonRenderer(options) as skeleton:
+        timings = [plain, measure("mesh", mesh.draw, film, frames)]
+        pictures = {
+            "plain": plain_picture,
+            "mesh": mesh.draw(film.shot(10)),
+            "skeleton": skeleton.draw(film.shot(10)),
+        }
+        timings.append(measure("skeleton", skeleton.draw, film, frames))
+    with MeshRenderer(RenderOptions(size=options.size, samples=1)) as mesh:
+        timings.append(measure("mesh, one sample", mesh.draw, film, frames))
+    timings.append(measure_video(film, options, Path.cwd(), arguments.frames))
+
+    print(f"{arguments.size}, with shadow, {load_body().n_vertices} vertices")
+    for timing in timings:
+        ratio = plain.wall / timing.wall
+        print(
+            f"{timing.name:20s} {1 / timing.wall:7.1f} pictures/s {timing.wall * 1e3:7.1f} ms "
+            f"{timing.cpu * 1e3:7.1f} cpu ms   {ratio:5.1f} x the plain way"
+        )
+    difference = np.abs(pictures["mesh"].astype(int) - pictures["plain"]).mean()
+    print(f"mean difference of mesh and plain pictures: {difference:.1f} of 255")
+    if arguments.pictures:
+        arguments.pictures.mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures.items():
+            Image.fromarray(picture).save(arguments.pictures / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Cameras frame people: nobody is cut off, whatever they do and wherever they go."""
+
+import numpy as np
+import pytest
+
+from data.synthetic import make_motion
+from models.body import load_body
+from models.motion import Motion
+from models.skeleton import PARENTS, joint_index
+from posegpt_cli.output.options import RenderOptions
+from posegpt_cli.output.scene import Film, Performer, facing_azimuth
+
+SIZE = (320, 240)
+
+
+def arms_up() -> Motion:
+    """Arms beside the hips, then straight up."""
+    poses = np.zeros((30, 24, 3), np.float32)
+    swing = np.linspace(-1.3, 1.4, 30)
+    poses[:, joint_index("left_shoulder"), 2] = swing
+    poses[:, joint_index("right_shoulder"), 2] = -swing
+    return Motion(poses, np.tile(np.float32([0, 1.16, 0]), (30, 1)))
+
+
+def lying() -> Motion:
+    """On the back, arms spread."""
+    poses = np.zeros((10, 24, 3), np.float32)
+    poses[:, 0, 0] = -np.pi / 2
+    return Motion(poses, np.tile(np.float32([0, 0.35, 0]), (10, 1)))
+
+
+def far_jump() -> Motion:
+    """Up by a metre and a half and away by three, within half a second."""
+    poses = np.zeros((60, 24, 3), np.float32)
+    trans = np.tile(np.float32([0, 1.16, 0]), (60, 1))
+    trans[30:45, 1] += 1.5 * np.sin(np.linspace(0, np.pi, 15))
+    trans[30:, 2] += np.minimum(np.arange(30) * 0.2, 3)
+    return Motion(poses, trans)
+
+
+MOTIONS = {
+    "walk": lambda: make_motion("walk", 60),
+    "arms up": arms_up,
+    "lying": lying,
+    "far jump": far_jump,
+    "one frame": lambda: arms_up().crop(29, 30),
+}
+
+
+@pytest.mark.parametrize("camera", ["follow", "front", "side", "orbit", "fixed"])
+@pytest.mark.parametrize("name", MOTIONS)
+def test_every_vertex_stays_in_the_picture(name: str, camera: str) -> None:
+    film = Film([Performer(MOTIONS[name](), load_body())], RenderOptions(size=SIZE, camera=camera))
+    for frame in range(0, len(film), 3):
+        shot = film.shot(frame)
+        pixels = shot.camera.project(shot.figures[0].vertices)
+        assert pixels[:, 2].min() > 0.5
+        assert pixels[:, :2].min() >= 2
+        assert (pixels[:, :2].max(axis=0) <= np.subtract(SIZE, 2)).all()
+
+
+@pytest.mark.parametrize("body_type", ["smpl", "smplh", "smplx"])
+def test_capsules_between_the_joints_enclose_the_body(body_type: str) -> None:
+    """What holds the ends of a capsule in a picture holds the capsule."""
+    performer = Performer(arms_up().to_body_type(body_type), load_body(body_type))
+    children = np.array([j for j, parent in enumerate(PARENTS[body_type]) if parent >= 0])
+    parents = np.array(PARENTS[body_type])[children]
+    for frame in (0, 29):
+        joints = performer.joints[frame]
+        start, bone = joints[parents], joints[children] - joints[parents]
+        offset = performer.vertices(frame)[:, None] - start
+        t = np.clip((offset * bone).sum(-1) / (bone * bone).sum(-1), 0, 1)
+        gap = np.linalg.norm(offset - t[..., None] * bone, axis=-1)
+        reach = performer.reach[parents] * (1 - t) + performer.reach[children] * t
+        assert (gap < reach).any(axis=1).all()
+
+
+def test_a_standing_person_takes_seven_tenths_of_the_height() -> None:
+    film = Film([Performer(arms_up().crop(0, 2), load_body())], RenderOptions(size=(400, 400)))
+    rows = film.shot(0).camera.project(film.shot(0).figures[0].vertices)[:, 1]
+    assert 0.66 * 400 < np.ptp(rows) < 0.74 * 400
+
+
+def test_follow_keeps_a_walker_near_the_middle() -> None:
+    film = Film([Performer(make_motion("walk", 90), load_body())], RenderOptions(size=(400, 400)))
+    assert np.linalg.norm(np.ptp(film.performers[0].joints[:, 0], axis=0)) > 1.5
+    middles = [film.shot(k).camera.project(film.performers[0].joints[k, 0])[0] for k in range(90)]
+    assert min(middles) > 0.38 * 400
+    assert max(middles) < 0.62 * 400
+    assert np.abs(np.diff(film.path.eyes, n=2, axis=0)).max() < 0.01  # metres a frame squared: it glides
+
+
+def test_the_front_camera_sees_the_face_whichever_way_the_person_turns() -> None:
+    for turn in (0.0, 1.0, -2.5):
+        motion = arms_up()
+        poses = motion.poses.copy()
+        poses[:, 0, 1] = turn
+        film = Film(
+            [Performer(Motion(poses, motion.trans), load_body())], RenderOptions(camera="front", size=SIZE)
+        )
+        assert facing_azimuth(film.performers[0].joints) == pytest.approx(turn, abs=0.05)
+        to_camera = film.path.eyes[0] - film.path.targets[0]
+        forward = film.performers[0].head_forward[0]
+        assert to_camera @ forward / np.linalg.norm(to_camera) > 0.95
+
+
+def test_the_side_camera_sees_a_walk_from_left_to_right() -> None:
+    film = Film([Performer(make_motion("walk", 60), load_body())], RenderOptions(camera="side", size=SIZE))
+    first = film.shot(0).camera
+    start, end = first.project(film.performers[0].joints[[0, 59], 0])
+    assert end[0] > start[0] + 10
+
+
+def test_people_in_a_row_do_not_touch() -> None:
+    body = load_body()
+    film = Film(
+        [Performer(make_motion("walk", 40, seed=k), body) for k in range(3)], RenderOptions(layout="row")
+    )
+    paths = [p.joints.reshape(-1, 3) for p in film.performers]
+    for one, other in ((0, 1), (1, 2), (0, 2)):
+        gaps = np.linalg.norm(paths[one][:, None] - paths[other][None, ::7], axis=-1)
+        assert gaps.min() > 0.3

@@ -1,0 +1,213 @@
+"""Both renderers draw the person where the camera sees it, lit, with a shadow, and moving."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from data.synthetic import make_motion
+from models.body import load_body
+from models.errors import PoseGPTError
+from models.motion import Motion
+from posegpt_cli.output.gl import check_gl
+from posegpt_cli.output.options import RenderOptions
+from posegpt_cli.output.save import Renderer, Stage
+from posegpt_cli.output.scene import Film, Performer
+from posegpt_cli.output.skeleton import SkeletonRenderer
+
+SIZE = (200, 160)
+needs_gl = pytest.mark.skipif(check_gl().platform is None, reason="there is no OpenGL here")
+KINDS = ["skeleton", pytest.param("mesh", marks=needs_gl)]
+
+
+def make_renderer(kind: str, options: RenderOptions) -> Renderer:
+    if kind == "skeleton":
+        return SkeletonRenderer(options)
+    from posegpt_cli.output.mesh import MeshRenderer
+
+    return MeshRenderer(options)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def renderer(kind: str) -> Iterator[Renderer]:
+    made = make_renderer(kind, RenderOptions(size=SIZE))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def walk() -> Film:
+    return Film([Performer(make_motion("walk", 45), load_body())], RenderOptions(size=SIZE))
+
+
+def saturation(picture: np.ndarray) -> np.ndarray:
+    """Skin, shirt and bones are coloured; floor, shadow and background are grey."""
+    return np.ptp(picture.astype(int), axis=-1)
+
+
+def test_the_person_is_where_the_camera_projects_it(renderer: Renderer, walk: Film) -> None:
+    shot = walk.shot(10)
+    picture = renderer.draw(shot)
+    assert picture.shape == (SIZE[1], SIZE[0], 3) and picture.dtype == np.uint8
+    rows, columns = np.nonzero(saturation(picture) > 40)
+    pixels = shot.camera.project(shot.figures[0].vertices)
+    assert len(rows) > 300
+    assert columns.min() >= pixels[:, 0].min() - 3 and columns.max() <= pixels[:, 0].max() + 3
+    assert rows.min() >= pixels[:, 1].min() - 3 and rows.max() <= pixels[:, 1].max() + 3
+    for joint in (4, 18):  # a knee, an elbow
+        x, y, _ = shot.camera.project(shot.figures[0].joints[joint])
+        patch = picture[int(y) - 3 : int(y) + 4, int(x) - 3 : int(x) + 4]
+        background = renderer_background(picture)
+        assert np.abs(patch.astype(int) - background).max() > 60
+
+
+def renderer_background(picture: np.ndarray) -> np.ndarray:
+    return picture[2, 2].astype(int)
+
+
+def test_the_person_moves(renderer: Renderer, walk: Film) -> None:
+    first, later = (saturation(renderer.draw(walk.shot(k))) > 40 for k in (0, 12))
+    assert (first != later).sum() > 100
+
+
+def test_the_same_shot_is_drawn_the_same_after_others(renderer: Renderer, walk: Film) -> None:
+    before = renderer.draw(walk.shot(5))
+    renderer.draw(walk.shot(30))
+    assert np.array_equal(before, renderer.draw(walk.shot(5)))
+
+
+def test_the_floor_is_darker_where_the_sun_does_not_reach(kind: str, walk: Film) -> None:
+    made = make_renderer(kind, RenderOptions(size=SIZE, floor="plain"))
+    shot = walk.shot(10)
+    picture = made.draw(shot)
+    made.close()
+    joints = shot.figures[0].joints
+    spot = joints[12] - shot.sun * (joints[12, 1] / shot.sun[1])  # of the neck
+    away = spot * [-1, 1, -1] + 2 * joints[0] * [1, 0, 1]
+    (x, y, _), (other_x, other_y, _) = shot.camera.project(spot), shot.camera.project(away)
+    shaded, lit = picture[int(y), int(x)].mean(), picture[int(other_y), int(other_x)].mean()
+    assert shaded < 0.92 * lit
+
+
+def test_a_colour_paints_the_whole_body(kind: str) -> None:
+    options = RenderOptions(size=SIZE, color="#20c040")
+    film = Film([Performer(make_motion("walk", 2), load_body())], options)
+    made = make_renderer(kind, options)
+    picture = made.draw(film.shot(0)).astype(int)
+    made.close()
+    coloured = saturation(picture) > 60
+    green = picture[..., 1] > np.maximum(picture[..., 0], picture[..., 2]) + 30
+    assert coloured.sum() > 200 and green[coloured].mean() > 0.98
+
+
+def test_past_and_future_differ_in_colour(renderer: Renderer) -> None:
+    options = RenderOptions(size=SIZE, past_frames=3)
+    film = Film([Performer(make_motion("walk", 6), load_body())], options)
+    past, future = (saturation(renderer.draw(film.shot(k))) > 60 for k in (2, 3))
+    assert past.sum() < 0.2 * future.sum()
+
+
+def test_trail_shows_several_people_the_last_one_strongest(renderer: Renderer) -> None:
+    film = Film([Performer(make_motion("walk", 90), load_body())], RenderOptions(size=SIZE, color="red"))
+    trail = film.trail(4)
+    assert [f.frame for f in trail.figures] == [0, 30, 59, 89]
+    picture = renderer.draw(trail)
+    redness = []
+    for figure in trail.figures:
+        x, y, _ = trail.camera.project(figure.joints[6])
+        patch = picture[int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2].reshape(-1, 3).astype(int)
+        redness.append((patch[:, 0] - patch[:, 2]).mean())
+    assert redness[0] > 10
+    assert redness[-1] > redness[0] + 40
+
+
+def test_bodies_of_all_types_share_one_picture(kind: str) -> None:
+    motions = [make_motion("walk", 3).to_body_type(body) for body in ("smpl", "smplh", "smplx")]
+    options = RenderOptions(size=(300, 120), titles=("a", "b", "c"), captions=True)
+    stage = Stage(motions, options)
+    assert stage.cell_size == (100, 120) and stage.columns == 3
+    made = make_renderer(kind, RenderOptions(size=stage.cell_size))
+    picture = stage.picture(made, 1)
+    made.close()
+    assert picture.shape == (120, 300, 3)
+    for k in range(3):
+        assert (saturation(picture[:, 100 * k : 100 * (k + 1)]) > 40).sum() > 100
+        assert picture[:20, 100 * k : 100 * (k + 1)].min() < 120  # the title's ink
+
+
+def test_row_layout_draws_everybody_on_one_floor(renderer: Renderer) -> None:
+    options = RenderOptions(size=SIZE, layout="row")
+    stage = Stage([make_motion("walk", 3), make_motion("wave", 5)], options)
+    assert len(stage.films) == 1 and len(stage) == 5
+    columns = np.nonzero((saturation(stage.picture(renderer, 4)) > 40).any(axis=0))[0]
+    assert np.diff(columns).max() > 5  # floor between two people
+
+
+@pytest.mark.parametrize("floor", ["checker", "grid", "plain", "none"])
+def test_floors_fade_into_the_background(kind: str, floor: str, walk: Film) -> None:
+    made = make_renderer(kind, RenderOptions(size=SIZE, floor=floor, background="#e8e0d0"))
+    picture = made.draw(walk.shot(0)).astype(int)
+    made.close()
+    assert np.abs(picture[0] - [0xE8, 0xE0, 0xD0]).max() <= 3
+    steps = np.abs(np.diff(picture[:, 5], axis=0))
+    assert steps[: SIZE[1] // 2].max() <= 4  # no horizon line
+    if floor in ("checker", "grid"):
+        assert np.ptp(picture[-20:, :, 1]) > 6
+    if floor == "none":
+        assert np.ptp(picture[:, 3], axis=0).max() < 20
+
+
+@needs_gl
+def test_multisampling_smooths_the_outline_only(walk: Film) -> None:
+    from posegpt_cli.output.mesh import MeshRenderer
+
+    pictures = []
+    for samples in (1, 4):
+        with MeshRenderer(RenderOptions(size=SIZE, samples=samples)) as made:
+            pictures.append(made.draw(walk.shot(10)).astype(int))
+    difference = np.abs(pictures[0] - pictures[1]).max(axis=-1)
+    assert 50 < (difference > 20).sum() < 3000
+    assert difference[:20].max() == 0
+
+
+@needs_gl
+def test_normals_of_a_sphere_point_outwards() -> None:
+    from posegpt_cli.output.mesh import Normals
+
+    phi, theta = np.meshgrid(np.linspace(0, 2 * np.pi, 24, endpoint=False), np.linspace(0.2, 2.9, 14))
+    points = np.stack((np.sin(theta) * np.cos(phi), np.cos(theta), np.sin(theta) * np.sin(phi)), -1)
+    index = np.arange(14 * 24).reshape(14, 24)
+    a, b, c, d = index[:-1], np.roll(index, -1, 1)[:-1], index[1:], np.roll(index, -1, 1)[1:]
+    faces = np.concatenate((np.stack((a, b, c), -1).reshape(-1, 3), np.stack((b, d, c), -1).reshape(-1, 3)))
+    normals = Normals(faces.astype(np.int32), 14 * 24)(points.reshape(-1, 3).astype(np.float32))
+    inner = slice(24, -24)
+    assert ((normals * points.reshape(-1, 3)).sum(axis=1)[inner] > 0.98).all()
+
+
+def test_wrong_options_say_what_is_expected() -> None:
+    for wrong, message in (
+        ({"size": (0, 720)}, "0x720"),
+        ({"size": (9000, 720)}, "9000x720"),
+        ({"camera": "drone"}, "drone"),
+        ({"floor": "lava"}, "lava"),
+        ({"background": "nocolour"}, "nocolour"),
+        ({"fps": 0}, "got 0"),
+        ({"samples": 3}, "got 3"),
+    ):
+        with pytest.raises(PoseGPTError, match=message) as caught:
+            RenderOptions(**wrong)
+        assert caught.value.hint
+
+
+def test_long_motions_need_bounded_memory() -> None:
+    motion = make_motion("walk", 30)
+    long = Motion(np.tile(motion.poses, (40, 1, 1)), np.tile(motion.trans, (40, 1)))
+    performer = Performer(long, load_body())
+    for frame in (0, 600, 1199):
+        performer.vertices(frame)
+        assert performer._chunk.nbytes < 10_000_000
