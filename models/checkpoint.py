@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from models.config import Config, GPTConfig, VQVAEConfig
+from models.config import ClassifierConfig, Config, GPTConfig, VQVAEConfig
 from models.errors import PoseGPTError
 from models.skeleton import BodyType
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from models.classifier import Classifier
     from models.gpt import GPT
     from models.vqvae import VQVAE
 
-Stage = Literal["vqvae", "gpt"]
-PRETRAINED = Path(__file__).parent / "pretrained" / "gpt"
+Stage = Literal["vqvae", "gpt", "classifier"]
+PRETRAINED = Path(__file__).parent / "pretrained"
 TOKENIZER = "tokenizer"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMAT = 1
@@ -61,7 +62,7 @@ def find_checkpoint(path: Path | None, stage: Stage) -> Path:
     Raises PoseGPTError where there is none, or only one of another stage.
     """
     if path is None:
-        return PRETRAINED if stage == "gpt" else PRETRAINED / TOKENIZER
+        return PRETRAINED / "gpt" / TOKENIZER if stage == "vqvae" else PRETRAINED / stage
     train_hint = f"train one: posegpt train {stage} --data DIR"
     if path.is_file():
         raise PoseGPTError(f"{path} is a file, expected the folder of a {stage} run", train_hint)
@@ -84,6 +85,8 @@ def find_checkpoint(path: Path | None, stage: Stage) -> Path:
 def read_info(folder: Path) -> CheckpointInfo:
     """config.json of a checkpoint folder; raises PoseGPTError where it is damaged or of another kind."""
     path = folder / CONFIG
+    if not path.exists() and folder.is_relative_to(PRETRAINED):
+        raise PoseGPTError(f"no checkpoint came with this installation ({path})", "install posegpt again")
     try:
         info = CheckpointInfo.model_validate_json(path.read_bytes())
     except (OSError, ValidationError, ValueError) as error:
@@ -113,6 +116,16 @@ def load_gpt(folder: Path, device: str = "cpu") -> "tuple[GPT, CheckpointInfo]":
 
     info = read_info(folder)
     model = GPT(_network(GPTConfig, info, folder))
+    model.load_state_dict(read_weights(folder, info, model.state_dict()))
+    return model.to(device).eval().requires_grad_(False), info
+
+
+def load_classifier(folder: Path, device: str = "cpu") -> "tuple[Classifier, CheckpointInfo]":
+    """Classifier in evaluation mode, float32."""
+    from models.classifier import Classifier
+
+    info = read_info(folder)
+    model = Classifier(_network(ClassifierConfig, info, folder))
     model.load_state_dict(read_weights(folder, info, model.state_dict()))
     return model.to(device).eval().requires_grad_(False), info
 
@@ -191,13 +204,20 @@ def _replace_folder(new: Path, folder: Path) -> None:
 
 
 def _network(kind: "type[_C]", info: CheckpointInfo, folder: Path) -> "_C":
-    expected = "vqvae" if kind is VQVAEConfig else "gpt"
+    expected = _STAGE_OF[kind]
     if info.stage != expected:
         raise PoseGPTError(f"{folder} holds a {info.stage}, expected a {expected}", "use another run")
     try:
         return kind.model_validate(info.network)
     except ValidationError as error:
         raise PoseGPTError(f"{folder / CONFIG}: {_first_line(error)}", "use another run") from error
+
+
+_STAGE_OF: dict[type[Config], Stage] = {
+    VQVAEConfig: "vqvae",
+    GPTConfig: "gpt",
+    ClassifierConfig: "classifier",
+}
 
 
 def _first_line(error: Exception) -> str:

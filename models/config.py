@@ -133,6 +133,27 @@ class GPTConfig(Config):
         return self
 
 
+class ClassifierConfig(Config):
+    """The action classifier's architecture."""
+
+    classif_method: Literal["TR"] = "TR"
+    """TR: a transformer over frames."""
+    use_bm: bool = False
+    """Take joints of the body model instead of SMPL parameters."""
+    body_type: BodyType = "smpl"
+    """Body whose motion is classified; set by the data."""
+    n_labels: Positive = 60
+    """Size of the label vocabulary; set by the data."""
+    hid_dim: Positive = 128
+    """Width; also that of the features."""
+    n_layers: Positive = 4
+    """Transformer blocks."""
+    heads: Positive = 4
+    """Attention heads."""
+    dropout: Dropout = 0.1
+    """Dropout."""
+
+
 class LossConfig(Config):
     """Weights of the tokenizer's losses; 0 turns a term off."""
 
@@ -241,7 +262,19 @@ class GPTRun(RunConfig):
     """The network."""
 
 
+class ClassifierRun(RunConfig):
+    """`posegpt train classifier`."""
+
+    network: ClassifierConfig = ClassifierConfig()
+    """The network."""
+
+
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "classifier": {
+        "tiny": {"train_batch_size": 32, "iter": 4000},
+        "base": {"network": {"hid_dim": 256}},
+        "paper": {"learning_rate": 4e-5, "mirror": False},
+    },
     "vqvae": {
         "tiny": {
             "train_batch_size": 32,

@@ -13,18 +13,21 @@ from types import FrameType
 from typing import Any, Literal, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from models.batch import Batch
 from models.checkpoint import CheckpointInfo, Stage, find_checkpoint, load_vqvae, save_checkpoint
-from models.config import GPTConfig, GPTRun, RunConfig, VQVAERun
+from models.classifier import Classifier
+from models.config import ClassifierConfig, ClassifierRun, GPTConfig, GPTRun, RunConfig, VQVAERun
 from models.errors import PoseGPTError
 from models.features import Root, features_to_motion, yaw_of
 from models.generate import resolve_device
 from models.gpt import GPT, Condition
 from models.kinematics import forward_kinematics
 from models.losses import Skeleton, Skin, reconstruction_losses
+from models.metrics import mean_average_precision
 from models.quantizer import perplexity
 from models.skeleton import BodyType, n_joints
 from models.vqvae import VQVAE, make_vqvae
@@ -234,6 +237,47 @@ class GPTStage(TrainStage):
             return vqvae.encode(batch.poses, batch.trans, length), -(-length // vqvae.config.factor)
 
 
+class ClassifierStage(TrainStage):
+    """Tell the actions of windows; several labels may hold at once."""
+
+    stage: Stage = "classifier"
+    network: Classifier
+    best_metric = "bce"
+
+    def __init__(self, run: ClassifierRun, info: DataInfo) -> None:
+        super().__init__()
+        self.run = run
+        sizes = {"body_type": info.body_type, "n_labels": len(info.labels)}
+        self.config = ClassifierConfig.model_validate(run.network.model_dump() | sizes)
+        self.network = Classifier(self.config)
+        self.network.rest_joints.copy_(load_skeleton(info.body_type, 0.0).rest_joints)
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        rows = torch.cat([self.network.inputs(b.poses, b.trans)[b.mask()] for b in batches])
+        self.network.mean.copy_(rows.mean(0))
+        self.network.std.copy_(rows.std(0).clamp(min=1e-2))
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        with autocast(self.run, batch.poses.device):
+            logits = self.network(batch.poses, batch.trans, batch.length).logits
+        return {"bce": F.binary_cross_entropy_with_logits(logits, batch.labels)}
+
+    @torch.no_grad()
+    def validate(self, network: Classifier, batches: Iterable[Batch]) -> dict[str, float]:
+        """Loss, share of windows whose likeliest label is a true one, and mean average precision."""
+        outputs = [(network(b.poses, b.trans, b.length).logits.cpu(), b.labels.cpu()) for b in batches]
+        logits, labels = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+        right = labels.gather(1, logits.argmax(1, keepdim=True))
+        return {
+            "bce": float(F.binary_cross_entropy_with_logits(logits, labels)),
+            "accuracy": float(right.mean()),
+            "map": mean_average_precision(logits, labels),
+        }
+
+    def network_config(self) -> dict[str, Any]:
+        return self.config.model_dump()
+
+
 def autocast(run: RunConfig, device: torch.device) -> torch.autocast:
     """Half precision for the network alone: Fabric's own would round the motion that goes in, too."""
     return torch.autocast(device.type, torch.bfloat16, enabled=run.precision == "bf16-mixed")
@@ -255,6 +299,8 @@ def make_stage(run: RunConfig, info: DataInfo) -> TrainStage:
     """Stage of a run's config; raises PoseGPTError where it does not fit the data."""
     if isinstance(run, GPTRun):
         return GPTStage(run, info)
+    if isinstance(run, ClassifierRun):
+        return ClassifierStage(run, info)
     assert isinstance(run, VQVAERun)
     if run.network.body_type != info.body_type:
         network = run.network.model_copy(update={"body_type": info.body_type})
@@ -274,7 +320,7 @@ def train(
     """Train a stage and leave its checkpoints in `folder`/checkpoints.
 
     Args:
-        run: VQVAERun or GPTRun.
+        run: VQVAERun, GPTRun or ClassifierRun.
         resume: go on from checkpoints/last; on CPU the run continues exactly as if never stopped.
 
     Raises:

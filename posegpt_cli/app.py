@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from posegpt_cli.commands.train import original_spelling
 
             words = original_spelling(words)
-        app = build_app(None if settings.completing else words)
+        app = build_app(words if settings.typed is None else settings.typed)
         code = app(args=words or ["--help"], prog_name="posegpt", standalone_mode=False)
         return code if isinstance(code, int) else DONE
     except (KeyboardInterrupt, typer.Abort):

@@ -9,6 +9,8 @@ BODY_MODELS = "POSEGPT_BODY_MODELS"
 DEBUG = "POSEGPT_DEBUG"
 COMPLETE = "_POSEGPT_COMPLETE"
 """Set by the shell's completion script, which Typer installs."""
+TYPED = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
+"""Where that script puts what was typed: bash the one, other shells the other."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,8 @@ class Settings:
     """POSEGPT_BODY_MODELS: folder of the official SMPL-family files; None is the body in the box."""
     debug: bool
     """POSEGPT_DEBUG: errors come with their traceback."""
-    completing: bool
-    """A shell asks what could be typed next."""
+    typed: tuple[str, ...] | None
+    """What stands at the prompt of a shell that asks what could come next; None: no shell asks."""
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -30,5 +32,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         body_models=Path(folder).expanduser() if folder else None,
         debug=environ.get(DEBUG, "").strip().lower() not in ("", "0", "false", "no"),
-        completing=bool(environ.get(COMPLETE)),
+        typed=tuple(" ".join(environ.get(name, "") for name in TYPED).split())
+        if COMPLETE in environ
+        else None,
     )

@@ -4,6 +4,7 @@ Pixel coordinates run right and down from the upper left corner.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class Camera:
     size: tuple[int, int]
     """Width and height in pixels."""
 
-    @property
+    @cached_property
     def rotation(self) -> FloatArray:
         """(3, 3): the camera's right, up and backward directions as rows."""
         return look_rotation(self.eye - self.target)

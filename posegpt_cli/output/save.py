@@ -13,7 +13,7 @@ from models.motion import Motion
 from posegpt_cli.output.gl import GL_FIX
 from posegpt_cli.output.options import RenderOptions
 from posegpt_cli.output.scene import Film, Performer, Picture, Shot, make_performers
-from posegpt_cli.output.sheet import grid_shape, tile, write_png, write_text
+from posegpt_cli.output.sheet import cell_grid, grid_shape, tile, write_png, write_text
 from posegpt_cli.output.video import GIF_FPS, check_even, open_video
 
 SUFFIXES = (".mp4", ".gif", ".png", ".npz")
@@ -86,7 +86,7 @@ class Stage:
         self.motions = motions
         performers = make_performers(motions, options)
         casts: list[list[Performer]] = [performers] if options.layout == "row" else [[p] for p in performers]
-        columns, rows = grid_shape(len(casts))
+        columns, rows = cell_grid(len(casts), options.size)
         self.columns = columns
         self.cell_size = (options.size[0] // columns, options.size[1] // rows)
         self.films = [Film(cast, options, self.cell_size) for cast in casts]

@@ -221,15 +221,19 @@ def _standing_height(performer: Performer) -> float:
 
 
 def _in_a_row(performers: Sequence[Performer]) -> tuple[Performer, ...]:
-    """Set performers side by side, to the left of the first one's facing, so that their paths never touch."""
+    """Set performers side by side, to the left of the first one's facing, starting level; they never touch."""
     azimuth = facing_azimuth(performers[0].joints)
     left = np.array([np.cos(azimuth), 0.0, -np.sin(azimuth)])
-    placed, edge = [], 0.0
+    forward = np.array([np.sin(azimuth), 0.0, np.cos(azimuth)])
+    frames = np.arange(max(p.motion.n_frames for p in performers))
+    edge = np.zeros(len(frames))
+    placed = []
     for performer in performers:
-        along = performer.joints @ left
-        low = float((along - performer.reach).min())
-        placed.append(performer.moved(left * (edge - low)))
-        edge += float((along + performer.reach).max()) - low + _ROW_GAP
+        along = (performer.joints @ left)[np.minimum(frames, performer.motion.n_frames - 1)]
+        shift = (edge - (along - performer.reach).min(axis=1)).max()
+        level = (performers[0].joints[0, 0] - performer.joints[0, 0]) @ forward
+        placed.append(performer.moved(left * shift + forward * level))
+        edge = (along + performer.reach).max(axis=1) + shift + _ROW_GAP
     return tuple(placed)
 
 

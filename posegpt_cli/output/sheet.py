@@ -11,8 +11,11 @@ from data.files import as_written
 from posegpt_cli.output.files import partial_file
 from posegpt_cli.output.scene import Picture
 
-INK = (52, 58, 68)
+INK = ((52, 58, 68), (225, 229, 236))
+"""Of text on light and on dark pictures."""
 _GAP = 2
+_PERSON_ASPECT = 1.5
+"""Height over width of the part of a picture that a person needs."""
 
 
 def grid_shape(n: int) -> tuple[int, int]:
@@ -20,6 +23,12 @@ def grid_shape(n: int) -> tuple[int, int]:
     columns = min(n, 4) if n <= 8 else int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)
     return -(-n // rows), rows
+
+
+def cell_grid(n: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Columns and rows that show n standing people largest in a picture of this width and height."""
+    shapes = [(columns, -(-n // columns)) for columns in range(1, n + 1)]
+    return max(shapes, key=lambda shape: min(size[0] / shape[0] * _PERSON_ASPECT, size[1] / shape[1]))
 
 
 def tile(pictures: Sequence[Picture], columns: int, gap: int = _GAP) -> Picture:
@@ -43,7 +52,8 @@ def write_text(picture: Picture, text: str, corner: str = "lower left") -> Pictu
     place, anchor = (
         ((width / 2, margin), "ma") if corner == "upper middle" else ((margin, height - margin), "ld")
     )
-    ImageDraw.Draw(image).text(place, text, fill=INK, font=font, anchor=anchor)
+    ink = INK[int(picture[0, 0].mean() < 110)]
+    ImageDraw.Draw(image).text(place, text, fill=ink, font=font, anchor=anchor)
     return np.asarray(image)
 
 

@@ -167,6 +167,17 @@ def test_completion_offers_words_and_imports_no_torch(typed, offered):
     assert not modules & {"torch", "pyrender", "imageio", "smplx"}
 
 
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_are_offered_options_too(shell):
+    _, out = modules_imported(
+        [],
+        _POSEGPT_COMPLETE=f"complete_{shell}",
+        _TYPER_COMPLETE_ARGS="posegpt prepare --label-p",
+        _TYPER_COMPLETE_FISH_ACTION="get-args",
+    )
+    assert "--label-pattern" in out
+
+
 @pytest.fixture
 def foreign_folder(tmp_path):
     """A working folder whose own `models` and `data` break whoever imports them."""
