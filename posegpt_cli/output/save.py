@@ -141,7 +141,10 @@ def _make_renderer(options: RenderOptions, size: tuple[int, int]) -> tuple[Rende
 
 
 def _save_video(stage: Stage, renderer: Renderer, path: Path, report: Report) -> int:
-    with open_video(path, stage.options.size, stage.options.fps) as video:
+    typical = []
+    if path.suffix.lower() == ".gif":
+        typical = [stage.picture(renderer, k) for k in np.linspace(0, len(stage) - 1, 6).astype(int).tolist()]
+    with open_video(path, stage.options.size, stage.options.fps, typical) as video:
         for frame in range(len(stage)):
             video.write(stage.picture(renderer, frame))
             report(frame + 1, len(stage), path.name)

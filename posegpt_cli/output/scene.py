@@ -221,7 +221,7 @@ def _standing_height(performer: Performer) -> float:
 
 
 def _in_a_row(performers: Sequence[Performer]) -> tuple[Performer, ...]:
-    """Set performers side by side, to the left of the first one's facing, starting level; they never touch."""
+    """Set performers side by side, to the left of the first one's facing, starting level, never touching."""
     azimuth = facing_azimuth(performers[0].joints)
     left = np.array([np.cos(azimuth), 0.0, -np.sin(azimuth)])
     forward = np.array([np.sin(azimuth), 0.0, np.cos(azimuth)])

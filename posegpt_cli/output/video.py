@@ -4,12 +4,13 @@ import queue
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+from PIL import Image
 
 from models.errors import PoseGPTError
 from posegpt_cli.output.files import partial_file
@@ -24,11 +25,7 @@ _MP4 = [
     "-crf", "18", "-pix_fmt", "yuv420p", "-color_range", "tv", "-colorspace", "bt709",
     "-color_primaries", "bt709", "-color_trc", "bt709", "-movflags", "+faststart", "-f", "mp4",
 ]  # fmt: skip
-_GIF = [
-    "-filter_complex",
-    "[0:v]split[a][b];[a]palettegen=stats_mode=diff[palette];[b][palette]paletteuse=dither=bayer:bayer_scale=4",
-    "-loop", "0", "-f", "gif",
-]  # fmt: skip
+_GIF = ["-lavfi", "[0:v][1:v]paletteuse=dither=bayer:bayer_scale=4", "-loop", "0", "-f", "gif"]
 GIF_FPS = 25.0
 """GIF counts in hundredths of a second: 30 a second cannot be told."""
 
@@ -54,6 +51,11 @@ class VideoWriter:
             raise BrokenPipeError("the encoder has stopped")
         self._queue.put(picture)
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the encoder stopped taking pictures."""
+        return self._failed.is_set()
+
     def finish(self) -> None:
         """Wait until everything is with the encoder."""
         self._queue.put(None)
@@ -74,26 +76,34 @@ class VideoWriter:
 
 
 @contextmanager
-def open_video(path: Path, size: tuple[int, int], fps: float) -> Iterator[VideoWriter]:
+def open_video(
+    path: Path, size: tuple[int, int], fps: float, typical: Sequence[Picture] = ()
+) -> Iterator[VideoWriter]:
     """A video to write pictures into; the file appears under its name when all of them are in it.
 
     Args:
         path: ends in .mp4 (H.264, yuv420p, plays in browsers) or .gif.
         size: width and height, even numbers for .mp4.
         fps: pictures a second.
+        typical: pictures whose colours a .gif is made of; it cannot know the later ones while it is written.
 
     Raises PoseGPTError where the size is odd, or the file cannot be written; nothing is left behind then.
     """
     if path.suffix.lower() == ".mp4":
         check_even(size)
-    with partial_file(path) as partial, tempfile.TemporaryFile() as log:
-        encoder = _start(partial, path.suffix.lower(), size, fps, log)
+    with (
+        partial_file(path) as partial,
+        tempfile.TemporaryFile() as log,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        palette = _write_palette(Path(folder), typical) if path.suffix.lower() == ".gif" else None
+        encoder = _start(partial, palette, size, fps, log)
         assert encoder.stdin is not None
         writer = VideoWriter(encoder.stdin, size)
         try:
             yield writer
             writer.finish()
-            if encoder.wait() != 0:
+            if encoder.wait() != 0 or writer.has_failed:
                 raise _failure(path, log)
         except BrokenPipeError:
             encoder.wait()
@@ -114,26 +124,27 @@ def check_even(size: tuple[int, int]) -> None:
         )
 
 
+def _write_palette(folder: Path, typical: Sequence[Picture]) -> Path:
+    """The 256 colours that suit the pictures best, as the square that ffmpeg reads."""
+    few = np.concatenate([picture[::2, ::2].reshape(-1, 3) for picture in typical])
+    colors = Image.fromarray(few[None]).quantize(256, Image.Quantize.MEDIANCUT).getpalette() or []
+    square = np.resize(np.array(colors, np.uint8).reshape(-1, 3), (16, 16, 3))
+    Image.fromarray(square).save(folder / "palette.png")
+    return folder / "palette.png"
+
+
 def _start(
-    partial: Path, suffix: str, size: tuple[int, int], fps: float, log: IO[bytes]
+    partial: Path, palette: Path | None, size: tuple[int, int], fps: float, log: IO[bytes]
 ) -> "subprocess.Popen[bytes]":
     from imageio_ffmpeg import get_ffmpeg_exe
 
-    source = [
-        "-f",
-        "rawvideo",
-        "-pix_fmt",
-        "rgb24",
-        "-s",
-        f"{size[0]}x{size[1]}",
-        "-r",
-        f"{fps:g}",
-        "-i",
-        "-",
-    ]
-    command = [get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y", *source]
-    command += [*(_GIF if suffix == ".gif" else _MP4), str(partial)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log)
+    shape = f"{size[0]}x{size[1]}"
+    command = [get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y"]
+    command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", shape, "-r", f"{fps:g}", "-i", "-"]
+    command += _MP4 if palette is None else ["-i", str(palette), *_GIF]
+    return subprocess.Popen(
+        [*command, str(partial)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log
+    )
 
 
 def _failure(path: Path, log: IO[bytes]) -> PoseGPTError:

@@ -1,0 +1,37 @@
+"""Put a trained generator, with its tokenizer, into the box: half precision, no optimizer state.
+
+    python tools/pack_checkpoint.py runs/gpt/NAME
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from models.checkpoint import (
+    PRETRAINED,
+    TOKENIZER,
+    find_checkpoint,
+    load_gpt,
+    load_vqvae,
+    save_checkpoint,
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="run or checkpoint folder of a generator")
+    parser.add_argument("--out", type=Path, default=PRETRAINED / "gpt", help="where to put it")
+    arguments = parser.parse_args()
+    source = find_checkpoint(arguments.run, "gpt")
+    gpt, info = load_gpt(source)
+    vqvae, about = load_vqvae(source / TOKENIZER)
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = Path(folder) / TOKENIZER
+        save_checkpoint(tokenizer, about, vqvae.state_dict(), half=True)
+        save_checkpoint(arguments.out, info, gpt.state_dict(), tokenizer, half=True)
+    size = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file())
+    print(f"{arguments.out}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
