@@ -3,6 +3,7 @@
 import io
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from data.files import write_atomically
+from data.resample import resample
 from models.errors import PoseGPTError
 from models.motion import Motion
-from models.skeleton import BODY_TYPES, REST_PELVIS, BodyType, n_joints
+from models.skeleton import BODY_JOINTS, BODY_TYPES, JOINT_NAMES, REST_PELVIS, BodyType, n_joints
 
 FloatArray = NDArray[np.float64]
 
@@ -21,11 +23,12 @@ Z_TO_Y = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 """Turns AMASS's world (Z up) into ours (Y up): x stays, z becomes y, y becomes -z."""
 
 _BODY_TYPE_OF_WIDTH: dict[int, BodyType] = {n_joints(b) * 3: b for b in BODY_TYPES}
+_FIRST_OF_HANDS = [JOINT_NAMES["smplh"].index(f"{side}_index1") for side in ("left", "right")]
 _RATE_KEYS = ("mocap_framerate", "mocap_frame_rate", "fps")  # SMPL-H release, SMPL-X release, ours of old
 _NO_AMASS = "give an AMASS .npz with poses, trans and mocap_framerate"
 
 
-def read_amass(path: Path | str, fps: float | None = None) -> Motion:
+def read_amass(path: Path | str, fps: float | None = None, to_fps: float | None = None) -> Motion:
     """Read an AMASS npz: poses (T, 72, 156 or 165) and trans (T, 3), Z up.
 
     The pelvis keeps its place: SMPL turns the root about the pelvis, which stands at trans + REST_PELVIS, so
@@ -34,6 +37,7 @@ def read_amass(path: Path | str, fps: float | None = None) -> Motion:
     Args:
         path: the file.
         fps: frame rate where the file has none.
+        to_fps: frame rate of the result (None: the file's own).
 
     Raises PoseGPTError where the file is damaged, holds objects, lacks a key, or is of no known body.
     """
@@ -50,11 +54,15 @@ def read_amass(path: Path | str, fps: float | None = None) -> Motion:
     if len(poses) == 0 or not (np.isfinite(poses).all() and np.isfinite(trans).all()):
         reason = "holds NaN or infinite values" if len(poses) else "has no frames"
         raise PoseGPTError(f"{path.name} {reason}", "use another file")
-    rotvecs, moved = _turn_world(poses.reshape(len(poses), -1, 3), trans, Z_TO_Y, body_type)
+    rate = _frame_rate(arrays, path, fps)
+    rotvecs = poses.reshape(len(poses), -1, 3)
+    if to_fps is not None:  # before the turn: fewer frames to turn, and the two commute
+        rotvecs, trans = resample(rotvecs, trans, rate, to_fps)
+    rotvecs, moved = _turn_world(rotvecs, trans, Z_TO_Y, body_type)
     return Motion(
         poses=rotvecs.astype(np.float32),
         trans=moved.astype(np.float32),
-        fps=_frame_rate(arrays, path, fps),
+        fps=to_fps or rate,
         body_type=body_type,
         labels=_labels(arrays),
         name=path.stem,
@@ -103,6 +111,16 @@ def _turn_world(
     return turned, (trans + pelvis) @ turn.T - pelvis
 
 
+def smplh_to_smpl(motion: Motion) -> Motion:
+    """An SMPL-H motion on SMPL's 24 joints: the 22 body joints and the first joint of each hand (index1).
+
+    This is BABEL's and PoseGPT's convention for data, by position in the file. (`Motion.to_body_type` goes by
+    anatomy: it takes the middle finger, which SMPL's rigid hand follows best.)
+    """
+    poses = motion.poses[:, [*range(len(BODY_JOINTS)), *_FIRST_OF_HANDS]]
+    return replace(motion, poses=poses, body_type="smpl")
+
+
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays we use; numpy refuses arrays of Python objects, whose loading could run code."""
     try:
@@ -130,7 +148,10 @@ def _numbers(arrays: dict[str, NDArray[Any]], key: str, path: Path) -> FloatArra
 def _frame_rate(arrays: dict[str, NDArray[Any]], path: Path, fallback: float | None) -> float:
     for key in _RATE_KEYS:
         if key in arrays and arrays[key].size == 1 and arrays[key].dtype.kind in "fiu":
-            return float(arrays[key].reshape(()))
+            rate = float(arrays[key].reshape(()))
+            if not (np.isfinite(rate) and rate > 0):
+                raise PoseGPTError(f"{path.name} has a frame rate of {rate}", _NO_AMASS)
+            return rate
     if fallback is None:
         raise PoseGPTError(f"{path.name} has no frame rate ({' or '.join(_RATE_KEYS[:2])})", _NO_AMASS)
     return fallback

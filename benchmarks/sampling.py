@@ -1,0 +1,162 @@
+"""Sampling against full recomputation of the same network in the same run, decoding, and streaming.
+
+The plain way runs the whole sequence through the network for every step; both draw the same numbers and so
+must give the same indices. All networks are untrained. Ends with 1 where a target is missed.
+
+    python benchmarks/sampling.py [--preset paper] [--threads 1] [--only 1x64 64x64]
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import mean, median
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from models.config import PRESETS, GPTRun, VQVAERun
+from models.generate import Generator, Sampling, decode, draw, make_condition, sample_indices
+from models.gpt import GPT, Condition
+from models.stream import stream
+from models.vqvae import make_vqvae
+
+TARGETS = {(1, 64): 2.0, (64, 64): 8.0, (16, 512): 20.0}
+"""Clips and frames: how many times faster than the plain way."""
+FRAME_MS = 33.0
+"""Latency that a frame of a stream may have."""
+HOW = Sampling()
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One size of request, in seconds."""
+
+    clips: int
+    frames: int
+    plain: float
+    sampling: float
+    decoding: float
+
+    @property
+    def ratio(self) -> float:
+        return self.plain / self.sampling
+
+
+def make_generator(preset: str, model: str, block: int | None = None) -> Generator:
+    """A generator of a preset's sizes with random weights that are far from uniform distributions."""
+    torch.manual_seed(0)
+    tokenizer = VQVAERun.model_validate(PRESETS["vqvae"][preset]).network
+    tokenizer = tokenizer.model_copy(update={"model": model})
+    sizes = {"n_codebook": tokenizer.n_codebook, "codes_per_book": tokenizer.codes_per_book, "n_labels": 1}
+    config = GPTRun.model_validate(PRESETS["gpt"][preset]).network.model_copy(update=sizes)
+    gpt = GPT(config.model_copy(update={"gpt_blocksize": block or config.gpt_blocksize})).eval()
+    gpt.head.out.data *= 20
+    vqvae = make_vqvae(tokenizer).eval()
+    return Generator(gpt, vqvae, ("walk",), 30.0, "smpl", "cpu")
+
+
+@torch.no_grad()
+def sample_plainly(gpt: GPT, condition: Condition, steps: int, seeds: list[torch.Generator]) -> Tensor:
+    """Indices (B, steps, K) by one whole forward pass a step; sequences no longer than the block."""
+    k = gpt.config.n_codebook
+    indices = condition.steps.new_zeros(len(seeds), 0, k)
+    for _ in range(steps):
+        uniforms = torch.stack([torch.rand(k, generator=seed) for seed in seeds])
+        hidden = gpt.hidden(indices, condition)[:, -1]
+        chosen = indices[:, :0, 0]
+        for book in range(k):
+            logits = gpt.head.book(book, hidden, chosen)[:, : gpt.config.codes_per_book]
+            chosen = torch.cat([chosen, draw(logits, uniforms[:, book], HOW)[:, None]], 1)
+        indices = torch.cat([indices, chosen[:, None]], 1)
+    return indices
+
+
+def measure(generator: Generator, clips: int, frames: int) -> Timing:
+    """Both ways to the same indices, and their decoding; raises where the indices differ."""
+    gpt, steps = generator.gpt, generator.vqvae.n_tokens(frames)
+    condition = make_condition(generator, [(("walk",), steps)], clips)
+    repeats = max(1, 2000 // (clips * frames))
+    warm = make_condition(generator, [(("walk",), 4)], clips)
+    sample_indices(gpt, warm, 4, _seeds(clips), HOW)
+
+    fast, sampling = _timed(lambda: sample_indices(gpt, condition, steps, _seeds(clips), HOW), repeats)
+    lengths = torch.full((clips,), frames)
+    _, decoding = _timed(lambda: decode(generator, fast.indices, lengths), repeats)
+    slow, plain = _timed(lambda: sample_plainly(gpt, condition, steps, _seeds(clips)), repeats)
+    if not torch.equal(fast.indices, slow):
+        share = float((fast.indices == slow).float().mean())
+        raise AssertionError(f"{clips}x{frames}: only {share:.1%} of the indices are the plain way's")
+    return Timing(clips, frames, plain, sampling, decoding)
+
+
+def measure_stream(generator: Generator, frames: int) -> list[float]:
+    """Seconds that each frame of a stream let us wait, the first ones left out."""
+    waits, last = [], time.perf_counter()
+    for _ in stream(generator, ["walk"], frames):
+        now = time.perf_counter()
+        waits.append(now - last)
+        last = now
+    return waits[4:]
+
+
+def _seeds(n: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(i) for i in range(n)]
+
+
+def _timed(work: Callable[[], _T], repeats: int) -> tuple[_T, float]:
+    """What the work gives, and the best of its times (other programs only ever add to it)."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = work()
+        seconds.append(time.perf_counter() - start)
+    return result, min(seconds)
+
+
+def report(timings: list[Timing], waits: list[float]) -> bool:
+    """Print the table; whether every target was reached."""
+    reached = True
+    for t in timings:
+        target = TARGETS[t.clips, t.frames]
+        size = f"{t.clips}x{t.frames}"
+        reached &= t.ratio >= target
+        print(
+            f"{size:>8s}  sampling {t.sampling:7.3f} s, {t.clips * t.frames / t.sampling:8.0f} frames/s"
+            f"   plainly {t.plain:7.3f} s   {t.ratio:5.1f} x (target {target:g})   decoding {t.decoding:7.3f} s"
+        )
+        if t.clips == 64:
+            reached &= t.decoding <= t.sampling
+    ms = [1000 * wait for wait in waits]
+    longest = sorted(ms)[round(0.99 * (len(ms) - 1))]
+    reached &= longest < FRAME_MS
+    print(
+        f"stream of base with OnlineVQVAE: {mean(ms):.1f} ms a frame, median {median(ms):.1f}, "
+        f"99 % below {longest:.1f} (target {FRAME_MS:g})"
+    )
+    return reached
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", choices=sorted(PRESETS["gpt"]), default="paper")
+    parser.add_argument("--threads", type=int, default=1)
+    sizes = [f"{clips}x{frames}" for clips, frames in TARGETS]
+    parser.add_argument("--only", nargs="*", choices=sizes, default=sizes)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    # The block holds the longest request, so that both ways see all of it.
+    generator = make_generator(arguments.preset, "CausalVQVAE", block=512)
+    wanted = [size for size, name in zip(TARGETS, sizes, strict=True) if name in arguments.only]
+    timings = [measure(generator, *size) for size in wanted]
+    waits = measure_stream(make_generator("base", "OnlineVQVAE"), 300)
+    reached = report(timings, waits)
+    print("all targets reached" if reached else "a target is missed")
+    return 0 if reached else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
