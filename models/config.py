@@ -157,8 +157,8 @@ class ClassifierConfig(Config):
 class LossConfig(Config):
     """Weights of the tokenizer's losses; 0 turns a term off."""
 
-    loss: Literal["l2", "l1", "geodesic"] = "l2"
-    """Distance on rotations."""
+    loss: Literal["l2", "l1", "geodesic", "gaussian", "laplacian"] = "l2"
+    """Distance on rotations; gaussian and laplacian: likelihoods with learned scales, of the path too."""
     alpha_body: Weight = 5.0
     """Rotations of the body's joints."""
     alpha_root: Weight = 5.0

@@ -1,5 +1,6 @@
 """Losses of the tokenizer: rotations, root, joints, velocities, foot contact, vertices."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from models.kinematics import forward_kinematics
 from models.skeleton import joint_index
 
 FEET = tuple(joint_index(f"{side}_{part}") for side in ("left", "right") for part in ("ankle", "foot"))
+LIKELIHOOD_GROUPS = ("body", "root", "trans")
 STANCE_SPEED = 0.15
 """A foot joint slower than this (m/s) stands."""
 
@@ -49,6 +51,7 @@ def reconstruction_losses(
     translation: Translation,
     fps: float,
     with_vertices: bool = False,
+    log_scales: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Weighted terms of the loss; their sum is what is minimised.
 
@@ -56,6 +59,7 @@ def reconstruction_losses(
         predicted, target: (B, T, F) features.
         mask: (B, T) bool, True on valid frames.
         with_vertices: also the vertex term, where its weight is not 0 (it is the dear one).
+        log_scales: learned log-scales of the groups `body`, `root` and `trans`, for the likelihoods.
 
     Returns:
         Scalars by name, each a mean over the valid frames; lengths in metres, speeds in m/s.
@@ -68,36 +72,58 @@ def reconstruction_losses(
     tj, t_global = forward_kinematics(t.rotmats, t.trans, skeleton.rest_joints, skeleton.parents)
     pairs = mask[:, 1:] & mask[:, :-1]
     p_speed, t_speed = pj.diff(dim=1) * fps, tj.diff(dim=1) * fps
-    n_root = 4 if translation == "heading" else 3
-    channels = _mean(
-        F.smooth_l1_loss(predicted[..., -n_root:] * fps, target[..., -n_root:] * fps, reduction="none"), mask
-    )
-    path = _mean(_distance(p.trans, t.trans), mask)
+    scale = log_scales or dict.fromkeys(LIKELIHOOD_GROUPS)
     terms = {
-        "body": config.alpha_body
-        * _rotation_loss(p.rotmats[:, :, 1:], t.rotmats[:, :, 1:], mask, config.loss),
-        "root": config.alpha_root
-        * _rotation_loss(p.root_local[:, :, None], t.root_local[:, :, None], mask, config.loss),
-        "trans": config.alpha_trans * (channels + path),
-        "joint": config.alpha_joint * _mean(_distance(_centred(pj), _centred(tj)), mask),
-        "velocity": config.alpha_velocity * _mean(_distance(p_speed, t_speed), pairs),
-        "contact": config.alpha_contact * _contact_loss(p_speed[:, :, FEET], t_speed[:, :, FEET], pairs),
+        "body": _rotation_loss(p.rotmats[:, :, 1:], t.rotmats[:, :, 1:], mask, config.loss, scale["body"]),
+        "root": _rotation_loss(
+            p.root_local[:, :, None], t.root_local[:, :, None], mask, config.loss, scale["root"]
+        ),
+        "trans": _channel_loss(predicted, target, mask, config.loss, scale["trans"], translation, fps)
+        + _mean(_distance(p.trans, t.trans), mask),
+        "joint": _mean(_distance(_centred(pj), _centred(tj)), mask),
+        "velocity": _mean(_distance(p_speed, t_speed), pairs),
+        "contact": _contact_loss(p_speed[:, :, FEET], t_speed[:, :, FEET], pairs),
     }
     if with_vertices and config.alpha_vert:
-        terms["vert"] = config.alpha_vert * _vertex_loss(
-            (pj, p_global), (tj, t_global), mask, skeleton, config
-        )
-    return {name: term for name, term in terms.items() if getattr(config, f"alpha_{name}")}
+        terms["vert"] = _vertex_loss((pj, p_global), (tj, t_global), mask, skeleton, config)
+    weights = {name: getattr(config, f"alpha_{name}") for name in terms}
+    return {name: weights[name] * term for name, term in terms.items() if weights[name]}
 
 
-def _rotation_loss(predicted: Tensor, target: Tensor, mask: Tensor, kind: str) -> Tensor:
-    """Mean distance of (B, T, J, 3, 3) rotations; geodesic in radians, l1 and l2 on matrix elements."""
+def _rotation_loss(
+    predicted: Tensor, target: Tensor, mask: Tensor, kind: str, log_scale: Tensor | None
+) -> Tensor:
+    """Mean distance of (B, T, J, 3, 3) rotations: geodesic in radians, else on matrix elements."""
     if kind == "geodesic":
         # |R - R'|_F = 2 sqrt(2) sin(angle / 2): unlike acos of the trace, of finite slope at 0.
         chord = _distance(predicted.flatten(-2), target.flatten(-2)) / 8**0.5
         return _mean(2 * torch.asin(chord.clamp(max=1 - 1e-6)), mask)
-    difference = (predicted - target).flatten(-2)
-    return _mean(difference.abs() if kind == "l1" else difference.square(), mask)
+    return _mean(_penalty((predicted - target).flatten(-2), kind, log_scale), mask)
+
+
+def _channel_loss(
+    predicted: Tensor,
+    target: Tensor,
+    mask: Tensor,
+    kind: str,
+    log_scale: Tensor | None,
+    translation: Translation,
+    fps: float,
+) -> Tensor:
+    """Root channels, a second's worth of them: turns and steps per second; heights are weighted alike."""
+    n_root = 4 if translation == "heading" else 3
+    error = (predicted[..., -n_root:] - target[..., -n_root:]) * fps
+    if log_scale is None:
+        return _mean(F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none"), mask)
+    return _mean(_penalty(error, kind, log_scale), mask)
+
+
+def _penalty(error: Tensor, kind: str, log_scale: Tensor | None) -> Tensor:
+    """l1, l2, or the negative log-likelihood (up to a constant) under a learned scale (as PoseGPT)."""
+    if log_scale is None:
+        return error.abs() if kind == "l1" else error.square()
+    scaled = error * torch.exp(-log_scale)
+    return (0.5 * scaled.square() if kind == "gaussian" else scaled.abs()) + log_scale
 
 
 def _contact_loss(p_speed: Tensor, t_speed: Tensor, mask: Tensor) -> Tensor:

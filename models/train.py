@@ -26,7 +26,7 @@ from models.features import Root, features_to_motion, yaw_of
 from models.generate import resolve_device
 from models.gpt import GPT, Condition
 from models.kinematics import forward_kinematics
-from models.losses import Skeleton, Skin, reconstruction_losses
+from models.losses import LIKELIHOOD_GROUPS, Skeleton, Skin, reconstruction_losses
 from models.metrics import mean_average_precision
 from models.quantizer import perplexity
 from models.skeleton import BodyType, n_joints
@@ -119,6 +119,8 @@ class VQVAEStage(TrainStage):
         self.config, self.run, self.fps = run.network, run, info.fps
         self.network = make_vqvae(run.network)
         self.skeleton = load_skeleton(info.body_type, run.losses.prop_vert if run.losses.alpha_vert else 0.0)
+        likelihood = run.losses.loss in ("gaussian", "laplacian")
+        self.log_scales = nn.ParameterDict({g: torch.zeros(()) for g in LIKELIHOOD_GROUPS if likelihood})
 
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Mean and deviation of the features; channels that hardly move are not blown up."""
@@ -136,6 +138,7 @@ class VQVAEStage(TrainStage):
         terms = reconstruction_losses(
             r.features, r.target, batch.mask(), losses, self.skeleton.to(r.target.device),
             self.config.translation, self.fps, with_vertices=step % losses.freq_vert == 0,
+            log_scales=dict(self.log_scales.items()),
         )  # fmt: skip
         terms["codebook"] = losses.alpha_codebook * r.quantized.commitment
         return terms
@@ -351,7 +354,7 @@ class _Loop:
         self.train_windows, self.val_windows, self.report = train_windows, val_windows, report
         self.fabric = Fabric(accelerator=device, devices=1)
         optimizer = torch.optim.AdamW(
-            _parameter_groups(stage.network, run.weight_decay),
+            _parameter_groups(stage, run.weight_decay),
             lr=run.learning_rate, betas=(run.ab1, run.ab2), fused=device in ("cpu", "cuda"),
         )  # fmt: skip
         self.model, self.optimizer = self.fabric.setup(stage, optimizer)
@@ -382,7 +385,7 @@ class _Loop:
         if not path.is_file():
             raise PoseGPTError(f"{self.folder} has nothing to resume (no {path.name})", "leave out --resume")
         state = torch.load(path, map_location=self.fabric.device, weights_only=True)
-        self.stage.network.load_state_dict(state["network"])
+        self.stage.load_state_dict(state["stage"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
@@ -436,7 +439,7 @@ class _Loop:
     def _state(self) -> bytes:
         buffer = io.BytesIO()
         state = {
-            "network": self.stage.network.state_dict(), "average": self.average.state_dict(),
+            "stage": self.stage.state_dict(), "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(), "rng": torch.get_rng_state(),
             "step": self.step, "seconds": self.seconds, "best": self.best,
         }  # fmt: skip
@@ -514,10 +517,10 @@ def _fixed_randomness() -> Iterator[None]:
         yield
 
 
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def _parameter_groups(stage: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices decay; gains, biases and embeddings' vectors do not."""
-    matrices = [p for p in network.parameters() if p.dim() >= 2]
-    vectors = [p for p in network.parameters() if p.dim() < 2]
+    matrices = [p for p in stage.parameters() if p.dim() >= 2]
+    vectors = [p for p in stage.parameters() if p.dim() < 2]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
 
 

@@ -27,6 +27,19 @@ def test_tokenizer_learns(tmp_path, precision):
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "laplacian"])
+def test_scales_of_a_likelihood_are_learned(tmp_path, kind):
+    from models.train import VQVAEStage
+
+    run = vqvae_run(losses={"loss": kind}, learning_rate=1e-2)
+    stage = VQVAEStage(run, INFO)
+    assert set(stage.log_scales) == {"body", "root", "trans"}
+    terms = stage(SwingingArms().batch(0), 0)
+    sum(terms.values()).backward()
+    assert all(scale.grad.abs() > 0 for scale in stage.log_scales.values())
+    train(run, tmp_path, INFO, SwingingArms(), SwingingArms())
+
+
 def test_generator_learns(tmp_path, trained):
     data, nll = SwingingArms(batch_size=8), []
     run = gpt_run(trained["vqvae"], iter=40, eval_every=20, learning_rate=1e-2)
