@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from data.bvh import read_bvh
-from data.prepare import find_files
+from data.convert import find_files
 from data.retarget import (
     JOINT,
     LIMBS,

@@ -126,7 +126,7 @@ def report(timings: list[Timing], waits: list[float]) -> bool:
         reached &= t.ratio >= target
         print(
             f"{size:>8s}  sampling {t.sampling:7.3f} s, {t.clips * t.frames / t.sampling:8.0f} frames/s"
-            f"   plainly {t.plain:7.3f} s   {t.ratio:5.1f} x (target {target:g})   decoding {t.decoding:7.3f} s"
+            f"   plainly {t.plain:7.3f} s  {t.ratio:5.1f} x (target {target:g})  decoding {t.decoding:7.3f} s"
         )
         if t.clips == 64:
             reached &= t.decoding <= t.sampling

@@ -1,6 +1,7 @@
 """AMASS npz files, read and written: Z up in the file, Y up in a Motion. No torch."""
 
 import io
+import math
 import zipfile
 import zlib
 from dataclasses import replace
@@ -25,6 +26,7 @@ Z_TO_Y = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 _BODY_TYPE_OF_WIDTH: dict[int, BodyType] = {n_joints(b) * 3: b for b in BODY_TYPES}
 _FIRST_OF_HANDS = [JOINT_NAMES["smplh"].index(f"{side}_index1") for side in ("left", "right")]
 _RATE_KEYS = ("mocap_framerate", "mocap_frame_rate", "fps")  # SMPL-H release, SMPL-X release, ours of old
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _NO_AMASS = "give an AMASS .npz with poses, trans and mocap_framerate"
 
 
@@ -51,7 +53,7 @@ def read_amass(path: Path | str, fps: float | None = None, to_fps: float | None 
             f"(T, {', '.join(map(str, _BODY_TYPE_OF_WIDTH))}) and trans (T, 3)",
             _NO_AMASS,
         )
-    if len(poses) == 0 or not (np.isfinite(poses).all() and np.isfinite(trans).all()):
+    if len(poses) == 0 or not np.isfinite(poses.sum() + trans.sum()):  # a sum shows NaN, and needs no copy
         reason = "holds NaN or infinite values" if len(poses) else "has no frames"
         raise PoseGPTError(f"{path.name} {reason}", "use another file")
     rate = _frame_rate(arrays, path, fps)
@@ -106,7 +108,7 @@ def _turn_world(
 ) -> tuple[FloatArray, FloatArray]:
     """(T, J, 3) poses and (T, 3) trans in a world turned by a (3, 3) rotation; the pelvis turns with it."""
     turned = poses.copy()
-    turned[:, 0] = (Rotation.from_matrix(turn) * Rotation.from_rotvec(poses[:, 0])).as_rotvec()
+    turned[:, 0] = (Rotation.from_matrix(turn) * Rotation.from_rotvec(turned[:, 0])).as_rotvec()
     pelvis = np.array(REST_PELVIS[body_type])
     return turned, (trans + pelvis) @ turn.T - pelvis
 
@@ -122,19 +124,36 @@ def smplh_to_smpl(motion: Motion) -> Motion:
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays we use; numpy refuses arrays of Python objects, whose loading could run code."""
+    """The arrays we use; arrays of Python objects, whose loading could run code, are refused.
+
+    As np.load does it, but each member in one piece: it takes half the time.
+    """
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise PoseGPTError(f"{path.name} is a single array, no AMASS file", _NO_AMASS)
-        with loaded as file:
-            wanted = ("poses", "trans", "labels", *_RATE_KEYS)
-            return {key: file[key] for key in wanted if key in file.files}
+        with zipfile.ZipFile(path) as file:
+            there = set(file.namelist())
+            wanted = [key for key in ("poses", "trans", "labels", *_RATE_KEYS) if f"{key}.npy" in there]
+            return {key: _array(file.read(f"{key}.npy")) for key in wanted}
     except FileNotFoundError:
         raise PoseGPTError(f"no file {path}", "check the path") from None
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except zipfile.BadZipFile as error:
+        reason = "it is a single array, or cut off" if "not a zip" in str(error) else str(error)
+        raise PoseGPTError(f"{path.name} cannot be read: {reason}", _NO_AMASS) from None
+    except (OSError, ValueError, EOFError, RuntimeError, zlib.error) as error:
         reason = str(error).splitlines()[0] if str(error) else "it is damaged"
         raise PoseGPTError(f"{path.name} cannot be read: {reason}", _NO_AMASS) from None
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    """A .npy file's array, read-only, without a copy. Raises ValueError where it holds objects."""
+    file = io.BytesIO(content)
+    read_header = _HEADERS.get(np.lib.format.read_magic(file))
+    if read_header is None:
+        raise ValueError("its arrays are of an unknown .npy version")
+    shape, is_fortran, dtype = read_header(file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    values = np.frombuffer(content, dtype, count=math.prod(shape), offset=file.tell())
+    return values.reshape(shape, order="F" if is_fortran else "C")
 
 
 def _numbers(arrays: dict[str, NDArray[Any]], key: str, path: Path) -> FloatArray:
@@ -142,7 +161,7 @@ def _numbers(arrays: dict[str, NDArray[Any]], key: str, path: Path) -> FloatArra
         raise PoseGPTError(f"{path.name} has no {key!r}", _NO_AMASS)
     if arrays[key].dtype.kind not in "fiu":
         raise PoseGPTError(f"{path.name}: {key!r} holds {arrays[key].dtype}, expected numbers", _NO_AMASS)
-    return arrays[key].astype(float)
+    return arrays[key].astype(float, copy=False)
 
 
 def _frame_rate(arrays: dict[str, NDArray[Any]], path: Path, fallback: float | None) -> float:

@@ -1,4 +1,4 @@
-"""BABEL's annotations (Punnakkal et al. 2021): which spans of which AMASS clip show which actions. No torch."""
+"""BABEL's annotations (Punnakkal et al. 2021): which spans of a clip show which actions. No torch."""
 
 import json
 import math
@@ -20,8 +20,9 @@ AMASS_FOLDER: dict[BodyType, str] = {"smplx": "smplx", "smplh": "smplh", "smpl":
 """Body type -> folder of AMASS that it is made from."""
 
 SMPLX_NAMES = {
-    "DFaust_67": "DFaust", "Transitions_mocap": "Transitions", "TCD_handMocap": "TCDHands", "SSM_synced": "SSM",
-    "MPI_mosh": "MoSh", "MPI_HDM05": "HDM05", "MPI_Limits": "PosePrior", "BioMotionLab_NTroje": "BMLrub",
+    "DFaust_67": "DFaust", "Transitions_mocap": "Transitions", "TCD_handMocap": "TCDHands",
+    "SSM_synced": "SSM", "MPI_mosh": "MoSh", "MPI_HDM05": "HDM05", "MPI_Limits": "PosePrior",
+    "BioMotionLab_NTroje": "BMLrub",
 }  # fmt: skip
 """Data sets of the SMPL-H release -> their names in the SMPL-X release."""
 

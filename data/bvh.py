@@ -5,7 +5,7 @@ import math
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from models.skeleton import JOINT_NAMES, PARENTS, REST_PELVIS
 FloatArray = NDArray[np.float64]
 
 _CHANNELS = {f"{axis}{kind}" for axis in "xyz" for kind in ("position", "rotation")}
+_ENOUGH_BONES = 5  # with position channels, to tell whether these add to OFFSET
 _MOTION = re.compile(
     r"\s*Frames\s*:\s*(?P<frames>\d+)\s+Frame\s*Time\s*:\s*(?P<time>[0-9.eE+-]+)[^\S\n]*\n?", re.IGNORECASE
 )
@@ -45,6 +46,8 @@ class Bvh:
     """Joint -> offset of its End Site."""
     name: str = ""
     """The file's name, for messages."""
+    positions_add: bool = False
+    """Whether position channels below the root add to OFFSET (some Blender exports) or replace it (most)."""
 
     @property
     def n_frames(self) -> int:
@@ -84,7 +87,7 @@ def read_bvh(path: Path | str) -> Bvh:
     joints = _read_hierarchy(text[: split.start()], path.name)
     n_channels = sum(len(j.channels) for j in joints)
     values, fps = _read_values(text[split.end() :], n_channels, path.name)
-    return Bvh(
+    bvh = Bvh(
         names=tuple(j.name for j in joints),
         parents=tuple(j.parent for j in joints),
         offsets=np.array([j.offset for j in joints], float),
@@ -94,10 +97,11 @@ def read_bvh(path: Path | str) -> Bvh:
         end_sites={k: j.end_site for k, j in enumerate(joints) if j.end_site is not None},
         name=path.stem,
     )
+    return replace(bvh, positions_add=_positions_add(bvh))
 
 
 def forward_kinematics(bvh: Bvh, values: FloatArray | None = None) -> GlobalPose:
-    """Global rotations and positions of every joint; position channels replace OFFSET, as in most files.
+    """Global rotations and positions of every joint.
 
     Args:
         bvh: the skeleton.
@@ -311,13 +315,34 @@ def _columns(bvh: Bvh, joint: int, values: FloatArray) -> FloatArray:
 
 
 def _local_position(bvh: Bvh, joint: int, values: FloatArray) -> FloatArray:
-    """(T, 3): OFFSET, with the axes that have a position channel replaced."""
+    """(T, 3): OFFSET, with the axes that have a position channel replaced, or added to."""
     columns = _columns(bvh, joint, values)
     position = np.broadcast_to(bvh.offsets[joint], (len(columns), 3)).copy()
+    base = bvh.offsets[joint] if bvh.positions_add and bvh.parents[joint] >= 0 else np.zeros(3)
     for k, channel in enumerate(bvh.channels[joint]):
         if channel.endswith("position"):
-            position[:, "xyz".index(channel[0])] = columns[:, k]
+            axis = "xyz".index(channel[0])
+            position[:, axis] = base[axis] + columns[:, k]
     return position
+
+
+def _positions_add(bvh: Bvh) -> bool:
+    """Whether most bones' position channels stay near zero while their OFFSETs do not.
+
+    Few such joints prove nothing: a pelvis below a helper root moves about.
+    """
+    ratios = []
+    for joint, channels in enumerate(bvh.channels):
+        length = float(np.linalg.norm(bvh.offsets[joint]))
+        if (
+            bvh.parents[joint] < 0
+            or length == 0
+            or not {"xposition", "yposition", "zposition"} <= {*channels}
+        ):
+            continue
+        columns = [channels.index(f"{axis}position") for axis in "xyz"]
+        ratios.append(np.linalg.norm(_columns(bvh, joint, bvh.values)[:, columns].mean(axis=0)) / length)
+    return len(ratios) >= _ENOUGH_BONES and float(np.median(ratios)) < 0.1
 
 
 def _hierarchy_lines(

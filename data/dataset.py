@@ -6,7 +6,7 @@ Imports torch only where a batch is made.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.actions import STYLE_PREFIX
-from data.augment import mirror_labels, mirror_poses, mirror_trans
+from data.augment import mirror_labels, mirror_poses, mirror_trans, rotate_heading
 from data.store import Store
 from models.errors import PoseGPTError
-from models.skeleton import n_joints
+from models.skeleton import REST_PELVIS, n_joints
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -43,6 +43,8 @@ class WindowPlan:
     """(B,) valid frames."""
     mirrored: NDArray[np.bool_]
     """(B,) whether it is mirrored."""
+    turned: NDArray[np.float64]
+    """(B,) radians about the vertical, from +Z toward +X."""
 
 
 class Windows:
@@ -59,10 +61,12 @@ class Windows:
         batch_size: windows a batch.
         seed: of order, places and mirroring.
         mirror: mirror half of the training windows.
+        rotate: turn training windows about the vertical by a random angle.
         start_share: share of training windows that begin where their clip begins.
         balance: how much more often clips of rare actions are drawn, from 0 (as often as they occur) to 1
             (every action about equally, within a factor of MOST_OFTEN).
         rank, world: this process among all; each gets its own batches.
+        per_frame: labels (B, T, L) of every frame, where the store has them, instead of those of the window.
 
     Raises PoseGPTError where no clip is long enough.
     """
@@ -75,14 +79,20 @@ class Windows:
         batch_size: int = 64,
         seed: int = 0,
         mirror: bool = True,
+        rotate: bool = False,
         start_share: float = 0.0,
         balance: float = 0.0,
         rank: int = 0,
         world: int = 1,
+        per_frame: bool = False,
     ) -> None:
         self.store, self.seq_len, self.min_seq_len = store, seq_len, min(min_seq_len, seq_len)
         self.batch_size, self.seed, self.mirror, self.start_share = batch_size, seed, mirror, start_share
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.rotate, self.per_frame = rank, world, rotate, per_frame
+        if per_frame and store.frame_labels is None:
+            raise PoseGPTError(
+                f"{store.path} has no labels per frame", "prepare BABEL with --untrimmed, or do without"
+            )
         self.body_type = store.manifest.body_type
         lengths = np.asarray(store.lengths)
         usable = np.flatnonzero(lengths >= self.min_seq_len)
@@ -123,7 +133,8 @@ class Windows:
         starts = rng.integers(0, n_frames - lengths + 1)
         starts[rng.random(self.batch_size) < self.start_share] = 0
         mirrored = rng.random(self.batch_size) < (0.5 if self.mirror else 0.0)
-        return WindowPlan(clips, starts, lengths, mirrored)
+        turned = rng.uniform(-np.pi, np.pi, self.batch_size) if self.rotate else np.zeros(self.batch_size)
+        return WindowPlan(clips, starts, lengths, mirrored, turned)
 
     def eval_plan(self) -> WindowPlan:
         """Every non-overlapping window, in a fixed mixed order: the first batches are a fair sample."""
@@ -137,16 +148,20 @@ class Windows:
                     lengths.append(length)
         order = np.random.default_rng(0).permutation(len(clips))[self.rank :: self.world]
         table = np.array([clips, starts, lengths], np.int64)[:, order]
-        return WindowPlan(table[0], table[1], table[2], mirrored=np.zeros(len(order), bool))
+        return WindowPlan(
+            table[0],
+            table[1],
+            table[2],
+            mirrored=np.zeros(len(order), bool),
+            turned=np.zeros(len(order), np.float64),
+        )
 
     def eval_batches(self) -> Iterator[Batch]:
         """All windows of `eval_plan`, never mirrored; the last batch may be smaller."""
         plan = self.eval_plan()
         for first in range(0, len(plan.clips), self.batch_size):
             part = slice(first, first + self.batch_size)
-            yield self._gather(
-                WindowPlan(plan.clips[part], plan.starts[part], plan.lengths[part], plan.mirrored[part])
-            )
+            yield self._gather(WindowPlan(*(getattr(plan, f.name)[part] for f in fields(plan))))
 
     def loader(
         self, start_step: int, stop_step: int, num_workers: int = 0, prefetch_factor: int = 2
@@ -171,18 +186,29 @@ class Windows:
         rows = np.asarray(self.store.starts)[plan.clips, None] + plan.starts[:, None] + frames
         poses = self.store.poses[rows].reshape(*rows.shape, n_joints(self.body_type), 3)
         trans = self.store.trans[rows]
-        trans[:, :, ::2] -= trans[:, :1, ::2]
-        labels = self.store.labels[plan.clips].astype(np.float32)
+        if self.store.heights is not None:
+            trans[..., 1] += self.store.heights[plan.clips, None]
+        labels = self._labels(plan, rows)
         if plan.mirrored.any():
             poses[plan.mirrored] = mirror_poses(poses[plan.mirrored], self.body_type)
             trans[plan.mirrored] = mirror_trans(trans[plan.mirrored])
-            labels[plan.mirrored] = labels[plan.mirrored][:, self._mirrored_label]
+            labels[plan.mirrored] = labels[plan.mirrored][..., self._mirrored_label]
+        if plan.turned.any():
+            poses, trans = rotate_heading(poses, trans, plan.turned, REST_PELVIS[self.body_type])
+        trans[:, :, ::2] -= trans[:, :1, ::2]
         return Batch(
             poses=torch.from_numpy(poses),
             trans=torch.from_numpy(trans),
             length=torch.from_numpy(plan.lengths.copy()),
             labels=torch.from_numpy(labels),
         )
+
+    def _labels(self, plan: WindowPlan, rows: IntArray) -> NDArray[np.float32]:
+        """(B, L) k-hot labels of each window, or (B, T, L) of its frames."""
+        if self.store.frame_labels is None:
+            return self.store.labels[plan.clips].astype(np.float32)
+        labels = self.store.frame_labels[rows].astype(np.float32)
+        return labels if self.per_frame else labels.max(axis=1, keepdims=True)[:, 0]
 
 
 class _Steps:

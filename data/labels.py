@@ -14,10 +14,15 @@ Labeller = Callable[[Path], tuple[str, ...] | None]
 """Path of a clip, relative to the data set's folder -> its labels, or None where it has none."""
 
 
-def table_labeller(path: Path) -> Labeller:
+def table_labeller(path: Path, column: str = "labels", flag: str = "--labels") -> Labeller:
     """Labels from a CSV (columns clip,labels; several separated by | or ;) or JSON ({clip: label or labels}).
 
     A clip is named by its file's stem, or by its path with or without suffix.
+
+    Args:
+        path: the table.
+        column: the CSV's column.
+        flag: the option that named it, for messages.
 
     Raises PoseGPTError where the table cannot be read or holds nothing.
     """
@@ -25,14 +30,14 @@ def table_labeller(path: Path) -> Labeller:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise PoseGPTError(
-            f"cannot read {path}: {error.strerror}", "check the path given to --labels"
+            f"cannot read {path}: {error.strerror}", f"check the path given to {flag}"
         ) from None
     except UnicodeDecodeError:
-        raise PoseGPTError(f"{path} is no text file", "--labels takes a CSV or JSON file") from None
-    table = _read_json(text, path) if path.suffix.lower() == ".json" else _read_csv(text, path)
+        raise PoseGPTError(f"{path} is no text file", f"{flag} takes a CSV or JSON file") from None
+    table = _read_json(text, path) if path.suffix.lower() == ".json" else _read_csv(text, path, column)
     if not table:
         raise PoseGPTError(
-            f"{path} holds no labels", "give a CSV with columns clip,labels or JSON {clip: [labels]}"
+            f"{path} holds no {column}", f"give a CSV with columns clip,{column} or JSON {{clip: {column}}}"
         )
 
     def labels(clip: Path) -> tuple[str, ...] | None:
@@ -73,6 +78,26 @@ def default_labels(clip: Path) -> tuple[str, ...] | None:
     return (clip.parent.name,) if clip.parent.name else ()
 
 
+def actor_finder(pattern: str) -> Callable[[Path], str | None]:
+    """Who a clip shows, by a regular expression over its path with a group `actor`; None where it fails.
+
+    Raises PoseGPTError where the pattern is no regular expression or lacks the group.
+    """
+    hint = r"e.g. --actor-pattern '(?P<actor>\w+)/[^/]+$'"
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        raise PoseGPTError(f"{pattern!r} is no regular expression: {error}", hint) from None
+    if "actor" not in regex.groupindex:
+        raise PoseGPTError(f"the actor pattern {pattern!r} has no group named actor", hint)
+
+    def actor(clip: Path) -> str | None:
+        match = regex.search(clip.as_posix())
+        return match["actor"] if match else None
+
+    return actor
+
+
 _PATTERN_HINT = r"e.g. --label-pattern '(?P<action>[a-z]+)_(?P<style>[a-z]+)_\d+'"
 
 
@@ -92,17 +117,15 @@ def _read_json(text: str, path: Path) -> dict[str, tuple[str, ...]]:
     return table
 
 
-def _read_csv(text: str, path: Path) -> dict[str, tuple[str, ...]]:
+def _read_csv(text: str, path: Path, column: str) -> dict[str, tuple[str, ...]]:
     rows = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     columns = [name.strip().lower() for name in rows.fieldnames or ()]
-    if not {"clip", "labels"} <= set(columns):
+    if not {"clip", column} <= set(columns):
         raise PoseGPTError(
-            f"{path} needs columns clip and labels, got {', '.join(columns) or 'none'}", "name them so"
+            f"{path} needs columns clip and {column}, got {', '.join(columns) or 'none'}", "name them so"
         )
     rows.fieldnames = columns
-    return {
-        row["clip"].strip(): _clean(re.split(r"[|;]", row["labels"] or "")) for row in rows if row["clip"]
-    }
+    return {row["clip"].strip(): _clean(re.split(r"[|;]", row[column] or "")) for row in rows if row["clip"]}
 
 
 def _clean(labels: list[str]) -> tuple[str, ...]:

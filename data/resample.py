@@ -1,16 +1,20 @@
 """Motion at another frame rate, by time: slerp for rotations, linear for the translation. No torch."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-FloatArray = NDArray[np.floating]
+FloatArray = NDArray[Any]
 
 _SAME_TIME = 1e-6
 """Frames: two instants nearer than this are one."""
 
 
-def resample(poses: FloatArray, trans: FloatArray, fps: float, to_fps: float) -> tuple[FloatArray, FloatArray]:
+def resample(
+    poses: FloatArray, trans: FloatArray, fps: float, to_fps: float
+) -> tuple[FloatArray, FloatArray]:
     """Frame k of the result lies at k / to_fps seconds; the last source frame bounds the length.
 
     `Motion.resample` for arrays of any width; only the frames around each instant are looked at, and instants
@@ -43,4 +47,8 @@ def _slerp(start: FloatArray, end: FloatArray, share: FloatArray) -> FloatArray:
     """(T, J, 3) rotation vectors at (T, 1) shares of the shortest way from start to end."""
     first = Rotation.from_rotvec(start.reshape(-1, 3))
     way = (first.inv() * Rotation.from_rotvec(end.reshape(-1, 3))).as_rotvec().reshape(start.shape)
-    return (first * Rotation.from_rotvec((way * share[..., None]).reshape(-1, 3))).as_rotvec().reshape(start.shape)
+    return (
+        (first * Rotation.from_rotvec((way * share[..., None]).reshape(-1, 3)))
+        .as_rotvec()
+        .reshape(start.shape)
+    )

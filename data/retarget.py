@@ -7,6 +7,7 @@ are turned about the vertical only.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,30 @@ for _upper, _lower in LIMBS:
     _BONES[JOINT[_upper]] = _OFFSETS[JOINT[_lower]]
 _HIPS = [JOINT["left_hip"], JOINT["right_hip"]]
 _LEGS = [JOINT[upper] for upper, _ in LIMBS if upper.endswith(("hip", "knee"))]
+_REST_HINT = (
+    "--t-pose-frame 0 if its first frame is a T-pose; otherwise --up or --skeleton, or export it anew"
+)
+_FLIP, _NO_FLIP = 1 + 2 * np.cos(np.deg2rad([120, 60]))  # traces of steps that are a flip, and none
+_TWISTING = {upper: upper for upper, _ in LIMBS} | {
+    f"{side}_{joint}": f"{side}_{limb}"
+    for side in ("left", "right")
+    for joint, limb in (("wrist", "elbow"), ("ankle", "knee"), ("foot", "knee"))
+}
+"""Joints whose twist may flip -> the limb about whose bone it does."""
+
 _STANCE_SPEED = 0.15  # m/s; a sole slower than this rests
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a file does not say of itself; the defaults find out."""
+
+    up: Literal["auto", "y", "z"] = "auto"
+    """Axis that points up in the file; auto: the one along which its rest pose stands."""
+    scale: float | None = None
+    """Metres a unit; None: legs are as long as SMPL's."""
+    t_pose_frame: int | None = None
+    """Frame (from 0) that is a T-pose and stands for the rest pose; the motion begins after it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,54 +102,63 @@ class BodyMotion:
     """(T, 22, 3) joint positions, metres."""
 
 
-def retarget(bvh: Bvh, skeleton: SourceSkeleton | None = None) -> Motion:
+def retarget(bvh: Bvh, skeleton: SourceSkeleton | None = None, reading: Reading | None = None) -> Motion:
     """A BVH motion as SMPL's, at the file's own frame rate, feet on the floor at y = 0.
 
     Args:
-        bvh: what `read_bvh` returned.
+        bvh: what `read_bvh` or `read_amc` returned.
         skeleton: which skeleton it is; None finds out from the joint names.
+        reading: what the file itself does not say.
 
     Raises PoseGPTError where the skeleton is not known or its rest pose is not the one expected.
     """
-    skeleton = skeleton or detect_skeleton(bvh.names, bvh.name)
+    skeleton, reading = skeleton or detect_skeleton(bvh.names, bvh.name), reading or Reading()
     if skeleton.is_smpl:
         return _read_smpl(bvh)
-    return to_motion(to_body(source_motion(bvh, skeleton)), bvh.fps, bvh.name)
+    source = source_motion(bvh, skeleton, reading)
+    return to_motion(to_body(source, reading.scale), bvh.fps, bvh.name)
 
 
-def source_motion(bvh: Bvh, skeleton: SourceSkeleton) -> SourceMotion:
+def source_motion(bvh: Bvh, skeleton: SourceSkeleton, reading: Reading | None = None) -> SourceMotion:
     """The joints of `skeleton` out of a BVH file, Y up, as rotations away from a T-pose."""
-    values = bvh.values[skeleton.skip_frames :]
+    reading = reading or Reading()
+    columns, places = _joint_columns(bvh, skeleton)
+    if reading.t_pose_frame is None:
+        rest, skip = _rest_of_skeleton(bvh, skeleton, columns, places, reading), skeleton.skip_frames
+    else:
+        rest, skip = _rest_of_frame(bvh, columns, places, reading), reading.t_pose_frame + 1
+    values = bvh.values[skip:]
     if len(values) == 0:
         raise PoseGPTError(f"{bvh.name} holds nothing but a T-pose", "use another file")
+    _check_rest_pose(rest.bones, skeleton, bvh.name, may_hang=rest.may_hang)
     pose = forward_kinematics(bvh, values)
-    plain = [plain_name(name) for name in bvh.names]
-    columns = {name: plain.index(source) for name, source in skeleton.joints.items()}
-    rest = zero_pose(bvh).positions[0]
-    upright, frames = _t_pose_frames(skeleton, rest, columns, bvh.name)
     rotations = np.broadcast_to(np.eye(3), (len(values), 22, 3, 3)).copy()
     positions = np.zeros((len(values), 22, 3))
     present = np.zeros(22, bool)
     for name, j in columns.items():
-        rotations[:, JOINT[name]] = upright @ pose.rotations[:, j] @ frames[name].T
-        positions[:, JOINT[name]] = pose.positions[:, j] @ upright.T
+        rotations[:, JOINT[name]] = rest.upright @ pose.rotations[:, j] @ rest.frames[name].T
+        positions[:, JOINT[name]] = pose.positions[:, places[name]] @ rest.upright.T
         present[JOINT[name]] = True
-    bones = np.zeros((22, 3))
-    for upper, lower in LIMBS:
-        bones[JOINT[upper]] = frames[upper] @ (rest[columns[lower]] - rest[columns[upper]])
-    _check_rest_pose(bones, skeleton, bvh.name)
-    return SourceMotion(rotations, positions, bones, present)
+    _undo_flips(rotations, rest.bones)
+    return SourceMotion(rotations, positions, rest.bones, present)
 
 
-def to_body(source: SourceMotion) -> BodyMotion:
-    """Lay a source's motion on SMPL's body: scaled by leg length, anchored between the hip joints."""
+def to_body(source: SourceMotion, scale: float | None = None) -> BodyMotion:
+    """Lay a source's motion on SMPL's body, anchored between the hip joints.
+
+    Args:
+        source: the motion.
+        scale: metres a unit of the source; None makes the legs as long as SMPL's.
+    """
     rotations = np.empty_like(source.rotations)
     for j, name in enumerate(BODY_JOINTS):
         if source.present[j]:
             rotations[:, j] = source.rotations[:, j] @ _alignment(name, source.bones).T
         else:
             rotations[:, j] = rotations[:, BODY_PARENTS[j]]
-    scale = np.linalg.norm(_BONES[_LEGS], axis=1).sum() / np.linalg.norm(source.bones[_LEGS], axis=1).sum()
+    if scale is None:
+        legs = (np.linalg.norm(bones[_LEGS], axis=1).sum() for bones in (_BONES, source.bones))
+        scale = next(legs) / next(legs)
     positions = np.empty_like(source.positions)
     middle = source.positions[:, _HIPS].mean(axis=1) * scale
     positions[:, 0] = middle - rotations[:, 0] @ _OFFSETS[_HIPS].mean(axis=0)
@@ -178,22 +211,109 @@ def _point(body: BodyMotion, joint: str, offset: FloatArray) -> FloatArray:
     return body.positions[:, JOINT[joint]] + body.rotations[:, JOINT[joint]] @ offset
 
 
-def _t_pose_frames(
-    skeleton: SourceSkeleton, rest: FloatArray, columns: dict[str, int], name: str
-) -> tuple[FloatArray, dict[str, FloatArray]]:
-    """(3, 3) turn of the file's up to +Y, and C of every joint."""
-    if skeleton.t_pose:
-        return np.eye(3), {joint: skeleton.t_pose[joint] for joint in columns}
-    hips = rest[[columns["left_hip"], columns["right_hip"]]]
-    up = _nearest_axis(rest[columns["neck"]] - hips.mean(axis=0))
-    left = _nearest_axis(hips[0] - hips[1])
-    if abs(up @ left) > 0 or not (up[1] or up[2]) or up.min() < 0:
+@dataclass(frozen=True, eq=False)
+class _Rest:
+    """How a source rests."""
+
+    upright: FloatArray
+    """(3, 3) turn of the file's up to +Y."""
+    frames: dict[str, FloatArray]
+    """SMPL joint -> C, (3, 3)."""
+    bones: FloatArray
+    """(22, 3), as in SourceMotion."""
+    may_hang: bool
+    """Whether its arms may hang instead of being stretched out."""
+
+
+def _joint_columns(bvh: Bvh, skeleton: SourceSkeleton) -> tuple[dict[str, int], dict[str, int]]:
+    """SMPL joint -> index of the file's joint that turns it, and of the one at which it lies."""
+    plain = [plain_name(name) for name in bvh.names]
+    missing = [source for source in skeleton.joints.values() if source not in plain]
+    if missing:
         raise PoseGPTError(
-            f"{name}: its {skeleton.name} rest pose stands along neither +Y nor +Z", "export it with Y up"
+            f"{bvh.name} has no joint {missing[0]!r}, which the {skeleton.name} skeleton needs",
+            "choose another --skeleton, or leave it out to find it by the joints' names",
         )
-    zero_to_t_pose = np.stack([left, up, np.cross(left, up)])
-    upright = np.eye(3) if up[1] else np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
-    return upright, dict.fromkeys(columns, zero_to_t_pose)
+    places = {**skeleton.joints} | {
+        joint: place for joint, place in skeleton.places.items() if place in plain
+    }
+    turning, lying = (
+        {name: plain.index(source) for name, source in joints.items()} for joints in (skeleton.joints, places)
+    )
+    return turning, lying
+
+
+def _rest_of_skeleton(
+    bvh: Bvh, skeleton: SourceSkeleton, columns: dict[str, int], places: dict[str, int], reading: Reading
+) -> _Rest:
+    """From the known T-pose of the skeleton, or else from the file's zero pose."""
+    rest = zero_pose(bvh).positions[0]
+    if skeleton.t_pose:
+        upright = _upright("y" if reading.up == "auto" else reading.up)
+        frames = {joint: skeleton.t_pose[joint] for joint in columns}
+    else:
+        hips = rest[[places["left_hip"], places["right_hip"]]]
+        up = _nearest_axis(rest[places["neck"]] - hips.mean(axis=0))
+        left = _nearest_axis(hips[0] - hips[1])
+        if abs(up @ left) > 0 or (reading.up == "auto" and (up[0] or up.min() < 0)):
+            raise PoseGPTError(
+                f"{bvh.name}: its {skeleton.name} rest pose stands along neither +Y nor +Z", _REST_HINT
+            )
+        upright = _upright(("y" if up[1] else "z") if reading.up == "auto" else reading.up)
+        frames = dict.fromkeys(columns, np.stack([left, up, np.cross(left, up)]))
+    bones = np.zeros((22, 3))
+    for upper, lower in LIMBS:
+        bones[JOINT[upper]] = frames[upper] @ (rest[places[lower]] - rest[places[upper]])
+    return _Rest(upright, frames, bones, may_hang=not skeleton.t_pose)
+
+
+def _rest_of_frame(bvh: Bvh, columns: dict[str, int], places: dict[str, int], reading: Reading) -> _Rest:
+    """From a frame in which the person stands in a T-pose, facing any way."""
+    frame = reading.t_pose_frame
+    if frame is None or not 0 <= frame < bvh.n_frames:
+        raise PoseGPTError(
+            f"{bvh.name} has {bvh.n_frames} frames, no T-pose in frame {frame}", "0 is the first frame"
+        )
+    pose = forward_kinematics(bvh, bvh.values[frame : frame + 1])
+    positions = pose.positions[0]
+    hips = positions[[places["left_hip"], places["right_hip"]]]
+    axis = _nearest_axis(positions[places["neck"]] - hips.mean(axis=0))
+    upright = _upright(("z" if axis[2] else "y") if reading.up == "auto" else reading.up)
+    left = upright @ (hips[0] - hips[1])
+    left[1] = 0.0
+    left /= max(float(np.linalg.norm(left)), 1e-12)
+    up = np.array([0.0, 1.0, 0.0])
+    canonical = np.stack([left, up, np.cross(left, up)]) @ upright
+    bones = np.zeros((22, 3))
+    for upper, lower in LIMBS:
+        bones[JOINT[upper]] = canonical @ (positions[places[lower]] - positions[places[upper]])
+    frames = {name: canonical @ pose.rotations[0, j] for name, j in columns.items()}
+    return _Rest(upright, frames, bones, may_hang=False)
+
+
+def _upright(up: str) -> FloatArray:
+    """(3, 3) turn of the file's up axis, y or z, to +Y."""
+    return np.eye(3) if up == "y" else np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+
+
+def _undo_flips(rotations: FloatArray, bones: FloatArray) -> None:
+    """Turn back, in place, limbs that jump by half a turn about their own bone from one frame to the next.
+
+    Optical systems lose the twist of a stretched limb, for some frames or to the end; where its bones point
+    stays right. The twist that most frames have is kept.
+    """
+    for name, along in _TWISTING.items():
+        bone = bones[JOINT[along]]
+        half_turn = Rotation.from_rotvec(np.pi * bone / np.linalg.norm(bone)).as_matrix()
+        turns = rotations[:, JOINT[name]]
+        step = np.swapaxes(turns[:-1], -1, -2) @ turns[1:]
+        plain, flipped = (np.trace(step @ m, axis1=-2, axis2=-1) for m in (np.eye(3), half_turn))
+        jumps = (plain < _FLIP) & (flipped > _NO_FLIP)
+        if jumps.any():
+            state = np.concatenate([[0], np.cumsum(jumps) % 2]).astype(bool)
+            if state.mean() > 0.5:
+                state = ~state
+            turns[state] = turns[state] @ half_turn
 
 
 def _nearest_axis(vector: FloatArray) -> FloatArray:
@@ -203,19 +323,19 @@ def _nearest_axis(vector: FloatArray) -> FloatArray:
     return axis
 
 
-def _check_rest_pose(bones: FloatArray, skeleton: SourceSkeleton, name: str) -> None:
+def _check_rest_pose(bones: FloatArray, skeleton: SourceSkeleton, name: str, may_hang: bool) -> None:
     """The joint frames must be the known ones: legs down; arms out, or hanging in a zero pose."""
     for upper, lower in LIMBS:
         bone, rest = bones[JOINT[upper]], _BONES[JOINT[upper]]
         length = float(np.linalg.norm(bone))
-        hanging = not skeleton.t_pose and upper.endswith(("shoulder", "elbow"))
+        hanging = may_hang and upper.endswith(("shoulder", "elbow"))
         if length == 0 or bone @ rest < length * np.linalg.norm(rest) * np.cos(
             np.deg2rad(100 if hanging else 45)
         ):
             raise PoseGPTError(
                 f"{name} names its joints like {skeleton.name} but rests in another pose "
                 f"(the bone from {upper} to {lower} points elsewhere)",
-                "export it with a T-pose as its rest pose",
+                _REST_HINT,
             )
 
 

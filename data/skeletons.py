@@ -1,7 +1,10 @@
 """Known motion-capture skeletons: which joint is which, and how joint frames stand in a T-pose. No torch."""
 
+import difflib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +26,14 @@ class SourceSkeleton:
     t_pose: Mapping[str, FloatArray] = field(default_factory=dict)
     """SMPL joint -> (3, 3) orientation of the file's joint frame in a T-pose that faces +Z (columns: where
     its x, y, z axes point). Empty: the file's zero pose stands upright, joint frames along its axes."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """SMPL joint -> joint of the file at which it lies, where another one turns it and this one is there."""
     skip_frames: int = 0
     """Frames at the start that are no motion (a T-pose)."""
     is_smpl: bool = False
     """Our own files: rotations are SMPL's already, positions are centimetres."""
+    keys: tuple[str, ...] = ()
+    """What `--skeleton` calls it."""
 
 
 def known_skeletons() -> tuple[SourceSkeleton, ...]:
@@ -50,9 +57,45 @@ def detect_skeleton(names: Sequence[str], file: str = "this file") -> SourceSkel
         some = ", ".join(list(names)[:6])
         raise PoseGPTError(
             f"{file} has a skeleton that is not known (joints {some}, ...)",
-            "known are: " + ", ".join(s.name for s in _KNOWN),
+            "known are: " + ", ".join(s.name for s in _KNOWN) + f"; {_MAPPING_HINT}",
         )
     return max(fitting, key=lambda s: len(s.joints))
+
+
+def named_skeleton(name: str) -> SourceSkeleton:
+    """The skeleton that `--skeleton` names: a key of a known one, or a JSON file {SMPL joint: file's joint}.
+
+    Raises PoseGPTError where there is no such skeleton or file, or the file does not map the limbs.
+    """
+    for skeleton in _KNOWN:
+        if name.lower() in skeleton.keys:
+            return skeleton
+    path = Path(name)
+    if path.suffix.lower() != ".json":
+        keys = [key for skeleton in _KNOWN for key in skeleton.keys]
+        close = difflib.get_close_matches(name.lower(), keys, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else _MAPPING_HINT
+        raise PoseGPTError(f"no skeleton {name!r}, known are {', '.join(keys)}", hint)
+    try:
+        joints = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise PoseGPTError(f"cannot read the skeleton {path}: {error}", _MAPPING_HINT) from None
+    if not (isinstance(joints, dict) and all(isinstance(joint, str) for joint in joints.values())):
+        raise PoseGPTError(f"{path} does not map joints to joints", _MAPPING_HINT)
+    wrong = [joint for joint in joints if joint not in BODY_JOINTS]
+    missing = [joint for joint in _NEEDED if joint not in joints]
+    if wrong or missing:
+        what = f"names {wrong[0]!r}, which is no SMPL joint" if wrong else f"lacks {', '.join(missing)}"
+        raise PoseGPTError(f"the skeleton {path} {what}", "SMPL's are: " + ", ".join(BODY_JOINTS))
+    return SourceSkeleton(path.stem, joints)
+
+
+_MAPPING_HINT = '--skeleton FILE.json maps any other: {"pelvis": "Hips", "left_hip": "LeftUpLeg", ...}'
+_NEEDED = (
+    "pelvis", "neck",
+    *(f"{side}_{j}" for side in ("left", "right")
+      for j in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")),
+)  # fmt: skip
 
 
 def _both(joints: Mapping[str, str], left: str, right: str) -> dict[str, str]:
@@ -104,7 +147,7 @@ def _without(joints: Mapping[str, str], left_out: str) -> dict[str, str]:
     return {joint: pattern for joint, pattern in joints.items() if joint != left_out}
 
 
-_SMPL = SourceSkeleton("smpl", {name: name for name in BODY_JOINTS}, is_smpl=True)
+_SMPL = SourceSkeleton("smpl", {name: name for name in BODY_JOINTS}, is_smpl=True, keys=("smpl",))
 
 _BANDAI = SourceSkeleton(
     "Bandai-Namco",
@@ -124,6 +167,7 @@ _BANDAI = SourceSkeleton(
         "left_ankle": _axes("FLU", 39.6), "left_foot": _axes("FLU", 23.0),
         "right_ankle": _axes("BLD", 39.6), "right_foot": _axes("BLD", 23.0),
     },
+    keys=("bandai",),
 )  # fmt: skip
 
 _LAFAN1 = SourceSkeleton(
@@ -142,6 +186,7 @@ _LAFAN1 = SourceSkeleton(
         **{f"{side}_ankle": _axes("FUR", 25.0) for side in ("left", "right")},
         **{f"{side}_foot": _axes("FUR", 3.5) for side in ("left", "right")},
     },
+    keys=("lafan1",),
 )  # fmt: skip
 
 _MIXAMO = SourceSkeleton(
@@ -151,6 +196,7 @@ _MIXAMO = SourceSkeleton(
         "head": "Head",
         **_both(_MAYA_JOINTS, "Left", "Right"),
     },
+    keys=("mixamo",),
 )  # fmt: skip
 
 _CMU = SourceSkeleton(
@@ -160,6 +206,7 @@ _CMU = SourceSkeleton(
         "head": "Head", **_both(_MAYA_JOINTS, "Left", "Right"),
     },
     skip_frames=1,
+    keys=("cmu",),
 )  # fmt: skip
 
 _CMU_OLDER = SourceSkeleton(
@@ -168,6 +215,7 @@ _CMU_OLDER = SourceSkeleton(
         "pelvis": "Hips", "spine3": "Chest", "neck": "Neck", "head": "Head",
         **_both(_without(_XSENS_JOINTS, "foot"), "Left", "Right"),
     },
+    keys=("cmu-older",),
 )  # fmt: skip
 
 _BIOVISION = SourceSkeleton(
@@ -179,6 +227,7 @@ _BIOVISION = SourceSkeleton(
         "head": "Head",
         **_both(_BIOVISION_JOINTS, "Left", "Right"),
     },
+    keys=("biovision",),
 )
 
 _XSENS = SourceSkeleton(
@@ -188,6 +237,22 @@ _XSENS = SourceSkeleton(
         "head": "Head",
         **_both(_XSENS_JOINTS, "Left", "Right"),
     },
+    keys=("xsens", "100style"),
 )  # fmt: skip
 
-_KNOWN = (_BANDAI, _CMU, _CMU_OLDER, _MIXAMO, _LAFAN1, _XSENS, _BIOVISION, _SMPL)
+_ASF_JOINTS = {
+    "collar": "*clavicle", "shoulder": "*humerus", "elbow": "*radius", "wrist": "*hand",
+    "hip": "*femur", "knee": "*tibia", "ankle": "*foot", "foot": "*toes",
+}  # fmt: skip
+
+_ASF = SourceSkeleton(
+    "ASF/AMC (CMU and HDM05)",
+    {
+        "pelvis": "root", "spine1": "lowerback", "spine2": "upperback", "spine3": "thorax",
+        "neck": "upperneck", "head": "head", **_both(_ASF_JOINTS, "l", "r"),
+    },
+    places={"left_wrist": "lwrist", "right_wrist": "rwrist"},  # these only twist the hand
+    keys=("hdm05", "asf"),
+)  # fmt: skip
+
+_KNOWN = (_BANDAI, _CMU, _CMU_OLDER, _MIXAMO, _LAFAN1, _XSENS, _BIOVISION, _ASF, _SMPL)

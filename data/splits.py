@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -44,6 +44,25 @@ def shared_groups(hashes: Sequence[NDArray[np.uint64]], minimum: int = SHARED_FR
     return [root(k) for k in range(len(hashes))]
 
 
+def thinned(
+    hashes: Iterable[NDArray[np.uint64]], most: int = 4_000_000
+) -> tuple[list[NDArray[np.uint64]], int]:
+    """Every clip's hashes, all clips thinned alike until `most` are left in all; and by which factor.
+
+    So that finding clips that share frames takes bounded memory.
+    """
+    kept: list[NDArray[np.uint64]] = []
+    total, factor = 0, 1
+    for clip in hashes:
+        kept.append(_every(clip, factor))
+        total += len(kept[-1])
+        while total > most:
+            factor *= 2
+            kept = [_every(clip, factor) for clip in kept]
+            total = sum(map(len, kept))
+    return kept, factor
+
+
 def assign_splits(
     names: Sequence[str],
     labels: Sequence[str],
@@ -83,6 +102,11 @@ def assign_splits(
 def shuffled(names: Sequence[str], seed: int) -> list[int]:
     """The clips in an order that depends on nothing but their names and the seed."""
     return sorted(range(len(names)), key=lambda k: _order(names[k], seed))
+
+
+def _every(hashes: NDArray[np.uint64], factor: int) -> NDArray[np.uint64]:
+    """The hashes that are a multiple of `factor`, so to say: the same ones in every clip."""
+    return hashes if factor == 1 else hashes[(hashes >> np.uint64(32)) % np.uint64(factor) == 0]
 
 
 def _held_out(n: int, share: float) -> int:

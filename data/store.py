@@ -1,8 +1,10 @@
 """The store: prepared motion as plain memory-mapped .npy arrays beside a manifest. Imports no torch.
 
 A store is one folder: poses.npy (N, J*3) float32, trans.npy (N, 3) float32, starts.npy and lengths.npy
-(clips,) int64, labels.npy (clips, L) bool, clips.json (names and sources), manifest.json. It is written under
-a temporary name and renamed, so a folder that holds a manifest is whole.
+(clips,) int64, labels.npy (clips, L) bool, clips.json (names and sources), manifest.json. Windows cut out of
+clips, whose translation starts at zero, have heights.npy (clips,) float32 too; labels per frame are
+frame_labels.npy (N, L) bool. It is written under a temporary name and renamed, so a folder that holds a
+manifest is whole.
 """
 
 import hashlib
@@ -27,7 +29,9 @@ from models.skeleton import BodyType, n_joints
 
 SPLITS = ("train", "val", "test")
 MANIFEST = "manifest.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1: without heights and frame labels. Stores that have neither are still written as 1."""
+
 _DEPTH = 6  # folders below the root in which find_store looks
 
 
@@ -89,6 +93,10 @@ class Store:
         """(clips,) frames of each clip."""
         self.labels: NDArray[np.bool_] = self._open("labels.npy")
         """(clips, L) k-hot labels."""
+        self.heights: NDArray[np.float32] | None = self._open_if_there("heights.npy")
+        """(clips,) metres to add to trans' y, where translations start at zero."""
+        self.frame_labels: NDArray[np.bool_] | None = self._open_if_there("frame_labels.npy")
+        """(N, L) k-hot labels of every frame, where there are any; `labels` holds those of the whole clip."""
 
     def __len__(self) -> int:
         return self.manifest.n_clips
@@ -123,9 +131,10 @@ class Store:
         """Clip k as a Motion."""
         frames = slice(int(self.starts[k]), int(self.starts[k] + self.lengths[k]))
         body_type = self.manifest.body_type
+        height = 0.0 if self.heights is None else self.heights[k]
         return Motion(
             poses=self.poses[frames].reshape(-1, n_joints(body_type), 3),
-            trans=self.trans[frames],
+            trans=self.trans[frames] + np.array([0.0, height, 0.0], np.float32),
             fps=self.manifest.fps,
             body_type=body_type,
             labels=self.clip_labels(k),
@@ -148,6 +157,9 @@ class Store:
             for array in (self.poses, self.trans):
                 if not np.isfinite(array[first : first + 65536]).all():
                     raise PoseGPTError(f"{self.path} holds NaN or infinite values", _PREPARE_AGAIN)
+
+    def _open_if_there(self, name: str) -> NDArray[Any] | None:
+        return self._open(name) if name in self.manifest.files else None
 
     def _open(self, name: str) -> NDArray[Any]:
         info = self.manifest.files.get(name)
@@ -192,6 +204,10 @@ def open_store(path: Path | str) -> Store:
         "lengths": (manifest.n_clips,),
         "labels": (manifest.n_clips, len(manifest.label_names)),
     }
+    if store.heights is not None:
+        expected["heights"] = (manifest.n_clips,)
+    if store.frame_labels is not None:
+        expected["frame_labels"] = (manifest.n_frames, len(manifest.label_names))
     for name, shape in expected.items():
         if getattr(store, name).shape != shape:
             raise PoseGPTError(
@@ -233,7 +249,7 @@ def find_store(root: Path | str, split: str, body_type: BodyType | None = None) 
     root = Path(root)
     if not root.is_dir():
         raise PoseGPTError(f"no folder {root}", "make it with posegpt prepare --bvh DIR --out DIR")
-    stores = {path: read_manifest(path) for path in _stores_below(root, _DEPTH)}
+    stores = {path: read_manifest(path) for path in stores_below(root)}
     found = [
         path
         for path, m in stores.items()
@@ -267,6 +283,8 @@ class StoreWriter:
         label_names: the vocabulary, the same for all splits.
         settings: what to record (JSON values).
         force: replace an existing store.
+        from_zero: clips are windows whose translation starts at zero; their heights are kept beside.
+        per_frame: labels are given for every frame.
     """
 
     def __init__(
@@ -279,27 +297,38 @@ class StoreWriter:
         label_names: Sequence[str],
         settings: dict[str, Any] | None = None,
         force: bool = False,
+        from_zero: bool = False,
+        per_frame: bool = False,
     ) -> None:
         self.path = Path(path)
+        self.from_zero, self.per_frame = from_zero, per_frame
         self.split, self.body_type, self.fps = split, body_type, float(fps)
         self.label_names = tuple(label_names)
         self.settings = settings or {}
         self.force = force
         self._columns = {name: k for k, name in enumerate(self.label_names)}
         self._lengths: list[int] = []
+        self._heights: list[float] = []
         self._labels: list[list[int]] = []
         self._clips: list[dict[str, str]] = []
 
     def __enter__(self) -> Self:
         self._folder = folder_atomically(self.path, self.force)
         self._partial = self._folder.__enter__()
-        columns = n_joints(self.body_type) * 3
-        self._poses = _ArrayWriter(self._partial / "poses.npy", columns)
-        self._trans = _ArrayWriter(self._partial / "trans.npy", 3)
+        columns = {"poses.npy": n_joints(self.body_type) * 3, "trans.npy": 3}
+        self._arrays = {name: _ArrayWriter(self._partial / name, n, "<f4") for name, n in columns.items()}
+        if self.per_frame:
+            name = "frame_labels.npy"
+            self._arrays[name] = _ArrayWriter(self._partial / name, len(self.label_names), "|b1")
         return self
 
-    def add(self, motion: Motion, source: str = "") -> None:
+    def add(self, motion: Motion, source: str = "", frame_labels: NDArray[np.bool_] | None = None) -> None:
         """Append a clip; its labels must be in the vocabulary.
+
+        Args:
+            motion: the clip.
+            source: the file that it comes from.
+            frame_labels: (T, L) k-hot, where the writer was made for labels per frame.
 
         Raises PoseGPTError where body type, frame rate or labels differ from the store's.
         """
@@ -314,9 +343,14 @@ class StoreWriter:
             raise PoseGPTError(
                 f"clip {motion.name} has labels outside the vocabulary: {unknown}", "add them to it"
             )
+        trans = motion.trans - motion.trans[0] if self.from_zero else motion.trans
         with as_written(self.path):
-            self._poses.append(motion.poses.reshape(motion.n_frames, -1))
-            self._trans.append(motion.trans)
+            self._arrays["poses.npy"].append(motion.poses.reshape(motion.n_frames, -1))
+            self._arrays["trans.npy"].append(trans)
+            if self.per_frame:
+                assert frame_labels is not None and len(frame_labels) == motion.n_frames
+                self._arrays["frame_labels.npy"].append(frame_labels)
+        self._heights.append(float(motion.trans[0, 1]))
         self._lengths.append(motion.n_frames)
         self._labels.append([self._columns[name] for name in motion.labels])
         self._clips.append({"name": motion.name, "source": source})
@@ -324,8 +358,8 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._poses.close()
-        self._trans.close()
+        for array in self._arrays.values():
+            array.close()
         if kind is not None:
             self._folder.__exit__(kind, error, trace)
             return
@@ -345,12 +379,15 @@ class StoreWriter:
         np.save(self._partial / "starts.npy", np.cumsum(lengths) - lengths)
         np.save(self._partial / "lengths.npy", lengths)
         np.save(self._partial / "labels.npy", labels)
-        (self._partial / "clips.json").write_text(json.dumps(self._clips, indent=0), encoding="utf-8")
+        if self.from_zero:
+            np.save(self._partial / "heights.npy", np.array(self._heights, np.float32))
+        (self._partial / "clips.json").write_text(_one_a_line(self._clips), encoding="utf-8")
         manifest = self._manifest(int(lengths.sum()))
         (self._partial / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
 
     def _manifest(self, n_frames: int) -> Manifest:
-        names = ("poses.npy", "trans.npy", "starts.npy", "lengths.npy", "labels.npy", "clips.json")
+        names = ["poses.npy", "trans.npy", "starts.npy", "lengths.npy", "labels.npy", "clips.json"]
+        names += ["heights.npy"] * self.from_zero + ["frame_labels.npy"] * self.per_frame
         files = {name: _array_info(self._partial / name) for name in names}
         identity = [
             self.split,
@@ -360,6 +397,7 @@ class StoreWriter:
             {n: f.sha256 for n, f in files.items()},
         ]
         return Manifest(
+            format_version=FORMAT_VERSION if self.from_zero or self.per_frame else 1,
             split=self.split,
             body_type=self.body_type,
             fps=self.fps,
@@ -373,18 +411,28 @@ class StoreWriter:
         )
 
 
-class _ArrayWriter:
-    """A float32 .npy that grows row by row; its header is corrected at the end."""
+def _one_a_line(clips: Sequence[dict[str, str]]) -> str:
+    """What json.dumps(clips, indent=0) writes; without indent, json is ten times as quick."""
+    entries = (
+        "{\n" + ",\n".join(f'"{key}": {json.dumps(value)}' for key, value in clip.items()) + "\n}"
+        for clip in clips
+    )
+    return "[\n" + ",\n".join(entries) + "\n]" if clips else "[]"
 
-    def __init__(self, path: Path, columns: int) -> None:
+
+class _ArrayWriter:
+    """A .npy that grows row by row; its header is corrected at the end."""
+
+    def __init__(self, path: Path, columns: int, dtype: str) -> None:
         self.columns = columns
+        self.dtype = dtype
         self.rows = 0
         self._file: BinaryIO = path.open("wb")
         self._write_header()
         self._data_start = self._file.tell()
 
-    def append(self, rows: NDArray[np.float32]) -> None:
-        self._file.write(np.ascontiguousarray(rows, "<f4").tobytes())
+    def append(self, rows: NDArray[Any]) -> None:
+        self._file.write(np.ascontiguousarray(rows, self.dtype).data)
         self.rows += len(rows)
 
     def close(self) -> None:
@@ -397,7 +445,7 @@ class _ArrayWriter:
         self._file.close()
 
     def _write_header(self) -> None:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, self.columns)}
+        header = {"descr": self.dtype, "fortran_order": False, "shape": (self.rows, self.columns)}
         np.lib.format.write_array_header_1_0(self._file, header)
 
 
@@ -419,7 +467,7 @@ def _sha256(path: Path) -> str:
         raise PoseGPTError(f"cannot read {path}: {error.strerror}", _PREPARE_AGAIN) from None
 
 
-def _stores_below(folder: Path, depth: int) -> Iterable[Path]:
+def stores_below(folder: Path, depth: int = _DEPTH) -> Iterable[Path]:
     """Folders with a manifest of ours, sorted; hidden folders (unfinished ones among them) are left out."""
     if (folder / MANIFEST).is_file() and not _is_foreign(folder / MANIFEST):
         yield folder
@@ -433,7 +481,7 @@ def _stores_below(folder: Path, depth: int) -> Iterable[Path]:
     except OSError:
         return
     for name in entries:
-        yield from _stores_below(folder / name, depth - 1)
+        yield from stores_below(folder / name, depth - 1)
 
 
 def _is_foreign(manifest: Path) -> bool:

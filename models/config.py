@@ -197,7 +197,11 @@ class RunConfig(Config):
     min_seq_len: Positive = 16
     """Shortest window kept."""
     train_batch_size: Positive = 64
-    """Windows a step."""
+    """Windows a step, all devices together."""
+    num_workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that load batches (0: in the training process, which is enough for a local disk)."""
+    prefetch_factor: Positive = 4
+    """Batches each of them prepares ahead."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     """Peak learning rate."""
     weight_decay: Weight = 0.01
@@ -230,6 +234,10 @@ class RunConfig(Config):
     """Seed of weights, data order and dropout."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train."""
+    devices: Positive = 1
+    """Devices on each machine; several train together by DDP."""
+    num_nodes: Positive = 1
+    """Machines."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Arithmetic of the forward pass."""
     debug: bool = False

@@ -309,15 +309,24 @@ def draw(logits: Tensor, uniform: Tensor, how: Sampling) -> Tensor:
     """Indices (B,) from logits (B, C) by uniform numbers (B,) in [0, 1)."""
     if how.greedy:
         return logits.argmax(-1)
-    share, order = (logits.double() / how.temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)
+    share = (logits.double() / how.temperature).softmax(-1)
+    if not how.top_k and how.top_p == 1 and not how.min_p:
+        return _invert(share, uniform)
+    share, order = share.sort(dim=-1, descending=True, stable=True)
     before = share.cumsum(-1) - share
     keep = (before < how.top_p) & (share >= how.min_p * share[:, :1])
     if how.top_k:
         keep[:, how.top_k :] = False
-    share = share * keep
+    return order.gather(-1, _invert(share * keep, uniform)[:, None]).squeeze(-1)
+
+
+def _invert(share: Tensor, uniform: Tensor) -> Tensor:
+    """Where (B, C) shares, summed up, pass (B,) of their whole."""
     cumulative = share.cumsum(-1)
+    # Never past the last class that has a share, whatever rounding does.
+    last = share.shape[-1] - 1 - (share.flip(-1) > 0).to(torch.uint8).argmax(-1)
     place = torch.searchsorted(cumulative, uniform.double()[:, None] * cumulative[:, -1:], right=True)
-    return order.gather(-1, place.clamp(max=keep.sum(-1, keepdim=True) - 1)).squeeze(-1)
+    return torch.minimum(place.squeeze(-1), last)
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.config import GPTConfig
+from models.distributed import shared_count
 from models.layers import Block, KVCache, make_norm
 
 
@@ -161,10 +162,9 @@ class GPT(nn.Module):
         logits = self.head(self.hidden(given[:, :-1], condition), indices)
         target = indices.masked_fill(~valid[..., None], -100)
         loss = F.cross_entropy(logits.flatten(0, 2).float(), target.flatten(), reduction="sum")
-        if not self.config.gen_eos:
-            return loss / (valid.sum() * indices.shape[-1])
-        end_loss = self._end_loss(given, length, condition, ended)
-        return (loss + end_loss) / (valid.sum() * indices.shape[-1])
+        if self.config.gen_eos:
+            loss = loss + self._end_loss(given, length, condition, ended)
+        return loss / shared_count(valid.sum() * indices.shape[-1])
 
     def new_caches(self, batch: int, like: Tensor) -> list[KVCache]:
         c = self.config
@@ -178,26 +178,29 @@ class GPT(nn.Module):
         x = self.join(torch.cat([embed(steps[..., k]) for k, embed in enumerate(self.embed)], -1))
         if past == 0:
             x = torch.cat([self.start.to(x.dtype).expand(batch, 1, -1), x], 1)
-        parts = [part[:, past:n] for part in self._condition_parts(condition, n)]
+        parts = self._condition_parts(condition, past, n)
         if not self.config.embed_every_step:
             # Only the start carries the condition.
             first = torch.arange(past, n, device=x.device) == 0
             parts = [part * first[:, None] for part in parts]
         return self.concat(torch.cat([x, *parts], -1)) if self.concat else x + sum(parts)
 
-    def _condition_parts(self, condition: Condition, n: int) -> list[Tensor]:
-        """Label and duration embeddings, each (B, n, D); the last set of labels lasts."""
+    def _condition_parts(self, condition: Condition, first: int, stop: int) -> list[Tensor]:
+        """Label and duration embeddings of positions first to stop, each (B, stop - first, D)."""
         parts = []
         if self.config.class_conditional:
             labels = condition.labels if condition.labels.dim() == 3 else condition.labels[:, None]
-            labels = labels.to(self.embed_labels.weight.dtype)
+            # The last set of labels lasts.
+            last = labels.shape[1] - 1
+            labels = labels[:, min(first, last) : stop].to(self.embed_labels.weight.dtype)
             x = self.embed_labels(labels / labels.sum(-1, keepdim=True).clamp(min=1))
             x = torch.where(condition.hide_labels[:, None, None], self.no_labels.to(x.dtype), x)
-            parts.append(x[:, torch.arange(n, device=x.device).clamp(max=x.shape[1] - 1)])
+            lasting = x[:, -1:].expand(-1, stop - first - x.shape[1], -1)
+            parts.append(torch.cat([x, lasting], 1))
         if self.config.seqlen_conditional:
             x = self.embed_steps(condition.steps.clamp(max=self.config.gpt_blocksize))
             x = torch.where(condition.hide_steps[:, None], self.no_steps.to(x.dtype), x)
-            parts.append(x[:, None].expand(-1, n, -1))
+            parts.append(x[:, None].expand(-1, stop - first, -1))
         return parts
 
     def _end_loss(self, given: Tensor, length: Tensor, condition: Condition, ended: Tensor | None) -> Tensor:

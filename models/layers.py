@@ -15,9 +15,11 @@ class KVCache:
     """Keys and values of the latest steps, one layer's; the oldest fall out when it is full."""
 
     keys: Tensor
-    """(B, H, capacity, D), filled up to `length`."""
+    """(B, H, T, D), filled up to `length`; it grows with what it holds."""
     values: Tensor
-    """(B, H, capacity, D)"""
+    """(B, H, T, D)"""
+    capacity: int
+    """Steps it may hold."""
     length: int = 0
     """Steps held."""
     position: int = 0
@@ -25,13 +27,15 @@ class KVCache:
 
     @classmethod
     def empty(cls, batch: int, heads: int, capacity: int, width: int, like: Tensor) -> "KVCache":
-        shape = (batch, heads, capacity, width)
-        return cls(like.new_empty(shape), like.new_empty(shape))
+        shape = (batch, heads, 0, width)
+        return cls(like.new_empty(shape), like.new_empty(shape), capacity)
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Add (B, H, T, D), T at most the capacity, and return all keys and values held."""
         n = keys.shape[2]
-        excess = max(0, self.length + n - self.keys.shape[2])
+        excess = max(0, self.length + n - self.capacity)
+        if self.length + n - excess > self.keys.shape[2]:
+            self.keys, self.values = self._grown(self.keys, n), self._grown(self.values, n)
         if excess:
             for held in (self.keys, self.values):
                 held[:, :, : self.length - excess] = held[:, :, excess : self.length].clone()
@@ -40,6 +44,14 @@ class KVCache:
         self.values[:, :, stop - n : stop] = values
         self.length, self.position = stop, self.position + n
         return self.keys[:, :, :stop], self.values[:, :, :stop]
+
+    def _grown(self, held: Tensor, n: int) -> Tensor:
+        """Room for n more and as much again: memory that is not used yet costs time, spread as it lies."""
+        room = min(self.capacity, max(16, 2 * (self.length + n)))
+        batch, heads, _, width = held.shape
+        grown = held.new_empty(batch, heads, room, width)
+        grown[:, :, : self.length] = held[:, :, : self.length]
+        return grown
 
 
 @dataclass(eq=False)

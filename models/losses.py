@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.config import LossConfig
+from models.distributed import shared_count
 from models.features import Root, Translation, features_to_motion
 from models.kinematics import forward_kinematics
 from models.skeleton import joint_index
@@ -130,7 +131,7 @@ def _contact_loss(p_speed: Tensor, t_speed: Tensor, mask: Tensor) -> Tensor:
     """Speed (m/s) of foot joints where the true foot stands; (B, T, 4, 3) velocities."""
     stands = (t_speed.norm(dim=-1) < STANCE_SPEED) & mask[..., None]
     speed = _distance(p_speed, torch.zeros_like(p_speed))
-    return (speed * stands).sum() / stands.sum().clamp(min=1)
+    return (speed * stands).sum() / shared_count(stands.sum()).clamp(min=1)
 
 
 def _vertex_loss(
@@ -147,7 +148,8 @@ def _vertex_loss(
     keep[:, every // 2 :: every] = True
     rows = (mask & keep).nonzero(as_tuple=True)
     p, t = (_skin(_centred(j)[rows], g[rows], skeleton) for j, g in (predicted, target))
-    return (p - t).square().sum(-1).mean() if len(rows[0]) else p.new_zeros(())
+    squared = (p - t).square().sum(-1).mean(-1)
+    return squared.sum() / shared_count(torch.tensor(len(squared), device=p.device)).clamp(min=1)
 
 
 def _skin(joints: Tensor, rotations: Tensor, skeleton: Skeleton) -> Tensor:
@@ -170,6 +172,6 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of (B, T, ...) over the valid frames of (B, T) and all further axes."""
+    """Mean of (B, T, ...) over the valid frames of (B, T), of all processes, and all further axes."""
     weights = mask.view(*mask.shape, *[1] * (values.dim() - 2)).expand_as(values)
-    return (values * weights).sum() / weights.sum().clamp(min=1)
+    return (values * weights).sum() / shared_count(weights.sum()).clamp(min=1)

@@ -1,7 +1,143 @@
-"""Figures that tell how good generated motion is, each as a function of arrays."""
+"""Figures that tell how good generated motion is, each as a function of arrays; sums are float64."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+CHUNK = 1024
+"""Rows of a distance matrix computed at a time, so that memory stays bounded."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """Mean and scatter of features, gathered in one pass; parts seen by several processes can be merged."""
+
+    n: int
+    """Features seen."""
+    mean: Tensor
+    """(D,) float64"""
+    scatter: Tensor
+    """(D, D) float64, sum of outer products of deviations from the mean."""
+
+    @classmethod
+    def of(cls, features: Tensor) -> "Gaussian":
+        """Of features (N, D), at least one."""
+        rows = features.double()
+        mean = rows.mean(0)
+        centred = rows - mean
+        return cls(len(rows), mean, centred.T @ centred)
+
+    def merge(self, other: "Gaussian") -> "Gaussian":
+        """Of both together (Chan et al. 1979), as if they had been seen in one."""
+        n = self.n + other.n
+        shift = other.mean - self.mean
+        spread = torch.outer(shift, shift) * (self.n * other.n / n)
+        return Gaussian(n, self.mean + shift * (other.n / n), self.scatter + other.scatter + spread)
+
+    @property
+    def covariance(self) -> Tensor:
+        """(D, D) unbiased; of a single feature zero."""
+        return self.scatter / max(self.n - 1, 1)
+
+
+def frechet_distance(a: Gaussian, b: Gaussian) -> float:
+    """Squared Fréchet distance of two Gaussians; of features of sets it is the FID (Heusel et al. 2017)."""
+    root = _matrix_root(a.covariance)
+    # The product of both covariances has the eigenvalues of this symmetric matrix, which cannot turn complex.
+    crossed = torch.linalg.eigvalsh(root @ b.covariance @ root).clamp(min=0).sqrt().sum()
+    spread = a.covariance.trace() + b.covariance.trace() - 2 * crossed
+    return float((a.mean - b.mean).square().sum() + spread)
+
+
+def kernel_distance(x: Tensor, y: Tensor) -> float:
+    """KID of features (N, D) and (M, D), N and M above 1: unbiased squared maximum mean discrepancy.
+
+    Kernel (x . y / D + 1)^3 (Binkowski et al. 2018), over all pairs and not over random subsets. Being
+    unbiased it may fall below zero for sets of one distribution.
+    """
+    n, m = len(x), len(y)
+    own_x = _kernel_sum(x, x) - float(_kernel(x, x).sum())
+    own_y = _kernel_sum(y, y) - float(_kernel(y, y).sum())
+    return own_x / (n * (n - 1)) + own_y / (m * (m - 1)) - 2 * _kernel_sum(x, y) / (n * m)
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """Shares in 0 to 1."""
+
+    precision: float
+    """Generated motions that lie within the real ones."""
+    recall: float
+    """Real motions that lie within the generated ones."""
+
+
+def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> PrecisionRecall:
+    """Improved precision and recall (Kynkäänniemi et al. 2019) of features (N, D) and (M, D).
+
+    A set's manifold is the union of balls around its members that reach to their k-th neighbour.
+    """
+    return PrecisionRecall(_share_within(generated, real, k), _share_within(real, generated, k))
+
+
+def diversity(features: Tensor) -> float:
+    """Mean distance of all pairs of features (N, D), which random pairs estimate in Guo et al. 2020."""
+    n = len(features)
+    return sum(float(block.sum()) for block in _distances(features, features)) / (n * (n - 1))
+
+
+def multimodality(features: Tensor, labels: Tensor) -> float:
+    """Mean over sets of labels of the mean distance of pairs that share that very set; nan where none does.
+
+    Args:
+        features: (N, D).
+        labels: (N, L), 0 or 1.
+    """
+    _, group = torch.unique(labels > 0, dim=0, return_inverse=True)
+    groups = (features[group == g] for g in range(int(group.max()) + 1))
+    spreads = [diversity(members) for members in groups if len(members) > 1]
+    return sum(spreads) / len(spreads) if spreads else float("nan")
+
+
+def nearest_distances(features: Tensor, reference: Tensor) -> Tensor:
+    """(N,) distance of each of features (N, D) to the nearest of reference (M, D)."""
+    return torch.cat([block.amin(1) for block in _distances(features, reference)])
+
+
+def accuracy(scores: Tensor, labels: Tensor) -> float:
+    """Share of motions whose likeliest label is a true one; scores and labels (N, L)."""
+    return float((labels > 0).gather(1, scores.argmax(1, keepdim=True)).double().mean())
+
+
+def label_precision(scores: Tensor, labels: Tensor) -> float:
+    """R-precision: share of true labels among the r likeliest, r being how many labels a motion has.
+
+    Every label counts, not only the easiest of each motion; with one label a motion it is the accuracy.
+    """
+    predicted = top_labels(scores, labels)
+    return float((predicted & (labels > 0)).sum() / predicted.sum().clamp(min=1))
+
+
+def top_labels(scores: Tensor, labels: Tensor) -> Tensor:
+    """(N, L) bool: the r likeliest labels of each motion, r being how many true ones it has."""
+    rank = scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1, stable=True)
+    return rank < (labels > 0).sum(1, keepdim=True)
+
+
+def confusion(scores: Tensor, labels: Tensor) -> Tensor:
+    """(L, L) share of the motions with label i that have j among their r likeliest (see `top_labels`).
+
+    With one label a motion it is the usual confusion matrix, rows summing to 1; rows of labels that do not
+    occur are zero.
+    """
+    true, predicted = (labels > 0).double(), top_labels(scores, labels).double()
+    return true.T @ predicted / true.sum(0).clamp(min=1)[:, None]
+
+
+def chance_accuracy(scores: Tensor, labels: Tensor) -> float:
+    """Accuracy that is to be expected if labels were dealt out to the motions at random."""
+    return float((labels > 0).double().mean(0)[scores.argmax(1)].mean())
 
 
 def mean_average_precision(scores: Tensor, labels: Tensor) -> float:
@@ -14,12 +150,60 @@ def mean_average_precision(scores: Tensor, labels: Tensor) -> float:
     As scikit-learn's average_precision_score with average="macro": ties share the precision of the last of
     them.
     """
-    occurring = labels.sum(0) > 0
-    return float(
-        torch.stack(
-            [_average_precision(s, y) for s, y in zip(scores.T[occurring], labels.T[occurring], strict=True)]
-        ).mean()
-    )
+    return float(torch.stack(list(average_precisions(scores, labels).values())).mean())
+
+
+def average_precisions(scores: Tensor, labels: Tensor) -> dict[int, Tensor]:
+    """Average precision of each label that occurs, by its column."""
+    occurring = (labels.sum(0) > 0).nonzero().flatten().tolist()
+    return {k: _average_precision(scores[:, k], labels[:, k]) for k in occurring}
+
+
+def pairwise_distance(samples: Tensor) -> float:
+    """APD: mean distance of all pairs among samples (K, T, D) of one future, taken as vectors of T D numbers.
+
+    Zero for a single sample (Yuan and Kitani, DLow, 2020).
+    """
+    return diversity(samples.flatten(1)) if len(samples) > 1 else 0.0
+
+
+def displacement_errors(samples: Tensor, future: Tensor) -> tuple[float, float]:
+    """ADE and FDE of the best of samples (K, T, D) against the truth (T, D): mean and last distance."""
+    distance = (samples.double() - future.double()).norm(dim=-1)
+    return float(distance.mean(1).min()), float(distance[:, -1].min())
+
+
+def _matrix_root(matrix: Tensor) -> Tensor:
+    """Symmetric square root of a positive semi-definite (D, D)."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+
+
+def _kernel(x: Tensor, y: Tensor) -> Tensor:
+    """Of features (N, D) and (N, D), row by row."""
+    return ((x.double() * y.double()).sum(-1) / x.shape[1] + 1) ** 3
+
+
+def _kernel_sum(x: Tensor, y: Tensor) -> float:
+    """Sum of the kernel over all pairs."""
+    columns = y.double().T
+    return sum(float(((rows.double() @ columns / x.shape[1] + 1) ** 3).sum()) for rows in x.split(CHUNK))
+
+
+def _distances(x: Tensor, y: Tensor) -> Iterator[Tensor]:
+    """Distances (n, M) of parts of x (N, D) to all of y (M, D)."""
+    for rows in x.split(CHUNK):
+        # The quick way by a matrix product gives a feature some distance to itself.
+        yield torch.cdist(rows.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _share_within(points: Tensor, manifold: Tensor, k: int) -> float:
+    """Share of points (N, D) that lie in one of the balls of a manifold (M, D)."""
+    k = min(k, len(manifold) - 1)
+    # The nearest neighbour of a member is itself.
+    radius = torch.cat([d.kthvalue(k + 1, dim=1).values for d in _distances(manifold, manifold)])
+    inside = torch.cat([(d <= radius).any(1) for d in _distances(points, manifold)])
+    return float(inside.double().mean())
 
 
 def _average_precision(scores: Tensor, labels: Tensor) -> Tensor:

@@ -9,11 +9,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.config import VQVAEConfig
+from models.distributed import from_first_process, shared_count, sum_over_processes
 
 DEAD_USES_PER_STEP = 0.02
 """A code whose moving average of uses falls below this is restarted."""
@@ -92,7 +92,7 @@ class Codebook(nn.Module):
         uses = torch.bincount(indices, minlength=len(self.codes)).to(x.dtype)
         sums = torch.zeros_like(self.codes).index_add_(0, indices, x)
         for t in (uses, sums):
-            _sum_over_processes(t)
+            sum_over_processes(t)
         return uses, sums
 
 
@@ -130,7 +130,8 @@ class BookQuantizer(nn.Module):
                 total = torch.cat(
                     [total[:, : k * code.shape[-1]], code, total[:, (k + 1) * code.shape[-1] :]], -1
                 )
-        commitment = (flat - total.detach())[valid].square().mean()
+        distance = (flat - total.detach())[valid].square().mean(-1)
+        commitment = distance.sum() / shared_count(valid.sum()).clamp(min=1)
         quantized = (flat + (total - flat).detach()).view_as(latents)
         return Quantized(quantized, torch.stack(indices, -1).unflatten(0, mask.shape), commitment)
 
@@ -206,12 +207,4 @@ def _pick(x: Tensor, n: int) -> Tensor:
         if len(x) >= n
         else torch.randint(len(x), (n,), device=x.device)
     )
-    picked = x[rows]
-    if dist.is_available() and dist.is_initialized():
-        dist.broadcast(picked, src=0)
-    return picked
-
-
-def _sum_over_processes(t: Tensor) -> None:
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(t)
+    return from_first_process(x[rows])

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +50,13 @@ class Windows(Protocol):
 
     def batch(self, step: int) -> Batch: ...
 
+    def loader(
+        self, start_step: int, stop_step: int, num_workers: int = 0, prefetch_factor: int = 2
+    ) -> Iterable[Batch]: ...
+
     def eval_batches(self) -> Iterable[Batch]: ...
+
+    def of_rank(self, rank: int, world: int) -> "Windows": ...
 
 
 @dataclass(frozen=True)
@@ -210,8 +216,8 @@ class GPTStage(TrainStage):
         frames = torch.minimum(batch.length, drawn.to(batch.length))
         # A window that is not filled holds its clip's end; a cut one does not.
         ended = (frames == batch.length) & (frames < batch.poses.shape[1]) | self.run.eos_force
-        indices, length = self._tokenize(batch, frames)
-        with autocast(self.run, length.device):
+        with autocast(self.run, batch.length.device):
+            indices, length = self._tokenize(batch, frames)
             nll = self.network.loss(indices, length, Condition.of(batch.labels, length), ended)
         return {"nll": nll}
 
@@ -352,7 +358,15 @@ class _Loop:
         device = resolve_device(run.device)
         self.run, self.folder, self.info, self.stage = run, folder, info, stage
         self.train_windows, self.val_windows, self.report = train_windows, val_windows, report
-        self.fabric = Fabric(accelerator=device, devices=1)
+        self.fabric = Fabric(
+            accelerator=device, devices=run.devices, num_nodes=run.num_nodes,
+            strategy="ddp" if run.devices * run.num_nodes > 1 else "auto",
+        )  # fmt: skip
+        self.fabric.launch()
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        if world > 1:
+            self.train_windows = train_windows.of_rank(rank, world)
+        torch.manual_seed(run.seed + rank)
         optimizer = torch.optim.AdamW(
             _parameter_groups(stage, run.weight_decay),
             lr=run.learning_rate, betas=(run.ab1, run.ab2), fused=device in ("cpu", "cuda"),
@@ -363,21 +377,39 @@ class _Loop:
         self.best: dict[str, float] = {}
 
     def run_all(self) -> TrainResult:
-        log = _Log(self.folder, self.step)
-        with _catch_signals() as caught, log:
-            started = time.monotonic() - self.seconds
-            while (done := self._done()) < 1:
-                batch = self.train_windows.batch(self.step).to(self.fabric.device)
-                terms = self._train_step(batch, done)
+        started = time.monotonic() - self.seconds
+        with _catch_signals() as caught, _Log(self.folder, self.step, self.fabric.is_global_zero) as log:
+            for batch in self._batches():
+                terms = self._train_step(batch.to(self.fabric.device), self._done())
                 self.step += 1
-                self.seconds = time.monotonic() - started
+                self.seconds = self._agree(time.monotonic() - started)
                 at_end = self._done() >= 1
                 metrics = self._validate() if self.step % self.run.eval_every == 0 or at_end else {}
                 self._tell(terms, metrics, log)
-                if caught:
+                if signum := int(self._agree(max(caught, default=0))):
                     self._save("last", with_state=True)
-                    raise TrainingInterrupted(caught[0], self.folder, self.step)
+                    raise TrainingInterrupted(signum, self.folder, self.step)
+                if at_end:
+                    break
         return TrainResult(self.folder, self.step, self.best)
+
+    def _batches(self) -> Iterable[Batch]:
+        """Training batches from here on; none where the run is over already."""
+        run = self.run
+        if self._done() >= 1:
+            return ()
+        if run.num_workers:
+            return self.train_windows.loader(self.step, run.iter, run.num_workers, run.prefetch_factor)
+        return (self.train_windows.batch(step) for step in range(self.step, run.iter))
+
+    def _agree(self, value: float) -> float:
+        """The largest value of any process: to stop together, all must see the same time and signal."""
+        if self.fabric.world_size == 1:
+            return value
+        mine = torch.tensor(value, dtype=torch.float64, device=self.fabric.device)
+        latest = self.fabric.all_reduce(mine, reduce_op="max")
+        assert isinstance(latest, torch.Tensor)
+        return latest.item()
 
     def load(self) -> None:
         """Take up checkpoints/last."""
@@ -389,7 +421,8 @@ class _Loop:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
-        torch.set_rng_state(state["rng"].cpu())
+        if len(state["rng"]) == self.fabric.world_size:
+            torch.set_rng_state(state["rng"][self.fabric.global_rank].cpu())
 
     def _train_step(self, batch: Batch, done: float) -> dict[str, float]:
         self.model.train()
@@ -427,24 +460,33 @@ class _Loop:
         return iter(self.val_windows.eval_batches())
 
     def _save(self, name: Literal["best", "last"], with_state: bool) -> None:
+        """Write a checkpoint, from the first process; all of them take part and wait."""
+        extra = {STATE: self._state()} if with_state else {}
         info = CheckpointInfo(
             stage=self.stage.stage, network=self.stage.network_config(), body_type=self.info.body_type,
             fps=self.info.fps, labels=self.info.labels, data_fingerprint=self.info.fingerprint,
             step=self.step, metrics=self.best,
         )  # fmt: skip
-        extra = {STATE: self._state()} if with_state else {}
         state = self.average.module.state_dict()
-        save_checkpoint(self.folder / "checkpoints" / name, info, state, self.stage.tokenizer, extra)
+        if self.fabric.is_global_zero:
+            save_checkpoint(self.folder / "checkpoints" / name, info, state, self.stage.tokenizer, extra)
+        self.fabric.barrier()
 
     def _state(self) -> bytes:
         buffer = io.BytesIO()
         state = {
             "stage": self.stage.state_dict(), "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "rng": torch.get_rng_state(),
+            "optimizer": self.optimizer.state_dict(), "rng": self._random_states(),
             "step": self.step, "seconds": self.seconds, "best": self.best,
         }  # fmt: skip
         torch.save(state, buffer)
         return buffer.getvalue()
+
+    def _random_states(self) -> Tensor:
+        """(world, N) random state of every process."""
+        gathered = self.fabric.all_gather(torch.get_rng_state().to(self.fabric.device))
+        assert isinstance(gathered, Tensor)
+        return gathered.view(self.fabric.world_size, -1).cpu()
 
     def _done(self) -> float:
         """Share of the run that is behind us, by steps or by time, whichever is further."""
@@ -457,7 +499,8 @@ class _Loop:
         left = (total - self.step) / per_second
         progress = Progress(self.step, total, left, per_second * self.run.train_batch_size, terms, metrics)
         log.write(progress)
-        self.report(progress)
+        if self.fabric.is_global_zero:
+            self.report(progress)
 
     def _average(self, averaged: Any, current: Any, n: Any) -> None:
         """Exponential moving average whose memory grows with the steps seen."""
@@ -466,26 +509,29 @@ class _Loop:
 
 
 class _Log:
-    """metrics.jsonl and TensorBoard events of a run."""
+    """metrics.jsonl and TensorBoard events of a run, written by the first process."""
 
     EVERY = 20
 
-    def __init__(self, folder: Path, step: int) -> None:
-        self.folder, self.step = folder, step
+    def __init__(self, folder: Path, step: int, writes: bool) -> None:
+        self.folder, self.step, self.writes = folder, step, writes
 
-    def __enter__(self) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+    def __enter__(self) -> Self:
+        if self.writes:
+            from torch.utils.tensorboard import SummaryWriter
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.lines = (self.folder / "metrics.jsonl").open("a", buffering=1)
-        self.board = SummaryWriter(str(self.folder), purge_step=self.step)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.lines = (self.folder / "metrics.jsonl").open("a", buffering=1)
+            self.board = SummaryWriter(str(self.folder), purge_step=self.step)
+        return self
 
     def __exit__(self, *_: object) -> None:
-        self.lines.close()
-        self.board.close()
+        if self.writes:
+            self.lines.close()
+            self.board.close()
 
     def write(self, progress: Progress) -> None:
-        if progress.step % self.EVERY and not progress.metrics:
+        if not self.writes or (progress.step % self.EVERY and not progress.metrics):
             return
         self.lines.write(json.dumps(asdict(progress)) + "\n")
         for prefix, values in (("loss", progress.terms), ("val", progress.metrics)):

@@ -26,14 +26,19 @@ class Command:
     name: str
     panel: str
     summary: str
+    module: str = ""
+    """Its module in posegpt_cli.commands, where that is not called as the command."""
 
 
 COMMANDS = (
     Command("sample", "Generate", "Generate motion for an action, and draw or save it."),
-    Command("render", "Generate", "Draw or convert motion files."),
+    Command("forecast", "Generate", "Continue an observed motion, in one way or several."),
+    Command("render", "Generate", "Draw motion files as video, stills or a 3D page."),
+    Command("export", "Generate", "Write motion for Blender, Unity, a browser or your own code."),
     Command("actions", "Generate", "List the actions and styles that can be asked for."),
     Command("prepare", "Train", "Turn motion capture into a data set for training."),
-    Command("train", "Train", "Train the tokenizer (vqvae), then the generator (gpt)."),
+    Command("train", "Train", "Train the tokenizer (vqvae), then the generator (gpt); and the classifier."),
+    Command("eval", "Train", "Measure how good generated motion is.", "evaluate"),
     Command("doctor", "Help", "Check this installation and say how to mend it."),
 )
 
@@ -68,7 +73,7 @@ def build_app(words: Sequence[str] | None = None) -> typer.Typer:
     app.callback()(_global_options)
     for command in COMMANDS:
         if words is None or command.name in words:
-            module = importlib.import_module(f"posegpt_cli.commands.{command.name}")
+            module = importlib.import_module(f"posegpt_cli.commands.{command.module or command.name}")
             module.register(app, command.summary, command.panel)
         else:
             app.command(command.name, help=command.summary, rich_help_panel=command.panel)(_not_named)
@@ -139,4 +144,5 @@ def _command_path(words: Sequence[str]) -> list[str]:
     names = {command.name for command in COMMANDS}
     if not words or words[0] not in names:
         return []
-    return list(words[:2] if words[0] == "train" and words[1:2] in (["vqvae"], ["gpt"]) else words[:1])
+    stages = (["vqvae"], ["gpt"], ["classifier"])
+    return list(words[:2] if words[0] == "train" and words[1:2] in stages else words[:1])

@@ -3,12 +3,16 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from models.errors import PoseGPTError
 from posegpt_cli.console import UsageError
 from posegpt_cli.settings import BODY_MODELS
+
+if TYPE_CHECKING:
+    from posegpt_cli.output import RenderOptions
 
 PICTURE_PANEL = "Picture"
 BEHAVIOUR_PANEL = "Behaviour"
@@ -29,13 +33,15 @@ GptRun = Annotated[
 Out = Annotated[
     list[Path] | None,
     typer.Option(
-        help="File to write: .mp4, .gif, .png (contact sheet), .npz (AMASS). Give several for several."
+        help="File to write: .mp4, .gif, .png (contact sheet), .html (3D page), .glb, .npz (AMASS), .bvh, "
+        ".csv, .json (joint positions). Give several for several."
     ),
 ]
 Renderer = Annotated[
-    Literal["auto", "mesh", "skeleton"],
+    Literal["auto", "mesh", "skeleton", "pytorch3d"],
     typer.Option(
-        help="mesh: the body, by OpenGL; skeleton: bones, without; auto: mesh where OpenGL is there.",
+        help="mesh: the body, by OpenGL; skeleton: bones, without; auto: mesh where OpenGL is there; "
+        "pytorch3d: the body on a GPU, with that package.",
         rich_help_panel=PICTURE_PANEL,
     ),
 ]
@@ -57,6 +63,78 @@ BodyModel = Annotated[
         + default_note(f"default: {BODY_MODELS}, or else the body in the box"),
         rich_help_panel=PICTURE_PANEL,
     ),
+]
+BodyKind = Annotated[
+    Literal["smpl", "smplh", "smplx"] | None,
+    typer.Option(
+        "--body-type",
+        help="Body to draw or write." + default_note("default: the motion's own; in .npz smplh or smplx"),
+        rich_help_panel=PICTURE_PANEL,
+    ),
+]
+Floor = Annotated[
+    Literal["checker", "grid", "plain", "none"],
+    typer.Option(help="Pattern of the floor.", rich_help_panel=PICTURE_PANEL),
+]
+Background = Annotated[
+    str, typer.Option(help="Colour behind it: a name or #rrggbb.", rich_help_panel=PICTURE_PANEL)
+]
+BodyColor = Annotated[
+    str | None,
+    typer.Option(
+        "--color",
+        help="One colour for the whole body: a name or #rrggbb." + default_note("default: its own colours"),
+        rich_help_panel=PICTURE_PANEL,
+    ),
+]
+Captions = Annotated[
+    bool, typer.Option("--captions", help="Write labels and frame numbers.", rich_help_panel=PICTURE_PANEL)
+]
+Layout = Annotated[
+    Literal["grid", "row"],
+    typer.Option(
+        help="Several motions: grid: each in a picture of its own; row: all on one floor.",
+        rich_help_panel=PICTURE_PANEL,
+    ),
+]
+Titles = Annotated[
+    list[str] | None,
+    typer.Option("--title", help="Line above a motion; once for each.", rich_help_panel=PICTURE_PANEL),
+]
+PastFrames = Annotated[
+    int,
+    typer.Option(
+        help="So many first frames in another colour: the given past of a forecast.",
+        min=0,
+        rich_help_panel=PICTURE_PANEL,
+    ),
+]
+Trail = Annotated[
+    int,
+    typer.Option(
+        help="As .png so many poses in one picture, fading, instead of a contact sheet.",
+        min=0,
+        rich_help_panel=PICTURE_PANEL,
+    ),
+]
+SheetFrames = Annotated[
+    int, typer.Option(help="Pictures on a contact sheet.", min=1, rich_help_panel=PICTURE_PANEL)
+]
+Multisampling = Annotated[
+    bool,
+    typer.Option(
+        "--multisampling/--no-multisampling",
+        help="Smooth outlines; without is faster.",
+        rich_help_panel=PICTURE_PANEL,
+    ),
+]
+Jobs = Annotated[
+    int,
+    typer.Option(help="Processes that draw the frames of a video.", min=1, rich_help_panel=BEHAVIOUR_PANEL),
+]
+Preview = Annotated[
+    bool,
+    typer.Option("--preview", help="Play it small in the terminal.", rich_help_panel=BEHAVIOUR_PANEL),
 ]
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"],
@@ -81,14 +159,32 @@ def examples(*lines: str) -> str:
     return "\n".join(("[bold]Examples[/bold]", *(line.replace("[", r"\[") for line in lines)))
 
 
-def parse_length(text: str, fps: float) -> int:
-    """Frames from `64` (frames) or `3.5s` (seconds); raises UsageError."""
+def render_options(size: str, outs: Sequence[Path], **chosen: Any) -> "RenderOptions":
+    """RenderOptions from a command's flags.
+
+    Args:
+        size: as typed, `720x480`.
+        outs: files to be written.
+        chosen: the other fields of RenderOptions.
+
+    Raises UsageError where something cannot be drawn like this.
+    """
+    from posegpt_cli.output import RenderOptions
+
+    try:
+        return RenderOptions(size=parse_size(size, outs), **chosen)
+    except PoseGPTError as error:
+        raise UsageError(error.message, error.hint) from error
+
+
+def parse_length(text: str, fps: float, flag: str = "--len") -> int:
+    """Frames from `64` (frames) or `3.5s` (seconds); raises UsageError that begins with the flag."""
     match = re.fullmatch(r"(\d+)|(\d*\.?\d+)\s*s", text.strip())
     if match:
         frames = int(match[1]) if match[1] else round(float(match[2]) * fps)
         if frames >= 1:
             return frames
-    raise UsageError(f"--len expected frames or seconds, got '{text}'", "--len 64, or --len 3.5s")
+    raise UsageError(f"{flag} expected frames or seconds, got '{text}'", f"{flag} 64, or {flag} 3.5s")
 
 
 def parse_size(text: str, outs: Sequence[Path]) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Put a trained generator, with its tokenizer, into the box: half precision, no optimizer state.
 
-    python tools/pack_checkpoint.py runs/gpt/NAME
+python tools/pack_checkpoint.py runs/gpt/NAME
 """
 
 import argparse

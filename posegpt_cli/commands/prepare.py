@@ -1,91 +1,210 @@
-"""`posegpt prepare`: motion capture to a data set, with a table of what is in it."""
+"""`posegpt prepare`: BABEL and AMASS, or any motion capture, to a data set, with a table of what is in it."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from data.prepare import (
-    PrepareReport,
-    PrepareSettings,
-    SplitSummary,
-    find_files,
-    make_labeller,
-    prepare_mocap,
-)
-from data.store import SPLITS
+from data.prepare import check_stores, plan, random_windows
+from data.prepare import prepare as prepare_data
+from data.prepare_report import PrepareReport, SplitSummary
+from data.prepare_settings import SOURCES, PrepareSettings
+from models.errors import PoseGPTError
+from models.motion import Motion
 from posegpt_cli.config_options import Choices, config_options
-from posegpt_cli.console import next_step, progress, say, show_json, show_result, show_table, warn
+from posegpt_cli.console import (
+    UsageError,
+    ask_path,
+    next_step,
+    progress,
+    say,
+    show_json,
+    show_result,
+    show_table,
+    warn,
+)
 from posegpt_cli.options import BEHAVIOUR_PANEL, DryRun, Json, examples
 
 HELP = """
-Every clip is retargeted to the SMPL skeleton, resampled, labelled, and put into train, val or test as a \
-whole; clips that share frames stay together. Labels come from --labels, from --label-pattern, from the file \
-names of the Bandai set, or else from the folder that a clip lies in.
+BABEL with AMASS becomes windows of labelled segments, as in the paper. Any other motion capture (BVH, \
+ASF/AMC, AMASS) is retargeted if need be, resampled, labelled, and put into train, val or test as a whole; \
+clips that share frames stay together. Labels come from --labels, from --label-pattern, from the file names \
+of the Bandai set, or else from the folder that a clip lies in. Interrupted, the same command goes on.
 """
+_SOURCE, _DATA, _BVH, _SPLIT = "Sources", "Data set", "BVH and AMC", "Labels and splits"
 PANELS = {
-    "fps": "Data set", "val_share": "Data set", "test_share": "Data set", "seed": "Data set",
-    "jobs": BEHAVIOUR_PANEL, "force": BEHAVIOUR_PANEL,
+    **dict.fromkeys(SOURCES, _SOURCE),
+    **dict.fromkeys(
+        ("type", "split", "n_actions", "untrimmed", "seq_len", "fps", "overlap", "min_seq_len"), _DATA
+    ),
+    **dict.fromkeys(
+        ("labels", "label_pattern", "val_share", "test_share", "actor_pattern", "split_list", "seed"), _SPLIT
+    ),
+    **dict.fromkeys(("skeleton", "up", "scale", "t_pose_frame", "amc_fps"), _BVH),
+    **dict.fromkeys(("jobs", "force", "shard", "merge"), BEHAVIOUR_PANEL),
 }  # fmt: skip
-SHOWN_SKIPPED = 5
+SHOWN = 5
+"""Files, labels and so on that a message names before it says how many more there are."""
+PREVIEW_WINDOWS = 12
+PREVIEW_CELL = (360, 300)
+PREVIEW_POSES = 4
 
 
 def register(app: typer.Typer, summary: str, panel: str) -> None:
     """Add the command to `app`."""
     epilog = examples(
-        "posegpt prepare --bvh recordings/ --out dataset/",
-        "posegpt prepare --bvh recordings/ --out dataset/ --labels labels.csv --jobs 4",
-        r"posegpt prepare --bvh recordings/ --out dataset/ --label-pattern '(?P<action>[a-z]+)_\d+'",
+        "posegpt prepare --babel babel_v1.0_release/ --amass amass/ --out dataset/ --jobs 4",
+        "posegpt prepare --bvh recordings/ --out dataset/ --labels labels.csv --preview windows.png",
+        r"posegpt prepare --amc all_asfamc/ --out dataset/ --label-pattern '(?P<action>[a-z]+)_\d+'",
+        "posegpt prepare --check dataset/",
     )
     app.command("prepare", help=f"{summary}\n{HELP}", epilog=epilog, rich_help_panel=panel)(prepare)
 
 
-@config_options(PrepareSettings, {}, PANELS)
-def prepare(choices: Choices[PrepareSettings], dry_run: DryRun = False, as_json: Json = False) -> None:
-    settings = choices.resolve()
+@config_options(PrepareSettings, {}, PANELS, without=("out",))
+def prepare(
+    choices: Choices[PrepareSettings],
+    out: Annotated[Path | None, typer.Option(help="Folder for the prepared data.")] = None,
+    preview: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Draw random windows with their labels on one sheet."),
+    ] = None,
+    check: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Only read prepared data from end to end.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    if check:
+        _check(check, as_json)
+        return
+    settings = _settings(choices, out)
+    if preview and preview.suffix.lower() != ".png":
+        raise UsageError(f"--preview must be a .png, got {preview}", "--preview windows.png")
     if dry_run:
         _show_plan(settings, as_json)
         return
-    with progress("prepare") as report:
-        made = prepare_mocap(settings, report)
-    for file, reason in made.skipped[:SHOWN_SKIPPED]:
-        warn(f"left out {file}: {reason}")
-    if len(made.skipped) > SHOWN_SKIPPED:
-        warn(f"and {len(made.skipped) - SHOWN_SKIPPED} more left out (--json lists them all)")
+    try:
+        with progress("prepare") as report:
+            made = prepare_data(settings, report)
+    except KeyboardInterrupt:
+        say("finished files are kept: the same command goes on from here")
+        raise
+    _show_left_out(made)
     if as_json:
         show_json(_as_json(settings, made))
-    else:
+    elif made.splits:
         _show_tables(made)
+    if settings.shard:
+        say(f"converted {made.converted} files of shard {settings.shard}")
+        next_step("the same command with --merge instead of --shard, when all shards are done")
+        return
+    if preview:
+        windows = random_windows(
+            list(made.folders.values()), PREVIEW_WINDOWS, settings.seq_len, settings.seed
+        )
+        save_preview(windows, preview)
+        say(f"drew {len(windows)} windows in {preview}")
     next_step(f"posegpt train vqvae --data {settings.out}")
+
+
+def save_preview(windows: Sequence[Motion], path: Path) -> None:
+    """A sheet of windows, each as a trail of poses under its labels.
+
+    Raises PoseGPTError where the file cannot be written.
+    """
+    from posegpt_cli.output.options import RenderOptions
+    from posegpt_cli.output.scene import Film, make_performers
+    from posegpt_cli.output.sheet import grid_shape, tile, write_png, write_text
+    from posegpt_cli.output.skeleton import SkeletonRenderer
+
+    options = RenderOptions(size=PREVIEW_CELL, fps=windows[0].fps, renderer="skeleton")
+    cells = []
+    with SkeletonRenderer(options, PREVIEW_CELL) as renderer:
+        for performer in make_performers(windows, options):
+            cell = renderer.draw(Film([performer], options, PREVIEW_CELL).trail(PREVIEW_POSES))
+            title = ", ".join(performer.motion.labels) or "no label"
+            cells.append(write_text(cell, title if len(title) < 50 else title[:47] + "...", "upper middle"))
+    write_png(path, tile(cells, grid_shape(len(cells))[0]))
+
+
+def _settings(choices: Choices[PrepareSettings], out: Path | None) -> PrepareSettings:
+    given = {field.name for field in choices.flags}
+    if not given.intersection(SOURCES):
+        flags = ", ".join(f"--{source}" for source in SOURCES)
+        raise UsageError(f"one of {flags} is missing", "e.g. --bvh DIR")
+    out = out or Path(ask_path("--out", "folder for the prepared data"))
+    return replace(choices, preset={"out": out}).resolve()
+
+
+def _check(root: Path, as_json: bool) -> None:
+    """Verify every store at or below a folder. Raises PoseGPTError where one is damaged."""
+    found = check_stores(root)
+    if as_json:
+        show_json({"stores": {str(path): reason or "whole" for path, reason in found.items()}})
+    else:
+        show_table(("store", "state"), [(str(path), reason or "whole") for path, reason in found.items()])
+    damaged = [path for path, reason in found.items() if reason]
+    if damaged:
+        raise PoseGPTError(
+            f"{len(damaged)} of {len(found)} stores are damaged, the first is {damaged[0]}",
+            "write it again with posegpt prepare --force",
+        )
 
 
 def _show_plan(settings: PrepareSettings, as_json: bool) -> None:
     """What would be read, labelled how, and written where."""
-    files = find_files(settings.bvh, ".bvh")
-    labeller = make_labeller(settings)
-    labels = [labeller(file.relative_to(settings.bvh)) for file in files]
-    names = sorted({name for found in labels for name in found or ()})
-    plan = settings.model_dump(mode="json") | {
-        "files": len(files), "labelled": sum(found is not None for found in labels), "label_names": names,
-    }  # fmt: skip
+    shown = settings.model_dump(mode="json", exclude_none=True) | asdict(plan(settings))
+    shown["stores"] = [str(path) for path in shown["stores"]]
     if as_json:
-        show_json(plan)
+        show_json(shown)
         return
-    for key, value in plan.items():
-        show_result(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
+    for key, value in shown.items():
+        if isinstance(value, list | tuple):
+            names = [": ".join(entry) if isinstance(entry, tuple) else str(entry) for entry in value]
+            value = f"{len(names)}" + (f" ({_some(names)})" if names else "")
+        show_result(f"{key}: {value}")
+
+
+def _show_left_out(made: PrepareReport) -> None:
+    for file, reason in made.skipped[:SHOWN]:
+        warn(f"left out {file}: {reason}")
+    if len(made.skipped) > SHOWN:
+        warn(f"and {len(made.skipped) - SHOWN} more left out (--json lists them all)")
+    if made.missing:
+        warn(f"{len(made.missing)} files that BABEL names are not in AMASS: {_some(made.missing)}")
+    for names in made.torn:
+        warn(f"the given splits tear clips that share frames: {_some(names)}")
 
 
 def _show_tables(made: PrepareReport) -> None:
-    columns = ("split", "clips", "frames", "hours")
-    show_table(columns, [(name, s.clips, s.frames, s.hours) for name, s in made.splits.items()])
+    columns = ("clips", "windows", "frames", "hours")
+    show_table(
+        ("split", *columns), [(name, *(getattr(s, c) for c in columns)) for name, s in made.splits.items()]
+    )
     show_result("")
     rows = [
-        (name, *(by[split].clips for split in SPLITS), sum(by[split].frames for split in SPLITS),
-         sum(by[split].hours for split in SPLITS))
+        (name, *(by[split].windows for split in by), sum(s.clips for s in by.values()),
+         sum(s.frames for s in by.values()), sum(s.hours for s in by.values()))
         for name, by in made.labels.items()
     ]  # fmt: skip
-    show_table(("label", *(f"{split} clips" for split in SPLITS), "frames", "hours"), rows)
+    show_table(("label", *(f"{split} windows" for split in made.splits), "clips", "frames", "hours"), rows)
     if made.shared:
         say(f"{len(made.shared)} groups of clips share frames; each stays in one split")
+    if made.outside:
+        names = [f"{name} ({n})" for name, n in made.outside.items()]
+        say(f"{sum(made.outside.values())} labels are of {len(names)} categories not chosen: {_some(names)}")
+    if made.unlabelled or made.short:
+        say(f"{made.unlabelled} labels have no category; {made.short} segments are too short for a window")
+    if made.skipped or made.missing:
+        say(f"{made.converted} files used, {len(made.skipped)} left out, {len(made.missing)} missing")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _as_json(settings: PrepareSettings, made: PrepareReport) -> dict[str, Any]:
@@ -94,10 +213,19 @@ def _as_json(settings: PrepareSettings, made: PrepareReport) -> dict[str, Any]:
         "splits": {name: _counts(s) for name, s in made.splits.items()},
         "labels": {name: {split: _counts(s) for split, s in by.items()} for name, by in made.labels.items()},
         "skipped": [{"file": file, "reason": reason} for file, reason in made.skipped],
+        "missing": made.missing,
+        "outside": made.outside,
+        "unlabelled": made.unlabelled,
+        "short": made.short,
         "shared": made.shared,
+        "torn": made.torn,
+        "converted": made.converted,
         "folders": {split: str(folder) for split, folder in made.folders.items()},
     }
 
 
 def _counts(summary: SplitSummary) -> dict[str, float]:
-    return {"clips": summary.clips, "frames": summary.frames, "hours": round(summary.hours, 4)}
+    return {
+        "clips": summary.clips, "windows": summary.windows, "frames": summary.frames,
+        "hours": round(summary.hours, 4),
+    }  # fmt: skip

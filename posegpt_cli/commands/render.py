@@ -1,30 +1,45 @@
 """`posegpt render`: motion files drawn, or turned into another format."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from data.load import read_motion
+from models.motion import Motion
 from posegpt_cli.console import UsageError, show_json
 from posegpt_cli.options import (
+    Background,
+    BodyColor,
+    BodyKind,
     BodyModel,
     Camera,
+    Captions,
+    Floor,
     Force,
+    Jobs,
     Json,
+    Layout,
+    Multisampling,
     Out,
+    PastFrames,
+    Preview,
     Renderer,
+    SheetFrames,
     Size,
+    Titles,
+    Trail,
     examples,
-    parse_size,
+    render_options,
 )
-from posegpt_cli.output import RenderOptions
+from posegpt_cli.output import NUMBER_SUFFIXES
 from posegpt_cli.settings import read_settings
 from posegpt_cli.targets import check_targets, numbered, save_all, show_files
 
 HELP = """
 Reads .npz (AMASS, or what `posegpt sample` wrote) and .bvh of any known skeleton. Several motions are drawn \
-side by side; as .npz each gets a file of its own (name_00.npz, name_01.npz, ...).
+side by side; as .npz, .bvh, .csv and .json each gets a file of its own (name_00.npz, name_01.npz, ...).
 """
 
 
@@ -33,8 +48,10 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
     epilog = examples(
         "posegpt render walk.npz --out walk.mp4 --out walk.png",
         "posegpt render recording.bvh --camera orbit --out recording.gif",
-        "posegpt render first.npz second.npz --out both.mp4",
-        "posegpt render recording.bvh --out recording.npz",
+        "posegpt render first.npz second.npz --title before --title after --out both.mp4",
+        "posegpt render walk.npz --trail 6 --camera side --size 1280x480 --out trail.png",
+        "posegpt render forecast.npz --past-frames 30 --captions --out forecast.mp4",
+        "posegpt render walk.npz --preview",
     )
     app.command("render", help=f"{summary}\n{HELP}", epilog=epilog, rich_help_panel=panel)(render)
 
@@ -42,29 +59,67 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
 def render(
     motions: Annotated[list[Path], typer.Argument(metavar="MOTION...", help="Motion files.")],
     out: Out = None,
-    fps: Annotated[float, typer.Option(help="Frames a second of videos.")] = 30.0,
+    preview: Preview = False,
+    fps: Annotated[float, typer.Option(help="Frames a second of videos, .glb and .html.")] = 30.0,
     renderer: Renderer = "auto",
     camera: Camera = "follow",
     size: Size = "720x720",
+    floor: Floor = "checker",
+    background: Background = "#eef1f5",
+    color: BodyColor = None,
+    past_frames: PastFrames = 0,
+    layout: Layout = "grid",
+    title: Titles = None,
+    captions: Captions = False,
+    sheet_frames: SheetFrames = 8,
+    trail: Trail = 0,
+    multisampling: Multisampling = True,
+    body_type: BodyKind = None,
     body_model: BodyModel = None,
+    jobs: Jobs = 1,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    if not out:
-        raise UsageError("--out is missing", f"add --out {motions[0].stem}.mp4")
-    options = RenderOptions(
-        size=parse_size(size, out), fps=fps, camera=camera, renderer=renderer,
-        body_model=body_model or read_settings().body_models,
+    outs, titles = out or [], tuple(title or ())
+    if not outs and not preview:
+        raise UsageError("--out is missing", f"add --out {motions[0].stem}.mp4, or --preview")
+    if len(titles) > len(motions):
+        raise UsageError(f"--title is given {len(titles)} times for {len(motions)} motions", "once for each")
+    options = render_options(
+        size, outs, fps=fps, camera=camera, renderer=renderer, floor=floor, background=background,
+        color=color, past_frames=past_frames, samples=4 if multisampling else 1, layout=layout,
+        titles=titles, captions=captions, sheet_frames=sheet_frames, trail=trail, body_type=body_type,
+        body_model=body_model or read_settings().body_models, jobs=jobs,
     )  # fmt: skip
-    # numbers go into one file for each motion, pictures show all of them
-    numbers = [numbered(path, len(motions)) if path.suffix.lower() == ".npz" else [] for path in out]
-    pictures = [path for path in out if path.suffix.lower() != ".npz"]
-    check_targets([*pictures, *(path for paths in numbers for path in paths)], force)
+    check_targets(list_files(outs, len(motions)), force)
     read = [read_motion(path) for path in motions]
-    jobs = [(path, read) for path in pictures]
-    jobs += [(path, [motion]) for paths in numbers for path, motion in zip(paths, read, strict=False)]
-    files = save_all(jobs, options)
+    if preview:
+        from posegpt_cli.output.preview import preview_motions
+
+        preview_motions(read, options, is_all=not outs)
+    files = save_all(share_out(outs, read), options)
     if as_json:
         show_json({"files": [str(path) for path in files]})
     else:
         show_files(files)
+
+
+def list_files(outs: Sequence[Path], n_motions: int) -> list[Path]:
+    """The files that these outputs of so many motions become."""
+    return [path for out in outs for path in _files_of(out, n_motions)]
+
+
+def share_out(outs: Sequence[Path], motions: Sequence[Motion]) -> list[tuple[Path, Sequence[Motion]]]:
+    """Which motions go into which file: of numbers each takes its own, pictures and scenes show all."""
+    jobs: list[tuple[Path, Sequence[Motion]]] = []
+    for out in outs:
+        files = _files_of(out, len(motions))
+        if len(files) == 1:
+            jobs.append((files[0], motions))
+        else:
+            jobs += [(path, [motion]) for path, motion in zip(files, motions, strict=True)]
+    return jobs
+
+
+def _files_of(out: Path, n_motions: int) -> list[Path]:
+    return numbered(out, n_motions) if out.suffix.lower() in NUMBER_SUFFIXES else [out]

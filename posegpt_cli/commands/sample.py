@@ -1,16 +1,17 @@
-"""`posegpt sample`: motion for an action, drawn and saved."""
+"""`posegpt sample`: motion for actions or along a timeline, drawn and saved, or streamed."""
 
-import shlex
-from collections.abc import Sequence
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data.actions import STYLE_PREFIX, resolve_label
 from models.checkpoint import find_checkpoint, read_info
 from posegpt_cli.commands.actions import split_labels
-from posegpt_cli.console import ask, next_step, progress, show_json
+from posegpt_cli.console import UsageError, ask, progress, say, show_json
 from posegpt_cli.options import (
     BodyModel,
     Camera,
@@ -22,22 +23,46 @@ from posegpt_cli.options import (
     Renderer,
     Size,
     Yes,
+    default_note,
     examples,
     parse_length,
-    parse_size,
+    render_options,
 )
-from posegpt_cli.output import RenderOptions
+from posegpt_cli.sampling import (
+    Actions,
+    Greedy,
+    Guidance,
+    MinP,
+    Request,
+    Seed,
+    Style,
+    Temperature,
+    TopK,
+    TopP,
+    describe,
+    file_stem,
+    label_words,
+    resolve_labels,
+    show_next,
+)
 from posegpt_cli.settings import read_settings
 from posegpt_cli.targets import check_targets, numbered, save_all, show_files
+from posegpt_cli.timeline import GRAMMAR, Part, parse_timeline
 
 if TYPE_CHECKING:
     from models.motion import Motion
+    from models.stream import Frame
 
 HELP = """
 Without --gpt the generator is the one in the box. `posegpt actions` lists what can be asked for. The same \
 --seed gives the same motion.
+
+--stream writes every frame as a line of JSON on stdout as soon as it is made: `frame`, `time` (s), `trans` \
+(m, Y up) and `poses` (rotation vectors, joint 0 the root). Without --len it goes on until it is stopped.
 """
-SAMPLING_PANEL = "Sampling"
+DEFAULT_LENGTH, AUTO = "64", "auto"
+STREAM_DECIMALS = 6
+"""Of metres and radians in a stream."""
 
 
 def register(app: typer.Typer, summary: str, panel: str) -> None:
@@ -45,51 +70,51 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
     epilog = examples(
         "posegpt sample --action walk --len 64 --out walk.mp4",
         "posegpt sample --action walk --style elderly --len 3.5s --out walk.mp4 --out walk.npz",
-        "posegpt sample --action run -n 4 --seed 7 --out run.mp4",
+        "posegpt sample --action walk --action wave -n 4 --seed 7 --out both.mp4",
+        "posegpt sample --timeline 'walk 2s, wave 1.5s, run 2s' --out t.mp4",
+        "posegpt sample --action walk --stream --gpt runs/gpt/online",
         "posegpt sample --action bow --renderer skeleton --size 480x480 --out bow.gif",
     )
     app.command("sample", help=f"{summary}\n{HELP}", epilog=epilog, rich_help_panel=panel)(sample)
 
 
-def complete_action(incomplete: str) -> list[str]:
-    """Actions of the checkpoint in the box that begin like this, for the shell."""
-    actions, _ = split_labels(read_info(find_checkpoint(None, "gpt")).labels)
-    return [name for name in actions if name.startswith(incomplete)]
-
-
-def complete_style(incomplete: str) -> list[str]:
-    """Styles of the checkpoint in the box that begin like this, for the shell."""
-    _, styles = split_labels(read_info(find_checkpoint(None, "gpt")).labels)
-    return [name for name in styles if name.startswith(incomplete)]
-
-
-def _sampling(help_text: str) -> Any:
-    return {"help": help_text, "rich_help_panel": SAMPLING_PANEL}
+Length = Annotated[
+    str | None,
+    typer.Option(
+        "--len",
+        help="Frames (64), seconds (3.5s), or auto: until the generator ends it. "
+        + default_note(f"default: {DEFAULT_LENGTH}"),
+        show_default=False,
+    ),
+]
+Timeline = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SEGMENTS",
+        help=f"One motion through several segments, in place of --action: {GRAMMAR}".replace("[", r"\["),
+    ),
+]
+Stream = Annotated[
+    bool, typer.Option("--stream", help="Write frames to stdout as they are made (needs an OnlineVQVAE).")
+]
 
 
 def sample(
-    action: Annotated[
-        list[str] | None,
-        typer.Option(help="Action; give several for all at once.", autocompletion=complete_action),
-    ] = None,
-    style: Annotated[str | None, typer.Option(help="How it is done.", autocompletion=complete_style)] = None,
-    length: Annotated[str, typer.Option("--len", help="Frames (64) or seconds (3.5s).")] = "64",
+    action: Actions = None,
+    style: Style = None,
+    length: Length = None,
+    timeline: Timeline = None,
     n: Annotated[int, typer.Option("-n", help="Motions: walk_00.mp4, walk_01.mp4, ...", min=1)] = 1,
     out: Out = None,
+    stream: Stream = False,
     gpt: GptRun = None,
-    seed: Annotated[int, typer.Option(**_sampling("Seed; motion k of several uses seed + k."), min=0)] = 0,
-    temperature: Annotated[float, typer.Option(**_sampling("Below 1 is more careful."), min=0)] = 1.0,
-    top_k: Annotated[int, typer.Option(**_sampling("Draw from the k likeliest codes (0: all)."), min=0)] = 0,
-    top_p: Annotated[
-        float, typer.Option(**_sampling("Draw from the likeliest codes of this probability."), min=0, max=1)
-    ] = 1.0,
-    min_p: Annotated[
-        float, typer.Option(**_sampling("Leave out codes below this share of the likeliest."), min=0, max=1)
-    ] = 0.0,
-    greedy: Annotated[bool, typer.Option("--greedy", **_sampling("Always the likeliest code."))] = False,
-    guidance: Annotated[
-        float, typer.Option(**_sampling("Above 1 follows the action harder (1: off)."), min=0)
-    ] = 1.0,
+    seed: Seed = 0,
+    temperature: Temperature = 1.0,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    greedy: Greedy = False,
+    guidance: Guidance = 1.0,
     renderer: Renderer = "auto",
     camera: Camera = "follow",
     size: Size = "720x720",
@@ -99,64 +124,91 @@ def sample(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    info = read_info(find_checkpoint(gpt, "gpt"))
-    labels = _labels(action, style, info.labels, yes)
-    n_frames = parse_length(length, info.fps)
-    outs = out or [Path(f"{labels[0].replace(' ', '-').replace('/', '-')}.mp4")]
-    targets = [numbered(path, n) for path in outs]
-    check_targets([path for paths in targets for path in paths], force)
-    options = RenderOptions(
-        size=parse_size(size, outs), fps=info.fps, camera=camera, renderer=renderer,
-        body_model=body_model or read_settings().body_models,
-    )  # fmt: skip
-    how = {
+    _refuse_together("--timeline", timeline, {"--action": action, "--style": style, "--len": length})
+    _refuse_together("--stream", stream, {
+        "--timeline": timeline, "--out": out, "-n": n > 1, "--json": as_json, "--len auto": length == AUTO,
+    })  # fmt: skip
+    request = Request(gpt, device, seed, {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
         "greedy": greedy, "guidance": guidance,
-    }  # fmt: skip
-    motions = _generate(gpt, device, labels, n_frames, n, seed, how)
+    })  # fmt: skip
+    info = read_info(find_checkpoint(gpt, "gpt"))
+    segments = parse_timeline(timeline, info.labels, info.fps) if timeline is not None else []
+    labels = segments[0].labels if segments else _labels(action, style, info.labels, yes)
+    n_frames = _frames(length or (None if stream else DEFAULT_LENGTH), info.fps)
+    if stream:
+        _stream(request, labels, n_frames)
+        return
+    outs = out or [Path(f"{file_stem(labels[0])}.mp4")]
+    targets = [numbered(path, n) for path in outs]
+    check_targets([path for paths in targets for path in paths], force)
+    options = render_options(
+        size, outs, fps=info.fps, camera=camera, renderer=renderer,
+        body_model=body_model or read_settings().body_models, titles=(timeline,) if timeline else (),
+    )  # fmt: skip
+    motions = _generate(request, labels, n_frames, segments, n)
     jobs = [(path, [motion]) for paths in targets for path, motion in zip(paths, motions, strict=True)]
     files = save_all(jobs, options)
     if as_json:
-        made = {"files": [str(path) for path in files], "labels": labels, "frames": n_frames, "fps": info.fps}
-        show_json({**made, "seed": seed, **how})
+        show_json(describe(files, motions, request))
     else:
         show_files(files)
-    _show_next(files, labels[0], seed + n)
+    asked = ["--timeline", timeline] if timeline else label_words(labels)
+    show_next(files, request, ["sample", *asked], n)
+
+
+def _refuse_together(flag: str, value: object, others: Mapping[str, object]) -> None:
+    """Raises UsageError where `flag` was given along with another that it does not go with."""
+    clash = [name for name, other in others.items() if other]
+    if value and clash:
+        raise UsageError(f"{flag} does not go with {clash[0]}", f"leave out one of them: {flag}, {clash[0]}")
 
 
 def _labels(
     actions: Sequence[str] | None, style: str | None, vocabulary: tuple[str, ...], yes: bool
-) -> list[str]:
+) -> tuple[str, ...]:
     """The labels asked for, in the checkpoint's spelling."""
-    names, styles = split_labels(vocabulary)
     if not actions:
+        names, _ = split_labels(vocabulary)
         default = "walk" if "walk" in names else names[0]
         actions = [ask("--action", "What shall they do?", names, default, yes)]
-    labels = [resolve_label(action, names) for action in actions]
-    return [*labels, STYLE_PREFIX + resolve_label(style, styles)] if style else labels
+    return resolve_labels(actions, style, vocabulary)
+
+
+def _frames(length: str | None, fps: float) -> int | None:
+    """Frames of --len; None for no end that is known before."""
+    return None if length in (None, AUTO) else parse_length(length, fps)
 
 
 def _generate(
-    gpt: Path | None,
-    device: str,
-    labels: Sequence[str],
-    n_frames: int,
-    n: int,
-    seed: int,
-    how: dict[str, Any],
+    request: Request, labels: Sequence[str], n_frames: int | None, segments: Sequence[Part], n: int
 ) -> "list[Motion]":
-    from models.generate import Sampling, load_generator
-    from models.generate import sample as sample_motions
+    """Motions through the segments of a timeline, or without one of `n_frames` for labels."""
+    from models import generate
 
-    generator = load_generator(gpt, device)
-    with progress(f"sample {' + '.join(labels)}") as report:
-        return sample_motions(generator, labels, n_frames, n, seed, Sampling(**how), report)
+    generator, how = request.load()
+    with progress("sample") as report:
+        if not segments:
+            return generate.sample(generator, labels, n_frames, n, request.seed, how, report)
+        plan = [generate.Segment(part.labels, part.n_frames) for part in segments]
+        return generate.timeline(generator, plan, n, request.seed, how, report)
 
 
-def _show_next(files: Sequence[Path], action: str, seed: int) -> None:
-    numbers = [str(path) for path in files if path.suffix == ".npz"]
-    if numbers:
-        next_step(f"posegpt render {shlex.join(numbers)} --camera orbit --out {files[0].stem}_orbit.mp4")
-    else:
-        again = files[0].with_name(f"{files[0].stem}_seed{seed}.npz")
-        next_step(f"posegpt sample --action '{action}' --seed {seed} --out {shlex.quote(str(again))}")
+def _stream(request: Request, labels: Sequence[str], n_frames: int | None) -> None:
+    """Write frames until they end, or until nobody reads them any more."""
+    from models.stream import stream
+
+    generator, how = request.load()
+    frames = stream(generator, labels, n_frames, request.seed, how)
+    say(f"{' + '.join(labels)}: {generator.fps:g} frames a second, {generator.body_type}")
+    try:
+        for k, frame in enumerate(frames):
+            print(json.dumps(_frame_values(frame, k, generator.fps)), flush=True)
+    except BrokenPipeError:
+        # Python would complain once more when it flushes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _frame_values(frame: "Frame", k: int, fps: float) -> dict[str, Any]:
+    trans, poses = (a.astype(float).round(STREAM_DECIMALS).tolist() for a in (frame.trans, frame.poses))
+    return {"frame": k, "time": round(k / fps, STREAM_DECIMALS), "trans": trans, "poses": poses}

@@ -1,4 +1,4 @@
-"""`posegpt train vqvae|gpt`: resolve the run's config, open the data, train with a live line."""
+"""`posegpt train vqvae|gpt|classifier`: resolve the run's config, open the data, train with a live line."""
 
 import math
 import shlex
@@ -16,7 +16,7 @@ import typer
 import yaml
 
 from data.files import write_atomically
-from models.config import PRESETS, GPTRun, RunConfig, VQVAERun
+from models.config import PRESETS, ClassifierRun, GPTRun, RunConfig, VQVAERun
 from models.errors import PoseGPTError
 from posegpt_cli.config_options import (
     Choices,
@@ -40,7 +40,11 @@ from posegpt_cli.options import BEHAVIOUR_PANEL, DryRun, Force, Json, examples
 if TYPE_CHECKING:
     from models.train import DataInfo, Progress, TrainResult, Windows
 
-SET_BY_DATA = {"vqvae": ("body_type",), "gpt": ("n_codebook", "codes_per_book", "n_labels")}
+SET_BY_DATA = {
+    "vqvae": ("body_type",),
+    "gpt": ("n_codebook", "codes_per_book", "n_labels"),
+    "classifier": ("body_type", "n_labels"),
+}
 """Fields of the networks that the data and the tokenizer decide."""
 
 RUN_FILE = "config.yaml"
@@ -94,12 +98,20 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
             "posegpt train gpt --data dataset/ --vqvae runs/vqvae/default --config run.yaml --seq-len 96",
         ),
     )(train_gpt)
+    group.command(
+        "classifier",
+        help="Train the classifier: an action from motion, and the features that evaluation compares.",
+        epilog=examples(
+            "posegpt train classifier --data dataset/ --preset tiny",
+            "posegpt train classifier --data dataset/ --classif-method TR --use-bm --iter 3000",
+        ),
+    )(train_classifier)
     app.add_typer(group, name="train", rich_help_panel=panel)
 
 
 def original_spelling(words: Sequence[str]) -> list[str]:
     """The command line with PoseGPT's own `--debug 1` put as `--debug`."""
-    fields = [*config_fields(VQVAERun), *config_fields(GPTRun)]
+    fields = [f for run in (VQVAERun, GPTRun, ClassifierRun) for f in config_fields(run)]
     return switch_words(words, (field.flag for field in fields if field.type is bool))
 
 
@@ -125,6 +137,22 @@ def train_gpt(
     as_json: Json = False,
 ) -> None:
     _train("gpt", choices, resume, force, dry_run, as_json)
+
+
+@config_options(
+    ClassifierRun,
+    {name: PRESETS["classifier"][name] for name in PRESET_ORDER},
+    PANELS,
+    SET_BY_DATA["classifier"],
+)
+def train_classifier(
+    choices: Choices[ClassifierRun],
+    resume: Resume = False,
+    force: Force = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    _train("classifier", choices, resume, force, dry_run, as_json)
 
 
 def _train(
@@ -153,11 +181,17 @@ def _train(
     else:
         show_result(str(result.folder))
     say(f"best: {_figures(result.metrics)}")
+    next_step(shlex.join(["posegpt", *_next_words(stage, run, folder, data.info.labels)]))
+
+
+def _next_words(stage: str, run: RunConfig, folder: Path, labels: tuple[str, ...]) -> list[str]:
+    """The command that follows a stage."""
+    source = ["--data", str(run.data)] if run.data else ["--dummy-data"]
     if stage == "vqvae":
-        source = f"--data {run.data}" if run.data else "--dummy-data"
-        next_step(f"posegpt train gpt {source} --vqvae {folder}")
-    else:
-        next_step(f"posegpt sample --gpt {folder} --action '{data.info.labels[0]}' --out sample.mp4")
+        return ["train", "gpt", *source, "--vqvae", str(folder)]
+    if stage == "gpt":
+        return ["sample", "--gpt", str(folder), "--action", labels[0], "--out", "sample.mp4"]
+    return ["train", "vqvae", *source]
 
 
 def _with_data(run: RunConfig) -> RunConfig:
@@ -217,20 +251,20 @@ def _open_data(run: RunConfig, folder: Path) -> _Data:
     from models.train import DataInfo
 
     train_store = open_store(find_store(folder, "train"))
-    sizes = {"seq_len": run.seq_len, "min_seq_len": run.min_seq_len, "batch_size": run.train_batch_size}
+    sizes = (run.seq_len, run.min_seq_len, run.train_batch_size)
     train_windows = Windows(
         train_store,
-        **sizes,
+        *sizes,
         seed=run.seed,
         mirror=run.mirror,
         start_share=run.start_share,
         balance=run.balance,
     )
     try:
-        val_windows = Windows(open_store(find_store(folder, "val")), **sizes, mirror=False)
+        val_windows = Windows(open_store(find_store(folder, "val")), *sizes, mirror=False)
     except PoseGPTError as error:
         warn(f"{error.message}: validating on training clips")
-        val_windows = Windows(train_store, **sizes, mirror=False)
+        val_windows = Windows(train_store, *sizes, mirror=False)
     manifest = train_store.manifest
     info = DataInfo(manifest.label_names, manifest.body_type, manifest.fps, manifest.fingerprint)
     return _Data(info, train_windows, val_windows)

@@ -35,7 +35,7 @@ DEFAULT_COLOR = (0.66, 0.69, 0.74)
 _SUN_MAP = 512
 _MASK = 512
 _MASK_METRES = 0.009
-_SHADOW_BLUR = (0.008, 0.032, 0.075, 0.024)
+SHADOW_BLUR = (0.008, 0.032, 0.075, 0.024)
 """Metres by which the shadows of low, middle and high blockers and the contact shadow are blurred."""
 _PROXY_CELL = 0.025
 PROXY_REACH = 0.05
@@ -181,6 +181,8 @@ class MeshRenderer:
     Raises PoseGPTError where no OpenGL context can be had.
     """
 
+    batch = 1
+
     def __init__(self, options: RenderOptions, size: tuple[int, int] | None = None) -> None:
         self.size = size or options.size
         self.options = options
@@ -198,7 +200,7 @@ class MeshRenderer:
         self._context.make_current()
         meshes = self._upload(shot.figures)
         points = np.concatenate([mesh.proxy_points for mesh in meshes])
-        sun_matrix = _sun_matrix(points, shot.sun)
+        sun_matrix = sun_view(points, shot.sun)
         GL.glDisable(GL.GL_BLEND)
         self._draw_sun_depth(meshes, sun_matrix)
         self._draw_ground(shot.camera)
@@ -210,6 +212,10 @@ class MeshRenderer:
         self._draw_bodies(meshes, shot, sun_matrix, box)
         self._compose(box)
         return self._read()
+
+    def draw_batch(self, shots: Sequence[Shot]) -> list[Picture]:
+        """The pictures of several shots, one after the other."""
+        return [self.draw(shot) for shot in shots]
 
     def close(self) -> None:
         """Free the context and all that lives in it."""
@@ -299,9 +305,8 @@ class MeshRenderer:
         GL.glClear(GL.GL_COLOR_BUFFER_BIT)
         if self.options.floor == "none":
             return
-        distance = float(np.linalg.norm(camera.eye - camera.target))
-        fade_start, fade_end = 0.35 * distance, 1.5 * distance
-        horizon = _first_row_within(camera, distance + fade_end)
+        fade_start, fade_end = fade_range(camera)
+        horizon = _first_row_within(camera, float(np.linalg.norm(camera.eye - camera.target)) + fade_end)
         GL.glEnable(GL.GL_SCISSOR_TEST)
         GL.glScissor(0, horizon, self.size[0], self.size[1] - horizon)
         program = self._programs.use("fullscreen.vert", "ground.frag")
@@ -497,6 +502,12 @@ def _framebuffer(color: int | None, depth: int | None = None) -> int:
     return int(framebuffer)
 
 
+def fade_range(camera: Camera) -> tuple[float, float]:
+    """Distances from the target (m) at which the floor begins to fade and has faded."""
+    distance = float(np.linalg.norm(camera.eye - camera.target))
+    return 0.35 * distance, 1.5 * distance
+
+
 def _upside_down_rays(camera: Camera) -> FloatArray:
     """(3, 3) columns right, up and forward: rays of the picture's corners, rows running as pictures' rows do.
 
@@ -529,7 +540,7 @@ def _upside_down_projection(size: tuple[int, int]) -> FloatArray:
     return matrix
 
 
-def _sun_matrix(points: Float32Array, sun: FloatArray) -> FloatArray:
+def sun_view(points: Float32Array, sun: FloatArray) -> FloatArray:
     """(4, 4) world to the sun's parallel view, just around the points."""
     axes = look_rotation(sun)
     local = points @ axes.T.astype(np.float32)
@@ -547,7 +558,7 @@ def _mask_around(points: Float32Array, sun: FloatArray) -> _Mask:
     heights = np.maximum(points[:, 1], 0)[:, None]
     straight = points[:, [0, 2]]
     along = straight - (sun[[0, 2]] / sun[1]).astype(np.float32) * heights
-    room = 3 * max(_SHADOW_BLUR)
+    room = 3 * max(SHADOW_BLUR)
     low = np.minimum(straight.min(axis=0), along.min(axis=0)) - room
     high = np.maximum(straight.max(axis=0), along.max(axis=0)) + room
     metres = max(_MASK_METRES, float((high - low).max()) / _MASK)
@@ -559,7 +570,7 @@ def _blur_footprint(footprint: Picture, mask: _Mask) -> Picture:
     """(h, w, 4) blockers to (h, w, 2) shadow and contact: what blocks from higher up blurs more."""
     metres = float(mask.extent[0]) / mask.pixels[0]
     layers = []
-    for channel, width in enumerate(_SHADOW_BLUR):
+    for channel, width in enumerate(SHADOW_BLUR):
         radius = width / metres
         coarse = max(1, int(radius / 2.5))  # a wide blur of a smaller picture looks the same and is faster
         image = Image.fromarray(np.ascontiguousarray(footprint[..., channel]))

@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from models.errors import PoseGPTError
+from models.skeleton import BODY_TYPES, BodyType
 
 CameraName = Literal["follow", "fixed", "orbit", "front", "side"]
-RendererName = Literal["auto", "mesh", "skeleton"]
+RendererName = Literal["auto", "mesh", "skeleton", "pytorch3d"]
 FloorName = Literal["checker", "grid", "plain", "none"]
 LayoutName = Literal["grid", "row"]
 Color = tuple[float, float, float]
 
 MAX_SIDE = 4096
+MAX_JOBS = 64
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class RenderOptions:
     camera: CameraName = "follow"
     """follow (three-quarter front), front, side: moving along; orbit: circling; fixed: whole path in view."""
     renderer: RendererName = "auto"
-    """mesh: the body by OpenGL; skeleton: bones, without; auto: mesh where OpenGL is there."""
+    """mesh: the body by OpenGL; skeleton: bones, without; auto: the one that works; pytorch3d: on a GPU."""
     floor: FloorName = "checker"
     """Pattern of the floor; none leaves only the background and no shadow on the ground."""
     background: str = "#eef1f5"
@@ -50,8 +52,12 @@ class RenderOptions:
     """Pictures on a contact sheet."""
     trail: int = 0
     """A still of so many poses of one motion in one picture instead of a contact sheet; 0: no trail."""
+    body_type: BodyType | None = None
+    """The body that motions are put on; None: each motion's own (in .npz SMPL-H or SMPL-X)."""
     body_model: Path | None = None
     """Folder of official SMPL-family files; None is the body in the box."""
+    jobs: int = 1
+    """Processes that draw the frames of a video."""
 
     def __post_init__(self) -> None:
         _check_size(self.size)
@@ -59,6 +65,8 @@ class RenderOptions:
         _check_choice("renderer", self.renderer, get_args(RendererName))
         _check_choice("floor", self.floor, get_args(FloorName))
         _check_choice("layout", self.layout, get_args(LayoutName))
+        if self.body_type is not None:
+            _check_choice("body type", self.body_type, BODY_TYPES)
         if not 1 <= self.fps <= 240:
             raise PoseGPTError(f"a video needs 1 to 240 frames a second, got {self.fps:g}", "use --fps 30")
         if self.samples not in (1, 4):
@@ -67,6 +75,8 @@ class RenderOptions:
             raise PoseGPTError(
                 "sheet frames must be 1 or more, trail and past frames 0 or more", "use larger numbers"
             )
+        if not 1 <= self.jobs <= MAX_JOBS:
+            raise PoseGPTError(f"jobs must be 1 to {MAX_JOBS} processes, got {self.jobs}", "use --jobs 2")
         parse_color(self.background)
         if self.color is not None:
             parse_color(self.color)

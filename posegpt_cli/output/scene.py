@@ -60,7 +60,7 @@ class Performer:
         return joints.numpy() + self.offset
 
     @cached_property
-    def _poses(self) -> "Tensor":
+    def poses(self) -> "Tensor":
         """(T, J, 3); fingers that were not recorded hang relaxed."""
         import torch
 
@@ -69,7 +69,7 @@ class Performer:
     def _tensors(self, start: int, stop: int) -> "tuple[Tensor, Tensor]":
         import torch
 
-        return self._poses[start:stop], torch.tensor(self.motion.trans[start:stop])
+        return self.poses[start:stop], torch.tensor(self.motion.trans[start:stop])
 
     @cached_property
     def head_forward(self) -> Float32Array:
@@ -149,7 +149,7 @@ class Film:
     def __init__(
         self, performers: Sequence[Performer], options: RenderOptions, size: tuple[int, int] | None = None
     ) -> None:
-        self.performers = _in_a_row(performers) if len(performers) > 1 else tuple(performers)
+        self.performers = stand_in_a_row(performers)
         self.options = options
         self.size = size or options.size
         self._color = parse_color(options.color) if options.color else None
@@ -165,7 +165,7 @@ class Film:
             np.concatenate(centers, axis=1).astype(np.float64),
             np.concatenate([p.reach for p in self.performers]),
             facing=facing_azimuth(self.performers[0].joints),
-            person_height=max(_standing_height(p) for p in self.performers),
+            person_height=max(standing_height(p) for p in self.performers),
             name=self.options.camera,
             fps=self.options.fps,
             aspect=self.size[0] / self.size[1],
@@ -214,14 +214,16 @@ def facing_azimuth(joints: Float32Array) -> float:
     return float(np.arctan2(-left[2], left[0])) if np.hypot(left[0], left[2]) > 1e-6 else 0.0
 
 
-def _standing_height(performer: Performer) -> float:
+def standing_height(performer: Performer) -> float:
     """Height of the performer's body at rest, metres, hair included."""
     rest = performer.body.rest_joints.numpy()
     return float(rest[joint_index("head"), 1] - rest[joint_index("left_foot"), 1] + _HEAD_TOP)
 
 
-def _in_a_row(performers: Sequence[Performer]) -> tuple[Performer, ...]:
-    """Set performers side by side, to the left of the first one's facing, starting level, never touching."""
+def stand_in_a_row(performers: Sequence[Performer]) -> tuple[Performer, ...]:
+    """Performers side by side, to the left of the first one's facing, starting level, never touching."""
+    if len(performers) == 1:
+        return tuple(performers)
     azimuth = facing_azimuth(performers[0].joints)
     left = np.array([np.cos(azimuth), 0.0, -np.sin(azimuth)])
     forward = np.array([np.sin(azimuth), 0.0, np.cos(azimuth)])
@@ -238,7 +240,7 @@ def _in_a_row(performers: Sequence[Performer]) -> tuple[Performer, ...]:
 
 
 def make_performers(motions: Sequence[Motion], options: RenderOptions) -> list[Performer]:
-    """Motions at the video's frame rate, each on the body that it is for.
+    """Motions at the video's frame rate, each on the body that it is for or that the options name.
 
     Raises PoseGPTError where the body cannot be loaded or there is no motion.
     """
@@ -246,6 +248,8 @@ def make_performers(motions: Sequence[Motion], options: RenderOptions) -> list[P
 
     if not motions:
         raise PoseGPTError("there is no motion to draw", "give at least one motion")
+    if options.body_type is not None:
+        motions = [motion.to_body_type(options.body_type) for motion in motions]
     return [
         Performer(motion.resample(options.fps), load_body(motion.body_type, options.body_model))
         for motion in motions

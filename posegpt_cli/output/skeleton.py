@@ -42,6 +42,8 @@ _HIDDEN = ("jaw", "left_eye", "right_eye")
 _SHADE = 4
 _SHADOW_DARK, _CONTACT_DARK = 0.34, 0.22
 _TILE = 0.5
+_PERIOD = 2 * _TILE
+"""Metres after which the floor's pattern comes again."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class _Bone:
 class SkeletonRenderer:
     """Draws shots as (H, W, 3) pictures."""
 
+    batch = 1
+
     def __init__(self, options: RenderOptions, size: tuple[int, int] | None = None) -> None:
         self.size = size or options.size
         self.options = options
@@ -71,13 +75,19 @@ class SkeletonRenderer:
     def draw(self, shot: Shot) -> Picture:
         """The shot's picture, (H, W, 3) sRGB."""
         shade = self._shadow(shot) if self.options.floor != "none" else None
-        ground = Image.fromarray(self._floor.light(shot.camera, shade)).convert("P")
+        light = self._floor.light(shot.camera, shade)
+        ground = Image.fromarray(light).convert("P")
         ground.putpalette(self._palette)
-        canvas = np.array(ground.convert("RGB"))
+        canvas = ground.convert("RGB")
         capsules = np.concatenate([_capsules(f, shot.camera, self._background) for f in shot.figures])
         sun = shot.camera.rotation @ shot.sun
-        _draw_capsules(canvas, capsules[np.argsort(-capsules[:, [3, 7]].sum(axis=1))], sun, shot.camera.focal)
-        return canvas
+        capsules = capsules[np.argsort(-capsules[:, [3, 7]].sum(axis=1))]
+        _draw_capsules(canvas, light, self._background, capsules, sun, shot.camera.focal)
+        return np.array(canvas)
+
+    def draw_batch(self, shots: Sequence[Shot]) -> list[Picture]:
+        """The pictures of several shots, one after the other."""
+        return [self.draw(shot) for shot in shots]
 
     def close(self) -> None:
         """Nothing to free; the mesh renderer has."""
@@ -98,6 +108,7 @@ class SkeletonRenderer:
         width, height = (-(-side // _SHADE) for side in self.size)
         along = shot.sun / shot.sun[1]
         distance = float(np.linalg.norm(shot.camera.eye - shot.camera.target))
+        points = [_points(figure) for figure in shot.figures]
         layers = []
         for direction, reach, blur, dark in (
             (along, 0.45, 0.012, _SHADOW_DARK),
@@ -105,16 +116,9 @@ class SkeletonRenderer:
             (np.array([0.0, 1.0, 0.0]), 0.16, 0.03, _CONTACT_DARK),
         ):
             mask = Image.new("L", (width, height))
-            for figure in shot.figures:
-                _draw_laid_bones(mask, figure, shot.camera, direction, reach, dark * (1 - figure.fade))
-            radius = blur * shot.camera.focal / _SHADE / distance
-            layers.append(
-                mask.filter(
-                    ImageFilter.BoxBlur(
-                        max(0.7, radius),
-                    )
-                ).filter(ImageFilter.BoxBlur(max(0.7, radius)))
-            )
+            for figure, body in zip(shot.figures, points, strict=True):
+                _draw_laid_bones(mask, figure, body, shot.camera, direction, reach, dark)
+            layers.append(_blurred(mask, max(0.7, blur * shot.camera.focal / _SHADE / distance)))
         sharp, soft, contact = layers
         return ImageChops.screen(ImageChops.lighter(sharp, soft), contact)
 
@@ -125,7 +129,7 @@ class _Floor:
     def __init__(self, size: tuple[int, int], pattern: str) -> None:
         self._size = size
         self._pattern = pattern
-        self._rotation = np.zeros((3, 3))
+        self._aim_kept = np.zeros(2)
         down = (np.arange(size[1]) + 0.5) * 2 / size[1] - 1
         step = np.clip((down + 0.6) / 1.6, 0, 1)
         self._backdrop = (255 * (1 - 0.055 * step * step * (3 - 2 * step)))[:, None].astype(np.float32)
@@ -141,53 +145,65 @@ class _Floor:
         top = self._top
         light[:top] = self._backdrop[:top] + np.float32(0.5)
         floor = self._pattern_light(camera)
-        floor -= np.float32(1)
-        floor *= self._away
-        floor += np.float32(1)
-        floor *= self._backdrop[top:]
+        floor *= self._gain
+        floor += self._base
         _darken(floor, shade, top)
-        floor += np.float32(0.5)
         light[top:] = floor
         return light
 
     def _pattern_light(self, camera: Camera) -> Float32Array:
         """(rows, W): the floor's own brightness, 0 to 1."""
+        a, b = self._scratch
         if self._pattern == "plain":
-            return np.full(self._x.shape, 0.965, np.float32)
-        x = self._x * np.float32(camera.eye[1])
-        x += np.float32(camera.eye[0] % (2 * _TILE))
-        z = self._z * np.float32(camera.eye[1])
-        z += np.float32(camera.eye[2] % (2 * _TILE))
+            a[:] = 0.965
+            return a
+        right, flat = camera.rotation[0], _ahead(camera)
+        for wave, axis in ((a, 0), (b, 2)):
+            np.multiply(self._aside, np.float32(right[axis] * camera.eye[1] / _PERIOD), out=wave)
+            along = self._along * flat[axis] * camera.eye[1] + camera.eye[axis]
+            wave += (along / _PERIOD).astype(np.float32)
         sharpness = self._sharpness / np.float32(camera.eye[1])
-        return _checker(x, z, sharpness) if self._pattern == "checker" else _grid(x, z, sharpness)
+        return _checker(a, b, sharpness) if self._pattern == "checker" else _grid(a, b, sharpness)
 
     def _aim(self, camera: Camera) -> None:
-        """Where rays from one metre above the floor meet it: (rows, W) metres from below the camera."""
-        if np.allclose(camera.rotation, self._rotation, atol=1e-9):
+        """Where rays from one metre above the floor meet it, aside (rows, W) and along (rows, 1), metres.
+
+        That hangs on how far the camera looks down, not on where to, and is kept.
+        """
+        distance = float(np.linalg.norm(camera.eye - camera.target))
+        _, up, back = camera.rotation
+        aim = np.array([back[1], distance])
+        if np.allclose(aim, self._aim_kept, atol=1e-9):
             return
-        self._rotation = camera.rotation
-        right, up, back = camera.rotation
+        self._aim_kept = aim
         width, height = self._size
         tangent = np.tan(FOV_Y / 2)
         down = (np.arange(height) + 0.5) * 2 / height - 1
         across = ((np.arange(width) + 0.5) * 2 / width - 1) * tangent * width / height
         slope = -up[1] * tangent * down - back[1]
-        distance = np.linalg.norm(camera.eye - camera.target)
         fade_end = float(1.5 * distance)
         reach = camera.eye[1] / np.maximum(-slope, 1e-6)
         self._top = int(np.argmax(reach < 1.6 * fade_end)) if (reach < 1.6 * fade_end).any() else height
         rows = slice(self._top, None)
         per_metre = (1 / np.maximum(-slope[rows], 1e-6))[:, None]
-        forward = -up[None] * tangent * down[rows, None] - back
-        self._x = ((forward[:, :1] + right[0] * across) * per_metre).astype(np.float32)
-        self._z = ((forward[:, 2:] + right[2] * across) * per_metre).astype(np.float32)
-        offset = (camera.target - camera.eye)[[0, 2]] / camera.eye[1]
-        away = np.hypot(self._x - offset[0], self._z - offset[1]) * camera.eye[1]
+        flat = _ahead(camera)
+        self._aside = (across * per_metre).astype(np.float32)
+        self._along = (-(up @ flat) * tangent * down[rows, None] - back @ flat) * per_metre
+        self._scratch = np.empty((2, *self._aside.shape), np.float32)
+        offset = (camera.target - camera.eye) @ flat / camera.eye[1]
+        away = np.hypot(self._aside, (self._along - offset).astype(np.float32)) * np.float32(camera.eye[1])
         fade = np.clip((fade_end - away) / (fade_end - 0.35 * distance), 0, 1)
-        self._away = (fade * fade * (3 - 2 * fade)).astype(np.float32)
+        self._gain = (fade * fade * (3 - 2 * fade)).astype(np.float32) * self._backdrop[rows]
+        self._base = self._backdrop[rows] + np.float32(0.5) - self._gain
         footprint = np.abs(np.gradient(per_metre[:, 0])) if len(per_metre) > 1 else np.ones(1)
         pixel = np.maximum(footprint, per_metre[:, 0] * 2 * tangent / height)
         self._sharpness = (1 / np.maximum(pixel, 1e-6))[:, None].astype(np.float32)
+
+
+def _ahead(camera: Camera) -> FloatArray:
+    """(3,) unit vector along the floor, away from the camera."""
+    flat = -camera.rotation[2] * (1.0, 0.0, 1.0)
+    return flat / np.linalg.norm(flat)
 
 
 def _darken(floor: Float32Array, shade: Image.Image, top: int) -> None:
@@ -205,37 +221,37 @@ def _darken(floor: Float32Array, shade: Image.Image, top: int) -> None:
     floor[upper - top : lower - top, left:right] *= 1 - np.asarray(fine).astype(np.float32) / np.float32(255)
 
 
-def _edges(p: Float32Array, period: float) -> Float32Array:
-    """Signed distance to the nearest multiple of half a period, positive in the first half of each."""
-    wave = p * np.float32(1 / period)
-    wave -= np.floor(wave)
-    wave -= np.float32(0.5)
+def _edges(wave: Float32Array) -> Float32Array:
+    """Places in periods become, in place, distances to the nearest edge of a tile, signed by tile."""
+    wave -= np.rint(wave)
     np.abs(wave, out=wave)
     wave -= np.float32(0.25)
-    wave *= np.float32(-period)
     return wave
 
 
 def _checker(x: Float32Array, z: Float32Array, sharpness: Float32Array) -> Float32Array:
-    """Brightness of tiles, smooth over a pixel's footprint at their edges."""
-    a, b = _edges(x, 2 * _TILE), _edges(z, 2 * _TILE)
-    for wave in (a, b):
-        wave *= sharpness * np.float32(1.4)
+    """Brightness of tiles, smooth over a pixel's footprint at their edges; overwrites its arguments."""
+    for wave in (x, z):
+        _edges(wave)
+        wave *= sharpness * np.float32(1.4 * _PERIOD)
         np.clip(wave, -1, 1, out=wave)
-    a *= b
-    far = np.clip(sharpness * np.float32(_TILE / 2) - np.float32(0.5), 0, 1)
-    a *= np.float32(0.026) * far
-    a += np.float32(0.958)
-    return a
+    x *= z
+    x *= np.float32(0.026) * np.clip(sharpness * np.float32(_TILE / 2) - np.float32(0.5), 0, 1)
+    x += np.float32(0.958)
+    return x
 
 
 def _grid(x: Float32Array, z: Float32Array, sharpness: Float32Array) -> Float32Array:
-    """Brightness of a floor with a line at every tile's edge."""
-    a, b = np.abs(_edges(x, 2 * _TILE)), np.abs(_edges(z, 2 * _TILE))
-    np.minimum(a, b, out=a)
-    width = np.maximum(np.float32(0.005), 0.7 / sharpness)
-    line = np.clip(1.5 - a / width, 0, 1) * np.minimum(1, np.float32(0.006) * sharpness + np.float32(0.3))
-    return np.float32(0.97) - np.float32(0.13) * line
+    """Brightness of a floor with a line at every tile's edge; overwrites its arguments."""
+    for wave in (x, z):
+        np.abs(_edges(wave), out=wave)
+    np.minimum(x, z, out=x)
+    x *= -_PERIOD / np.maximum(np.float32(0.005), 0.7 / sharpness)
+    x += np.float32(1.5)
+    np.clip(x, 0, 1, out=x)
+    x *= np.float32(-0.13) * np.minimum(1, np.float32(0.006) * sharpness + np.float32(0.3))
+    x += np.float32(0.97)
+    return x
 
 
 @cache
@@ -299,12 +315,20 @@ def _capsules(figure: Figure, camera: Camera, background: Color) -> FloatArray:
     return np.column_stack((*ends, colors * 255))
 
 
-def _draw_capsules(canvas: Picture, capsules: FloatArray, sun: FloatArray, focal: float) -> None:
-    """Paint capsules (B, 11), the farthest first, into the canvas (H, W, 3) wherever each is nearest.
+def _draw_capsules(
+    canvas: Image.Image,
+    ground: Picture,
+    background: Color,
+    capsules: FloatArray,
+    sun: FloatArray,
+    focal: float,
+) -> None:
+    """Paint capsules (B, 11), the farthest first, into the canvas wherever each is nearest.
 
-    The pixels of all capsules' rectangles are shaded at once, in one long array: numpy pays by the call.
+    What is behind them is `ground` (H, W) times the background's colour. The pixels of all capsules'
+    rectangles are shaded at once, in one long array: numpy pays by the call.
     """
-    tiles = [_tile(capsule, canvas.shape[1], canvas.shape[0]) for capsule in capsules]
+    tiles = [_tile(capsule, canvas.width, canvas.height) for capsule in capsules]
     seen = [
         k
         for k, (rows, columns) in enumerate(tiles)
@@ -316,25 +340,26 @@ def _draw_capsules(canvas: Picture, capsules: FloatArray, sun: FloatArray, focal
     cover, depth, light = _shade(capsules[seen], tiles, sun, focal)
     top, left = (min(tile[axis].start for tile in tiles) for axis in (0, 1))
     bottom, right = (max(tile[axis].stop for tile in tiles) for axis in (0, 1))
-    region = canvas[top:bottom, left:right]
-    planes = np.moveaxis(region, -1, 0).astype(np.float32)
+    planes = ground[top:bottom, left:right] * np.array(background, np.float32)[:, None, None]
     nearest = np.full(planes.shape[1:], np.inf, np.float32)
+    colors = capsules[seen, 8:].astype(np.float32)
     start = 0
-    for (rows, columns), color in zip(tiles, capsules[seen, 8:].tolist(), strict=True):
+    for (rows, columns), color in zip(tiles, colors, strict=True):
         tile = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
-        behind = nearest[tile]
+        behind, window = nearest[tile], planes[:, *tile]
         part = slice(start, start + behind.size)
         start = part.stop
         near, bright = depth[part].reshape(behind.shape), light[part].reshape(behind.shape)
         shown = cover[part].reshape(behind.shape)
         shown *= near < behind
         np.copyto(behind, near, where=shown > 0.5)
-        for plane, value in zip(planes, color, strict=True):
-            lit = np.minimum(bright * np.float32(value), np.float32(255))
-            lit -= plane[tile]
-            lit *= shown
-            plane[tile] += lit
-    region[:] = np.moveaxis(planes + np.float32(0.5), 0, -1)
+        np.minimum(bright, 255 / color.max(), out=bright)
+        lit = bright * color[:, None, None]
+        lit -= window
+        lit *= shown
+        window += lit
+    painted = (planes + np.float32(0.5)).astype(np.uint8)
+    canvas.paste(Image.merge("RGB", [Image.fromarray(plane) for plane in painted]), (left, top))
 
 
 def _tile(capsule: FloatArray, width: int, height: int) -> tuple[slice, slice]:
@@ -401,32 +426,50 @@ def _light(toward_sun: Float32Array, up: Float32Array) -> Float32Array:
 
 
 def _draw_laid_bones(
-    mask: Image.Image, figure: Figure, camera: Camera, direction: FloatArray, reach: float, dark: float
+    mask: Image.Image,
+    figure: Figure,
+    points: FloatArray,
+    camera: Camera,
+    direction: FloatArray,
+    reach: float,
+    dark: float,
 ) -> None:
     """Draw a figure's bones where they fall on the floor along a direction, up to a height (m)."""
-    points = _points(figure)
     floor = points - direction * np.maximum(points[:, 1:2], 0)
     floor[:, 1] = 0
     pixels = camera.project(floor)
+    places = (pixels[:, :2] / _SHADE).tolist()
+    scales = (_FLESH * camera.focal / _SHADE / np.maximum(pixels[:, 2], 0.05)).tolist()
+    is_seen = ((pixels[:, 2] > 0.05) & np.isfinite(pixels).all(axis=1)).tolist()
+    heights = points[:, 1].tolist()
     draw = ImageDraw.Draw(mask)
-    value = int(255 * dark)
+    value = int(255 * dark * (1 - figure.fade))
     for bone in _bones(figure.performer.motion.body_type):
-        if bone.is_ball or min(points[bone.start, 1], points[bone.end, 1]) > reach:
+        if bone.is_ball or min(heights[bone.start], heights[bone.end]) > reach:
             continue
-        _draw_stroke(
-            draw, pixels[[bone.start, bone.end]], (bone.start_radius, bone.end_radius), camera.focal, value
-        )
+        if not (is_seen[bone.start] and is_seen[bone.end]):
+            continue
+        ends = [
+            (*places[k], radius * scales[k])
+            for k, radius in ((bone.start, bone.start_radius), (bone.end, bone.end_radius))
+        ]
+        (x0, y0, r0), (x1, y1, r1) = ends
+        draw.line((x0, y0, x1, y1), fill=value, width=max(1, round(r0 + r1)))
+        for x, y, r in ends:
+            if r > 0.6:
+                draw.ellipse((x - r, y - r * 0.6, x + r, y + r * 0.6), fill=value)
 
 
-def _draw_stroke(
-    draw: ImageDraw.ImageDraw, ends: FloatArray, radii: Sequence[float], focal: float, value: int
-) -> None:
-    (x0, y0, z0), (x1, y1, z1) = ends.tolist()
-    if min(z0, z1) <= 0.05:
-        return
-    scale = 1 / _SHADE
-    r0, r1 = (_FLESH * radius * focal / z * scale for radius, z in zip(radii, (z0, z1), strict=True))
-    width = max(1, round(r0 + r1))
-    draw.line((x0 * scale, y0 * scale, x1 * scale, y1 * scale), fill=value, width=width)
-    for x, y, r in ((x0, y0, r0), (x1, y1, r1)):
-        draw.ellipse((x * scale - r, y * scale - r * 0.6, x * scale + r, y * scale + r * 0.6), fill=value)
+def _blurred(mask: Image.Image, radius: float) -> Image.Image:
+    """The mask after two box blurs of a radius; only the part that holds something is computed."""
+    box = mask.getbbox()
+    if box is None:
+        return mask
+    room = int(2 * radius) + 3
+    box = (
+        max(0, box[0] - room), max(0, box[1] - room),
+        min(mask.width, box[2] + room), min(mask.height, box[3] + room),
+    )  # fmt: skip
+    blur = ImageFilter.BoxBlur(radius)
+    mask.paste(mask.crop(box).filter(blur).filter(blur), box[:2])
+    return mask

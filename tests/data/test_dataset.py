@@ -235,3 +235,43 @@ def test_balance_draws_rare_actions_more_often(tmp_path, balance, share):
     windows = Windows(open_store(tmp_path / "s"), seq_len=8, batch_size=80, balance=balance, mirror=False)
     rare = np.concatenate([windows.batch(step).labels[:, 0].numpy() for step in range(20)]).mean()
     assert rare == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize("body_type", ["smpl", "smplh", "smplx"])
+def test_windows_of_every_body_turn_and_mirror(tmp_path, body_type):
+    """Mirrored and turned windows are the plain ones, mirrored and turned one by one."""
+    from data.augment import mirror_poses, mirror_trans, rotate_heading
+    from data.synthetic import make_motion
+    from models.skeleton import REST_PELVIS, n_joints
+
+    labels = ("walk", "run")
+    with StoreWriter(
+        tmp_path / "s", split="train", body_type=body_type, fps=30, label_names=labels
+    ) as writer:
+        for k in range(4):
+            writer.add(make_motion(labels[k % 2], 30, seed=k).to_body_type(body_type))
+    store = open_store(tmp_path / "s")
+    common = {"seq_len": 12, "batch_size": 16, "seed": 5}
+    both = Windows(store, **common, mirror=True, rotate=True)
+    plain = Windows(store, **common, mirror=False).batch(2)
+    plan, batch = both.plan(2), both.batch(2)
+    assert batch.poses.shape == (16, 12, n_joints(body_type), 3) and len(set(plan.turned.tolist())) == 16
+    assert 0 < plan.mirrored.sum() < 16
+    poses, trans = plain.poses.numpy().copy(), plain.trans.numpy().copy()
+    for b in np.flatnonzero(plan.mirrored):
+        poses[b], trans[b] = mirror_poses(poses[b], body_type), mirror_trans(trans[b])
+    for b in range(16):
+        one = slice(b, b + 1)
+        poses[one], trans[one] = rotate_heading(
+            poses[one], trans[one], plan.turned[one], REST_PELVIS[body_type]
+        )
+    trans[:, :, ::2] -= trans[:, :1, ::2]
+    np.testing.assert_allclose(batch.poses, poses, atol=1e-5)
+    np.testing.assert_allclose(batch.trans, trans, atol=1e-5)
+    assert (batch.trans[:, 0, ::2] == 0).all() and equal(batch, both.batch(2))
+
+
+def test_labels_per_frame_are_refused_where_there_are_none(store):
+    with pytest.raises(PoseGPTError, match="has no labels per frame") as caught:
+        Windows(store, 8, per_frame=True)
+    assert "--untrimmed" in caught.value.hint

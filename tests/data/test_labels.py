@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data.labels import default_labels, pattern_labeller, table_labeller
+from data.labels import actor_finder, default_labels, pattern_labeller, table_labeller
 from models.errors import PoseGPTError
 
 
@@ -83,3 +83,12 @@ def test_by_default_bandai_names_then_folders():
     assert default_labels(Path("data/dataset-1_bow_old_001.bvh")) == ("bow", "bend", "greet", "style:old")
     assert default_labels(Path("somersault/take1.bvh")) == ("somersault",)
     assert default_labels(Path("take1.bvh")) == ()
+
+
+def test_actors():
+    actor = actor_finder(r"HDM_(?P<actor>[a-z]+)_")
+    assert actor(Path("x/HDM_bd_walk_001.amc")) == "bd" and actor(Path("x/walk.amc")) is None
+    with pytest.raises(PoseGPTError, match="no group named actor"):
+        actor_finder("HDM_([a-z]+)_")
+    with pytest.raises(PoseGPTError, match="no regular expression"):
+        actor_finder("(?P<actor>")

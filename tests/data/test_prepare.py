@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.prepare import PrepareSettings, prepare_mocap
+from data.prepare import plan, prepare, random_windows
+from data.prepare_settings import PrepareSettings
 from data.store import find_store, open_store
 from data.synthetic import make_motion
 from models.errors import PoseGPTError
@@ -46,7 +47,7 @@ def recordings(tmp_path_factory) -> Path:
 def prepared(recordings, tmp_path_factory):
     seen = []
     out = tmp_path_factory.mktemp("prepared")
-    made = prepare_mocap(PrepareSettings(bvh=recordings, out=out), lambda *now: seen.append(now))
+    made = prepare(PrepareSettings(bvh=recordings, out=out), lambda *now: seen.append(now))
     return out, made, seen
 
 
@@ -113,7 +114,7 @@ def test_a_clip_is_the_retargeted_file(prepared, recordings):
 
 def test_two_jobs_make_the_same_stores(prepared, recordings, tmp_path):
     _, made, _ = prepared
-    again = prepare_mocap(PrepareSettings(bvh=recordings, out=tmp_path, jobs=2))
+    again = prepare(PrepareSettings(bvh=recordings, out=tmp_path, jobs=2))
     assert again.skipped == made.skipped and again.splits == made.splits
     for split, folder in made.folders.items():
         one, two = open_store(folder).manifest, open_store(again.folders[split]).manifest
@@ -122,13 +123,11 @@ def test_two_jobs_make_the_same_stores(prepared, recordings, tmp_path):
 
 def test_another_rate_is_resampled_by_time(tmp_path):
     write_bandai(tmp_path / "in" / "a.bvh", make_motion("walk", 31, seed=0), frame_time="0.008333")  # 120 fps
-    made = prepare_mocap(
-        PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out", val_share=0, test_share=0)
-    )
+    made = prepare(PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out", val_share=0, test_share=0))
     store = open_store(made.folders["train"])
     assert store.lengths.tolist() == [8]  # 30 / 120 s: frames at 0, 1/30 .. 7/30
     whole = open_store(
-        prepare_mocap(PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "whole", fps=120)).folders["train"]
+        prepare(PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "whole", fps=120)).folders["train"]
     )
     np.testing.assert_allclose(store.poses[3], whole.poses[12], atol=1e-5)
     np.testing.assert_allclose(store.trans[3], whole.trans[12], atol=1e-5)
@@ -137,29 +136,27 @@ def test_another_rate_is_resampled_by_time(tmp_path):
 def test_labels_from_a_table_and_clips_it_lacks(tmp_path):
     record(tmp_path / "in", ["a", "b", "c"])
     (tmp_path / "labels.csv").write_text("clip,labels\na,walk|happy\nb,walk\n")
-    made = prepare_mocap(
-        PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out", labels=tmp_path / "labels.csv")
-    )
+    made = prepare(PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out", labels=tmp_path / "labels.csv"))
     assert {name: by["train"].clips for name, by in made.labels.items()} == {"walk": 2, "happy": 1}
     assert made.skipped == (("c.bvh", "no label by labels.csv"),)
 
 
 def test_labels_from_file_names_and_from_folders(tmp_path):
     record(tmp_path / "in", ["jump_up_1", "jump_up_2", "spin_1"])
-    by_name = prepare_mocap(
+    by_name = prepare(
         PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "a", label_pattern=r"(?P<action>[a-z_]+)_\d")
     )
     assert set(by_name.labels) == {"jump_up", "spin"}
     (tmp_path / "in" / "spin").mkdir()
     (tmp_path / "in" / "spin_1.bvh").rename(tmp_path / "in" / "spin" / "1.bvh")
-    by_folder = prepare_mocap(PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "b"))
+    by_folder = prepare(PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "b"))
     assert {name: by["train"].clips for name, by in by_folder.labels.items()} == {"spin": 1, "in": 2}
 
 
 def test_files_of_the_same_name_keep_their_folders(tmp_path):
     record(tmp_path / "in" / "walk", ["1"])
     record(tmp_path / "in" / "run", ["1"], first_seed=1)
-    made = prepare_mocap(PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out"))
+    made = prepare(PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out"))
     assert sorted(clip["name"] for clip in open_store(made.folders["train"]).clips) == ["run/1", "walk/1"]
 
 
@@ -177,7 +174,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(tmp_path, record
     }
     for message, settings in wrong.items():
         with pytest.raises(PoseGPTError, match=message):
-            prepare_mocap(settings)
+            prepare(settings)
     assert not out.exists()
 
 
@@ -187,17 +184,17 @@ def test_nothing_usable_is_an_error_with_the_first_reason(tmp_path):
     with pytest.raises(
         PoseGPTError, match=r"none of the 1 files .* could be used; the first: a.bvh: a.bvh is no BVH"
     ):
-        prepare_mocap(PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out"))
+        prepare(PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 def test_existing_data_is_replaced_only_by_force(tmp_path):
     settings = PrepareSettings(bvh=record(tmp_path / "in", ["a"]), out=tmp_path / "out")
-    prepare_mocap(settings)
+    prepare(settings)
     with pytest.raises(PoseGPTError, match="exists already"):
-        prepare_mocap(settings)
+        prepare(settings)
     record(tmp_path / "in", ["b"])
-    made = prepare_mocap(settings.model_copy(update={"force": True}))
+    made = prepare(settings.model_copy(update={"force": True}))
     assert made.splits["train"].clips == 2
     assert [p.name for p in (tmp_path / "out" / "smpl").iterdir()] == ["mocap"]
 
@@ -208,18 +205,18 @@ def test_settings_are_validated(tmp_path, share):
         PrepareSettings(bvh=tmp_path, out=tmp_path, val_share=share)
 
 
-def test_interrupted_it_leaves_nothing(tmp_path):
-    """Ctrl-C in the middle: workers gone, no store, no half-written folder."""
+def test_interrupted_it_goes_on_where_it_stopped(tmp_path):
+    """Ctrl-C in the middle: workers gone, no store; the next run converts only what is left."""
     record(tmp_path / "in", [f"c{k}" for k in range(40)])
-    code = (
-        "import sys; from pathlib import Path; from data.prepare import *\n"
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import json, sys; from pathlib import Path; from data.prepare import prepare\n"
+        "from data.prepare_settings import PrepareSettings\n"
         "if __name__ == '__main__':\n"
         "    folder = Path(sys.argv[1])\n"
         "    s = PrepareSettings(bvh=folder / 'in', out=folder / 'out', jobs=2)\n"
-        "    prepare_mocap(s, lambda d, n, name: print(json.dumps([d, n]), flush=True))\n"
+        "    prepare(s, lambda d, n, name: print(json.dumps([d, n]), flush=True))\n"
     )
-    script = tmp_path / "run.py"
-    script.write_text("import json\n" + code)
     root = str(Path(__file__).parents[2])
     process = subprocess.Popen(
         [sys.executable, str(script), str(tmp_path)],
@@ -233,11 +230,86 @@ def test_interrupted_it_leaves_nothing(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0 and b"KeyboardInterrupt" in errors
-    assert not (tmp_path / "out").exists()
     deadline = time.monotonic() + 10
     while _group_lives(process.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not _group_lives(process.pid)
+    [work] = (tmp_path / "out").iterdir()  # nothing but the work folder
+    finished = {path: path.stat().st_mtime_ns for path in work.glob("*.clip")}
+    assert 0 < len(finished) < 40
+    settings = PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out")
+    assert plan(settings).finished == len(finished)
+    unchanged = []
+
+    def look(done: int, total: int, name: str) -> None:
+        unchanged.append(all(path.stat().st_mtime_ns == time for path, time in finished.items()))
+
+    made = prepare(settings, look)
+    assert all(unchanged) and sum(split.clips for split in made.splits.values()) == 40
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["smpl"]
+
+
+def test_a_finished_file_that_lost_bytes_is_converted_again(tmp_path):
+    record(tmp_path / "in", ["a", "b"])
+    settings = PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out", shard="1/1")
+    assert prepare(settings).converted == 2
+    one, two = sorted(settings.work_folder.glob("*.clip"))
+    content = bytearray(one.read_bytes())
+    content[len(content) // 2] ^= 1
+    one.write_bytes(content)
+    two.write_bytes(two.read_bytes()[:-9])
+    merge = settings.model_copy(update={"shard": None, "merge": True})
+    with pytest.raises(PoseGPTError, match="2 of 2 files are not converted yet"):
+        prepare(merge)
+    made = prepare(merge.model_copy(update={"merge": False}))
+    assert made.splits["train"].clips == 2 and not made.skipped
+
+
+def test_a_file_that_changed_is_converted_again(tmp_path):
+    record(tmp_path / "in", ["a"])
+    settings = PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out", shard="1/1")
+    prepare(settings)
+    record(tmp_path / "in", ["a"], first_seed=5)
+    assert plan(settings).finished == 0
+
+
+def test_splits_by_actor(tmp_path):
+    record(tmp_path / "in", [f"walk_{who}_{k}" for who in "abcdef" for k in range(2)])
+    made = prepare(
+        PrepareSettings(
+            bvh=tmp_path / "in", out=tmp_path / "out", actor_pattern=r"_(?P<actor>[a-f])_", val_share=0.2
+        )
+    )
+    actors = {
+        split: {clip["name"][5] for clip in open_store(folder).clips}
+        for split, folder in made.folders.items()
+    }
+    assert [len(actors[split]) for split in ("train", "val", "test")] == [4, 1, 1]
+    assert len(set.union(*actors.values())) == 6
+    assert [made.splits[s].clips for s in ("train", "val", "test")] == [8, 2, 2]
+
+
+def test_splits_by_a_list(tmp_path):
+    long = make_motion("run", 50, seed=9)
+    write_bandai(tmp_path / "in" / "a.bvh", long.crop(0, 30))
+    write_bandai(tmp_path / "in" / "b.bvh", long.crop(15, 50))
+    record(tmp_path / "in", ["c", "d"])
+    (tmp_path / "splits.csv").write_text("clip,split\na,train\nb,test\nc,val\n")
+    settings = PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out", split_list=tmp_path / "splits.csv")
+    made = prepare(settings)
+    names = {s: [clip["name"] for clip in open_store(folder).clips] for s, folder in made.folders.items()}
+    assert names == {"train": ["a"], "val": ["c"], "test": ["b"]}
+    assert made.skipped == (("d.bvh", "no split by splits.csv"),)
+    assert made.torn == (("a", "b"),)
+    (tmp_path / "splits.csv").write_text("clip,split\na,dev\n")
+    with pytest.raises(PoseGPTError, match=r"puts a\.bvh into 'dev'"):
+        prepare(settings)
+
+
+def test_random_windows_are_within_clips(tmp_path):
+    made = prepare(PrepareSettings(bvh=record(tmp_path / "in", ["a", "b", "c"]), out=tmp_path / "out"))
+    windows = random_windows(list(made.folders.values()), 5, seq_len=8, seed=1)
+    assert [w.n_frames for w in windows] == [8, 8, 8] and {w.name for w in windows} == {"a", "b", "c"}
 
 
 def _group_lives(group: int) -> bool:

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from data.splits import assign_splits, frame_hashes, shared_groups, shuffled
+from data.splits import assign_splits, frame_hashes, shared_groups, shuffled, thinned
 from data.synthetic import make_motion
 from models.motion import Motion
 
@@ -110,3 +110,16 @@ def test_shuffling_is_by_name(seed):
     assert sorted(order) == list(range(10)) and order != list(range(10))
     back = shuffled(names[::-1], seed)
     assert [names[k] for k in order] == [names[::-1][k] for k in back]
+
+
+def test_thinned_hashes_still_tell_clips_that_share_frames():
+    """A quarter of all poses is enough, with a quarter of the frames in common asked for."""
+    long = make_motion("run", 200, seed=0)
+    clips = [long.crop(0, 120), make_motion("walk", 120, seed=1), long.crop(80, 200)]
+    hashes = [frame_hashes(clip) for clip in clips]
+    kept, factor = thinned(iter(hashes), most=100)
+    assert factor == 4 and sum(map(len, kept)) <= 100
+    assert all(set(few) <= set(all_) for few, all_ in zip(kept, hashes, strict=True))
+    assert shared_groups(kept, 8 // factor) == [0, 1, 0]
+    whole, factor = thinned(iter(hashes), most=1000)
+    assert factor == 1 and all(np.array_equal(a, b) for a, b in zip(whole, hashes, strict=True))

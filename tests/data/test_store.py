@@ -195,7 +195,7 @@ def test_counts_must_fit_the_arrays(tmp_path, motions):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 99}, "store format 99, expected at most 1"),
+        ({"format_version": 99}, "store format 99, expected at most 2"),
         ({"format": "zip"}, "no store's manifest"),
         ({"body_type": "cat"}, "no store's manifest"),
         ({"surprise": 1}, "no store's manifest"),

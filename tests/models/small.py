@@ -33,9 +33,30 @@ class SwingingArms:
         labels = torch.stack([walks, ~walks], 1).float()
         return Batch(poses, trans, torch.full((self.batch_size,), self.frames), labels)
 
+    def loader(
+        self, start: int, stop: int, num_workers: int = 0, prefetch_factor: int = 2
+    ) -> Iterator[Batch]:
+        assert num_workers > 0
+        return (self.batch(step) for step in range(start, stop))
+
+    def of_rank(self, rank: int, world: int) -> "SwingingArms":
+        return Share(self, rank, world)
+
     def eval_batches(self) -> Iterator[Batch]:
         for step in range(1000, 1003):
             yield self.batch(step)
+
+
+class Share(SwingingArms):
+    """One process's part of every batch."""
+
+    def __init__(self, whole: SwingingArms, rank: int, world: int) -> None:
+        super().__init__(whole.frames, whole.batch_size)
+        self.whole, self.part = whole, slice(rank, None, world)
+
+    def batch(self, step: int) -> Batch:
+        whole = self.whole.batch(step)
+        return Batch(*(t[self.part] for t in (whole.poses, whole.trans, whole.length, whole.labels)))
 
 
 SHORT = {"iter": 6, "eval_every": 3, "train_batch_size": 4, "device": "cpu", "warmup": 2}

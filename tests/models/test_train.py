@@ -42,7 +42,7 @@ def test_scales_of_a_likelihood_are_learned(tmp_path, kind):
 
 def test_generator_learns(tmp_path, trained):
     data, nll = SwingingArms(batch_size=8), []
-    run = gpt_run(trained["vqvae"], iter=40, eval_every=20, learning_rate=1e-2)
+    run = gpt_run(trained["vqvae"], iter=80, eval_every=40, learning_rate=1e-2)
     train(run, tmp_path, INFO, data, data, lambda p: nll.append(p.terms["nll"]))
     assert sum(nll[-5:]) < 0.8 * sum(nll[:5])
 

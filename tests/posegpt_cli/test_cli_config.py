@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from models.config import PRESETS, GPTRun, VQVAERun
+from models.config import PRESETS, ClassifierRun, GPTRun, VQVAERun
 from posegpt_cli.commands.train import SET_BY_DATA, original_spelling
 from posegpt_cli.config_options import Choices, config_fields, merge, read_config_file, switch_words
 from posegpt_cli.console import UsageError
@@ -44,7 +44,7 @@ def test_a_written_config_reads_back(config_file):
 
 @pytest.mark.parametrize("stage", sorted(PRESETS))
 def test_presets_are_valid(stage):
-    kind = {"vqvae": VQVAERun, "gpt": GPTRun}[stage]
+    kind = {"vqvae": VQVAERun, "gpt": GPTRun, "classifier": ClassifierRun}[stage]
     for name, values in PRESETS[stage].items():
         run = Choices(kind, values, None, {}).resolve()
         assert run == kind.model_validate(merge(kind().model_dump(), values)), name

@@ -15,7 +15,8 @@ from posegpt_cli import app as frame
 from posegpt_cli.console import UsageError
 
 SCRIPT = Path(sys.executable).with_name("posegpt")
-COMMANDS = ["sample", "render", "actions", "prepare", "train", "train vqvae", "train gpt", "doctor"]
+COMMANDS = ["sample", "forecast", "render", "actions", "prepare", "train"]
+COMMANDS += ["train vqvae", "train gpt", "train classifier", "doctor"]
 
 
 def two_lines(err: str) -> tuple[str, str]:

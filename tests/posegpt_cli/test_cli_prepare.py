@@ -21,9 +21,10 @@ def prepared(bvh_folder, tmp_path_factory):
 def test_prepare_tells_what_it_made_and_what_is_next(posegpt, bvh_folder, tmp_path):
     ran = posegpt("prepare", "--bvh", bvh_folder, "--out", tmp_path, "--label-pattern", PATTERN, "--jobs", 2)
     assert ran.code == 0
-    rows = {line.split()[0]: line.split()[1:] for line in ran.out.splitlines() if line.strip()}
+    rows = {line.split()[0]: line.split()[1:] for line in ran.out.splitlines()[:4]}
+    assert rows["split"] == ["clips", "windows", "frames", "hours"]
     assert int(rows["train"][0]) + int(rows["val"][0]) + int(rows["test"][0]) == 12
-    assert "style:elderly" in rows and "walk" in rows
+    assert "style:elderly" in ran.out and "walk" in ran.out
     assert ran.err.splitlines()[-1] == f"next: posegpt train vqvae --data {tmp_path}"
     store = open_store(find_store(tmp_path, "train"))
     assert str(len(store)) == rows["train"][0]
@@ -57,7 +58,8 @@ def test_dry_run_writes_nothing(posegpt, bvh_folder, tmp_path):
     )
     plan = json.loads(ran.out)
     assert (plan["files"], plan["labelled"]) == (12, 12)
-    assert plan["label_names"] == ["style:elderly", "style:happy", "walk", "wave"]
+    assert plan["label_names"] == ["walk", "wave", "style:elderly", "style:happy"]
+    assert len(plan["stores"]) == 3 and plan["finished"] == 0
     assert not (tmp_path / "x").exists()
 
 
@@ -76,11 +78,73 @@ def test_an_empty_folder_is_two_lines(posegpt, tmp_path):
     assert "no .bvh file" in ran.err
 
 
-@pytest.mark.parametrize(("given", "missing"), [([], "--bvh"), (["--bvh", "x"], "--out")])
+@pytest.mark.parametrize(
+    ("given", "missing"), [([], "one of --babel, --amass, --bvh, --amc"), (["--bvh", "x"], "--out")]
+)
 def test_missing_choices_off_a_terminal_name_the_flag(posegpt, given, missing):
     ran = posegpt("prepare", *given)
     assert ran.code == 2
     assert ran.err.splitlines()[0] == f"error: {missing} is missing"
+
+
+def test_check_reads_all_and_tells_what_is_damaged(posegpt, bvh_folder, tmp_path):
+    posegpt("prepare", "--bvh", bvh_folder, "--out", tmp_path, "--label-pattern", PATTERN)
+    ran = posegpt("prepare", "--check", tmp_path)
+    assert ran.code == 0 and ran.out.count("whole") == 3
+    poses = find_store(tmp_path, "train") / "poses.npy"
+    content = bytearray(poses.read_bytes())
+    content[-2] ^= 1
+    poses.write_bytes(content)
+    ran = posegpt("prepare", "--check", tmp_path)
+    assert ran.code == 1 and ran.out.count("whole") == 2
+    assert "1 of 3 stores are damaged" in ran.err
+    assert posegpt("prepare", "--check", tmp_path / "nowhere").code == 1
+
+
+def test_preview_is_a_sheet_of_windows(posegpt, bvh_folder, tmp_path):
+    from PIL import Image
+
+    words = ("prepare", "--bvh", bvh_folder, "--out", tmp_path, "--label-pattern", PATTERN)
+    assert posegpt(*words, "--preview", tmp_path / "windows.jpg").code == 2
+    assert posegpt(*words, "--preview", tmp_path / "windows.png").code == 0
+    with Image.open(tmp_path / "windows.png") as sheet:
+        assert sheet.size == (4 * 360 + 3 * 2, 3 * 300 + 2 * 2)  # twelve clips
+        darkest = sheet.convert("L").getextrema()[0]
+    assert darkest < 80  # titles and people
+
+
+def test_shards_meet(posegpt, bvh_folder, tmp_path):
+    words = ("prepare", "--bvh", bvh_folder, "--out", tmp_path / "two", "--label-pattern", PATTERN)
+    assert "converted 6 files of shard 1/2" in posegpt(*words, "--shard", "1/2").err
+    early = posegpt(*words, "--merge")
+    assert early.code == 1 and "6 of 12 files are not converted yet" in early.err
+    assert posegpt(*words, "--shard", "2/2").code == 0
+    assert not list((tmp_path / "two").rglob("manifest.json"))
+    plan = json.loads(posegpt(*words, "--dry-run", "--json").out)
+    assert (plan["files"], plan["finished"]) == (12, 12)
+    assert posegpt(*words, "--merge").code == 0
+    whole = (*words[:3], "--out", tmp_path / "one", *words[5:])
+    assert posegpt(*whole).code == 0
+    one, two = (open_store(find_store(tmp_path / name, "train")).manifest for name in ("one", "two"))
+    assert one.fingerprint == two.fingerprint
+    assert [p.name for p in (tmp_path / "two").iterdir()] == ["smpl"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--type", "smplz"), "type must be of smpl, smplh, smplx, got smplz"),
+        (("--split", "dev"), "split must be of train, val, test, got dev"),
+        (("--overlap", 64), "--overlap (64) must be less than --seq-len (64)"),
+        (("--shard", "4/3"), "must be like 3/16"),
+        (("--babel", "x"), "needs"),
+        (("--skeleton", "mixamos"), "no skeleton 'mixamos'"),
+    ],
+)
+def test_choices_that_make_no_sense(posegpt, bvh_folder, tmp_path, words, message):
+    ran = posegpt("prepare", "--bvh", bvh_folder, "--out", tmp_path / "out", *words)
+    assert ran.code in (1, 2) and message in ran.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_actions_of_a_data_set(posegpt, prepared):

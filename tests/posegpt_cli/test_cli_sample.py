@@ -1,6 +1,9 @@
 """`posegpt sample` and `posegpt render`: what is written, what is refused before any work, what is said."""
 
 import json
+import shlex
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,7 +11,9 @@ import numpy as np
 import pytest
 
 from data.load import read_motion
+from posegpt_cli.timeline import parse_timeline
 
+SCRIPT = Path(sys.executable).with_name("posegpt")
 QUICK = ("--len", 4, "--device", "cpu", "--renderer", "skeleton", "--size", "64x64")
 
 
@@ -74,7 +79,7 @@ def test_labels_length_and_sampling_reach_the_generator(posegpt, small_generator
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert asked == {
-        "labels": ["walk", "wave", "style:elderly"], "n_frames": 75, "n": 1, "seed": 9, "temperature": 0.5,
+        "labels": ("walk", "wave", "style:elderly"), "n_frames": 75, "n": 1, "seed": 9, "temperature": 0.5,
         "top_k": 3, "top_p": 0.9, "min_p": 0.01, "guidance": 2.0, "greedy": True,
     }  # fmt: skip
 
@@ -128,6 +133,158 @@ def test_body_models_of_the_environment_are_used(sample, tmp_path, monkeypatch):
     assert ran.code == 1
     assert str(tmp_path / "smpl") in ran.err
     assert not (tmp_path / "a.mp4").exists()
+
+
+LABELS = ("walk", "stand up", "exercise/training", "style:happy")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("walk 2s", [(("walk",), 60)]),
+        ("Walk 60, stand-up 1.5s", [(("walk",), 60), (("stand up",), 45)]),
+        ("stand up + walk/happy 9 ,exercise/training 1", [
+            (("stand up", "walk", "style:happy"), 9), (("exercise/training",), 1),
+        ]),
+        ("exercise/training/happy 1s", [(("exercise/training", "style:happy"), 30)]),
+    ],
+)  # fmt: skip
+def test_timelines_are_read(text, parts):
+    assert [(part.labels, part.n_frames) for part in parse_timeline(text, LABELS, 30)] == parts
+
+
+def test_a_timeline_is_one_motion_with_all_its_labels(sample_long, tmp_path):
+    out = tmp_path / "t.npz"
+    ran = sample_long("--timeline", "walk 0.5s, wave+run/happy 4", "--out", out, "--json")
+    assert ran.code == 0, ran.err
+    report = json.loads(ran.out)
+    assert report["labels"] == ["walk", "wave", "run", "style:happy"] and report["frames"] == 19
+    motion = read_motion(out)
+    assert motion.n_frames >= 19 and motion.labels == ("walk", "wave", "run", "style:happy")
+
+
+def test_what_follows_a_film_can_be_typed(sample_long, posegpt, tmp_path):
+    ran = sample_long("--timeline", "walk 2, wave 2", "--out", tmp_path / "t.gif")
+    assert ran.code == 0, ran.err
+    words = shlex.split(ran.err.splitlines()[-1].removeprefix("next: posegpt "))
+    again = posegpt(*words, "--device", "cpu")
+    assert again.code == 0, again.err
+    assert again.out.splitlines() == [str(tmp_path / "t_seed1.npz")]
+
+
+@pytest.fixture
+def sample_long(posegpt, small_generator):
+    """`sample` without a length of its own."""
+
+    def run(*words):
+        return posegpt("sample", "--gpt", small_generator, *QUICK[2:], *words)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message", "hint"),
+    [
+        (["--timeline", "walk"], 2, "got 'walk'", "walk 2s"),
+        (["--timeline", "walk fast"], 2, "frames or seconds after 'walk', got 'fast'", "walk 3.5s"),
+        (["--timeline", "walk 2s,"], 2, "got ''", "walk 2s"),
+        (["--timeline", ""], 2, "got ''", "walk 2s"),
+        (["--timeline", "wlak 2s"], 1, "wlak", "did you mean 'walk'"),
+        (["--timeline", "walk/hapy 2s"], 1, "hapy", "happy"),
+        (["--timeline", "walk 2s", "--action", "run"], 2, "--timeline does not go with --action", "--action"),
+        (["--timeline", "walk 2s", "--len", "9"], 2, "--timeline does not go with --len", "--len"),
+        (["--stream", "--action", "walk", "--out", "a.mp4"], 2, "--stream does not go with --out", "--out"),
+        (["--stream", "--action", "walk", "-n", "2"], 2, "--stream does not go with -n", "-n"),
+        (["--stream", "--timeline", "walk 2s"], 2, "--stream does not go with --timeline", ""),
+    ],
+)
+def test_what_does_not_go_together(sample_long, no_torch_work, words, code, message, hint):
+    ran = sample_long(*words)
+    assert ran.code == code, ran.err
+    first, second = ran.err.splitlines()
+    assert message in first and hint in second
+
+
+def test_what_the_generator_has_not_learned(sample_long, tmp_path):
+    endless = sample_long("--action", "walk", "--len", "auto", "--out", tmp_path / "a.npz")
+    assert endless.code == 1 and "where motions end" in endless.err and "--len 64" in endless.err
+    stream = sample_long("--action", "walk", "--stream")
+    assert stream.code == 1 and stream.out == ""
+    assert "needs an OnlineVQVAE" in stream.err and "--model OnlineVQVAE" in stream.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_automatic_length_ends_each_motion_by_itself(posegpt, online_generator, tmp_path):
+    ran = posegpt(
+        "sample", "--gpt", online_generator, *QUICK[2:], "--action", "walk", "--len", "auto", "-n", 3,
+        "--out", tmp_path / "a.npz", "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    lengths = json.loads(ran.out)["frames"]
+    assert len(lengths) == 3 and len(set(lengths)) > 1
+
+
+def test_streamed_frames_are_the_sampled_ones(posegpt, online_generator, tmp_path):
+    words = (
+        "sample",
+        "--gpt",
+        online_generator,
+        "--action",
+        "walk",
+        "--seed",
+        2,
+        "--len",
+        9,
+        "--device",
+        "cpu",
+    )
+    ran = posegpt(*words, "--stream")
+    assert ran.code == 0, ran.err
+    frames = [json.loads(line) for line in ran.out.splitlines()]
+    assert [frame["frame"] for frame in frames] == list(range(9))
+    assert frames[3]["time"] == pytest.approx(0.1)
+    assert posegpt(*words, "--out", tmp_path / "a.npz").code == 0
+    motion = read_motion(tmp_path / "a.npz").to_body_type("smpl")
+    np.testing.assert_allclose([frame["trans"] for frame in frames], motion.trans, atol=1e-3)
+    # Hands are left out: SMPL's are not among SMPL-H's joints in the file.
+    np.testing.assert_allclose([frame["poses"][:22] for frame in frames], motion.poses[:, :22], atol=1e-3)
+
+
+def test_a_stream_ends_quietly_when_its_reader_leaves(online_generator):
+    ran = subprocess.run(
+        f"set -o pipefail; {shlex.quote(str(SCRIPT))} sample --action walk --stream --device cpu "
+        f"--gpt {shlex.quote(str(online_generator))} | head -n 3",
+        shell=True, executable="/bin/bash", capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert [json.loads(line)["frame"] for line in ran.stdout.splitlines()] == [0, 1, 2]
+    assert ran.stderr.splitlines() == ["walk: 30 frames a second, smpl"]
+
+
+@pytest.fixture(scope="module")
+def online_generator(tmp_path_factory):
+    """Checkpoint folder of a generator that can stream, and says where motions end."""
+    import torch
+
+    from models.checkpoint import CheckpointInfo, save_checkpoint
+    from models.config import GPTConfig, VQVAEConfig
+    from models.gpt import GPT
+    from models.vqvae import make_vqvae
+
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("online")
+    vqvae = VQVAEConfig(
+        model="OnlineVQVAE", n_codebook=2, n_e=32, e_dim=16, hid_dim=16, n_layers=1, heads=2, n_convs=1
+    )
+    gpt = GPTConfig(codes_per_book=16, n_labels=1, gpt_nlayer=1, gpt_nhead=2, gpt_nembd=16, gen_eos=True)
+    for stage, config, network in (("vqvae", vqvae, make_vqvae(vqvae)), ("gpt", gpt, GPT(gpt))):
+        info = CheckpointInfo(
+            stage=stage, network=config.model_dump(), body_type="smpl", fps=30.0, labels=("walk",),
+            data_fingerprint="test",
+        )  # fmt: skip
+        tokenizer = root / "vqvae" if stage == "gpt" else None
+        save_checkpoint(root / stage, info, network.state_dict(), tokenizer)
+    return root / "gpt"
 
 
 def test_render_converts_what_sample_wrote(sample, posegpt, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 import yaml
 
 from models.checkpoint import find_checkpoint, read_info
+from models.config import PRESETS, ClassifierRun
+from posegpt_cli.config_options import Choices, merge
 
 SMALL = (
     "--dummy-data", "--device", "cpu", "--train-batch-size", 2, "--seq-len", 16, "--iter", 4,
@@ -20,6 +23,7 @@ SMALL_VQVAE = (
     "train", "vqvae", *SMALL, "--n-codebook", 2, "--n-e", 16, "--e-dim", 8, "--hid-dim", 8, "--heads", 2,
     "--n-layers", 1,
 )  # fmt: skip
+SMALL_CLASSIFIER = ("train", "classifier", *SMALL, "--hid-dim", 8, "--heads", 2, "--n-layers", 1)
 SMALL_GPT = ("train", "gpt", *SMALL, "--gpt-nlayer", 1, "--gpt-nhead", 2, "--gpt-nembd", 16)
 
 
@@ -48,9 +52,43 @@ def test_the_generator_follows_and_names_the_next_command(posegpt, runs):
     assert result["folder"] == str(runs / "gpt" / "g") and result["step"] == 4
     assert "nll" in result["metrics"]
     assert ran.err.splitlines()[-1].startswith(
-        f"next: posegpt sample --gpt {runs / 'gpt' / 'g'} --action 'walk'"
+        f"next: posegpt sample --gpt {runs / 'gpt' / 'g'} --action walk"
     )
     assert posegpt("actions", "--gpt", runs / "gpt" / "g").out.split()[0] == "walk"
+
+
+@pytest.mark.parametrize("joints", [False, True])
+def test_the_classifier_trains_and_names_a_command_that_runs(posegpt, tmp_path, joints):
+    words = (*SMALL_CLASSIFIER, "--out", tmp_path, "--use-bm", int(joints))
+    ran = posegpt(*words, "--json")
+    assert ran.code == 0, ran.err
+    result = json.loads(ran.out)
+    assert result["folder"] == str(tmp_path / "classifier" / "default") and result["step"] == 4
+    assert {"bce", "accuracy", "map"} <= set(result["metrics"])
+    network = read_info(find_checkpoint(tmp_path / "classifier" / "default", "classifier")).network
+    assert network["use_bm"] is joints and network["n_labels"] > 2
+    following = shlex.split(ran.err.splitlines()[-1].removeprefix("next: posegpt "))
+    assert posegpt(*following, "--out", tmp_path, "--dry-run").code == 0
+
+
+def test_the_classifiers_own_options_reach_its_run(posegpt, tmp_path):
+    words = ("train", "classifier", "--dummy-data", "--out", tmp_path, "--dry-run", "--json")
+    ran = posegpt(
+        *words, "--preset", "paper", "--classif-method", "TR", "--use-bm", "--learning-rate", 0.01, "--iter",
+        7, "--hid-dim", 16, "--heads", 2,
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    settings = json.loads(ran.out)["settings"]
+    assert [settings[key] for key in ("learning_rate", "iter", "mirror")] == [0.01, 7, False]
+    assert settings["network"]["use_bm"] is True and settings["network"]["hid_dim"] == 16
+    refused = posegpt(*words, "--classif-method", "GRU")
+    assert refused.code == 2 and "posegpt train classifier --help" in refused.err
+
+
+def test_presets_of_the_classifier_are_valid():
+    for name, values in PRESETS["classifier"].items():
+        run = Choices(ClassifierRun, values, None, {}).resolve()
+        assert run == ClassifierRun.model_validate(merge(ClassifierRun().model_dump(), values)), name
 
 
 def test_an_existing_run_is_resumed_or_replaced_but_not_overwritten(posegpt, runs):

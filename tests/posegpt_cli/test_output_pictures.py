@@ -11,9 +11,9 @@ from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.output.gl import check_gl
 from posegpt_cli.output.options import RenderOptions
-from posegpt_cli.output.save import Renderer, Stage
 from posegpt_cli.output.scene import Film, Performer
 from posegpt_cli.output.skeleton import SkeletonRenderer
+from posegpt_cli.output.stage import Renderer, Stage
 
 SIZE = (200, 160)
 needs_gl = pytest.mark.skipif(check_gl().platform is None, reason="there is no OpenGL here")

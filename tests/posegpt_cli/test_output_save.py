@@ -98,7 +98,7 @@ def test_npz_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("walk.avi", SMALL, r"\.mp4, \.gif, \.png, \.npz"),
+        ("walk.avi", SMALL, r"\.mp4, \.gif, \.png, \.glb, \.html, \.npz"),
         ("walk", SMALL, "no known extension"),
         ("walk.mp4", RenderOptions(size=(97, 80), renderer="skeleton"), "even width and height, got 97x80"),
     ],

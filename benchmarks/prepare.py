@@ -1,0 +1,178 @@
+"""How fast `posegpt prepare` turns AMASS into a store: against a plain loop, with 1 and 2 jobs; memory; opening.
+
+python benchmarks/prepare.py [--clips 300] [--rounds 3] [--frames 5000000] [--folder DIR]
+
+The plain loop is np.load, index subsampling, per-clip torch tensors, one pickle. Everything runs in processes of
+its own, in turn and several rounds, and the medians are compared, because a machine's speed drifts.
+"""
+
+import argparse
+import json
+import os
+import pickle
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from data.babel import amass_path
+from data.prepare import prepare
+from data.prepare_settings import PrepareSettings
+from data.store import StoreWriter, open_store
+from models.motion import Motion
+
+SECONDS = (5, 15)
+"""Shortest and longest clip; AMASS's mean is about 12 s."""
+RATE = 120
+TARGETS = {"1 job / plain loop": 1.0, "2 jobs / 1 job": 1.6}
+PEAK_LIMIT_MB, OPEN_LIMIT_S = 1536, 0.2
+
+
+def make_files(folder: Path, n_clips: int) -> None:
+    """AMASS-like SMPL-H files at 120 fps and a BABEL train.json that labels each as a whole."""
+    rng = np.random.default_rng(0)
+    records = {}
+    for k in range(n_clips):
+        feat_p = f"CMU/CMU/{k % 10:02d}/{k:05d}_poses.npz"
+        path = folder / "amass" / amass_path(feat_p, "smplh")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        n_frames = int(rng.integers(SECONDS[0] * RATE, SECONDS[1] * RATE))
+        walk = np.cumsum(rng.normal(0, 0.01, (n_frames, 156)), axis=0)
+        np.savez(
+            path, poses=walk, trans=walk[:, :3], gender=np.array("male"), mocap_framerate=np.array(float(RATE)),
+            betas=np.zeros(16), dmpls=walk[:, :8],
+        )  # fmt: skip
+        label = {"raw_label": "walk", "proc_label": "walk", "act_cat": ["walk"]}
+        records[str(k)] = {
+            "babel_sid": k, "feat_p": feat_p, "dur": n_frames / RATE, "seq_ann": {"labels": [label]},
+            "frame_ann": None,
+        }  # fmt: skip
+    (folder / "train.json").write_text(json.dumps(records))
+
+
+def plain_loop(folder: Path) -> int:
+    """The way research code does it; returns the frames made."""
+    import torch
+
+    poses, frames = [], 0
+    for path in sorted((folder / "amass").rglob("*.npz")):
+        with np.load(path) as file:
+            step = int(file["mocap_framerate"] / 30)
+            pose = torch.tensor(file["poses"][::step], dtype=torch.float32)
+            trans = torch.tensor(file["trans"][::step], dtype=torch.float32)
+        for start in range(0, len(pose), 64):
+            window = slice(start, start + 64)
+            poses.append(torch.cat([pose[window], trans[window] - trans[start]], dim=1))
+        frames += len(pose)
+    with (folder / "plain.pkl").open("wb") as file:
+        pickle.dump(poses, file)
+    return frames
+
+
+def ours(folder: Path, jobs: int) -> int:
+    """Our way, every check and checksum included; returns the frames made."""
+    settings = PrepareSettings(
+        babel=folder, amass=folder / "amass", out=folder / f"out{jobs}", type="smplh", split="train",
+        jobs=jobs, min_seq_len=1, force=True,
+    )  # fmt: skip
+    return prepare(settings).splits["train"].frames
+
+
+def measure(folder: Path, way: str) -> tuple[float, float]:
+    """(frames a second, peak memory in MB) of one way, in a process of its own that has imported its modules."""
+    child = subprocess.run(
+        [sys.executable, __file__, "--folder", str(folder), "--way", way],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    result = json.loads(child.stdout)
+    return result["rate"], result["peak_mb"]
+
+
+def run_way(folder: Path, way: str) -> None:
+    if way == "plain":
+        import torch  # noqa: F401  # not part of what is timed
+
+    start = time.perf_counter()
+    frames = plain_loop(folder) if way == "plain" else ours(folder, int(way))
+    rate = frames / (time.perf_counter() - start)
+    own, workers = (
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    # ru_maxrss of children is the largest one's
+    peak = own + workers * (0 if way in ("plain", "1") else int(way))
+    print(json.dumps({"rate": rate, "peak_mb": peak / 1024}))
+
+
+def opening_time(folder: Path, n_frames: int) -> float:
+    """Median seconds to open a store of n_frames SMPL frames and read a frame in its middle."""
+    clip = Motion(np.zeros((5000, 24, 3), np.float32), np.zeros((5000, 3), np.float32), labels=("walk",))
+    path = folder / "large"
+    with StoreWriter(
+        path, split="train", body_type="smpl", fps=30, label_names=["walk"], force=True
+    ) as writer:
+        for _ in range(n_frames // 5000):
+            writer.add(clip)
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        store = open_store(path)
+        store.poses[len(store.poses) // 2].sum()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def compare(folder: Path, n_clips: int, rounds: int) -> bool:
+    """Print rates, ratios and peaks; returns whether all targets are met."""
+    make_files(folder, n_clips)
+    rates: dict[str, list[float]] = {way: [] for way in ("plain", "1", "2")}
+    peaks: dict[str, float] = {}
+    for _ in range(rounds):
+        for way, found in rates.items():
+            rate, peak = measure(folder, way)
+            found.append(rate)
+            peaks[way] = max(peak, peaks.get(way, 0.0))
+    for way, name in (("plain", "plain loop"), ("1", "--jobs 1"), ("2", "--jobs 2")):
+        rate = statistics.median(rates[way])
+        print(f"{name:12} {rate:10.0f} frames/s (at 30 fps), peak {peaks[way]:6.0f} MB")
+    ratios = {
+        "1 job / plain loop": [ours / plain for ours, plain in zip(rates["1"], rates["plain"], strict=True)],
+        "2 jobs / 1 job": [two / one for two, one in zip(rates["2"], rates["1"], strict=True)],
+    }
+    good = max(peaks["1"], peaks["2"]) < PEAK_LIMIT_MB
+    for name, found in ratios.items():
+        ratio = statistics.median(found)
+        print(f"{name}: {ratio:.2f} (target {TARGETS[name]:g})")
+        good &= ratio >= TARGETS[name]
+    return good
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=300, help="AMASS-like files at 120 fps")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--frames", type=int, default=5_000_000, help="frames of the store that is opened")
+    parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
+    parser.add_argument("--way", choices=("plain", "1", "2"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.way:
+        run_way(options.folder, options.way)
+        return 0
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        good = compare(Path(name), options.clips, options.rounds)
+        seconds = opening_time(Path(name), options.frames)
+    print(f"opening a store of {options.frames} frames: {seconds:.4f} s (target {OPEN_LIMIT_S})")
+    good &= seconds < OPEN_LIMIT_S
+    print("all targets met" if good else "a target was missed")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""What `posegpt prepare` reports: what is in every split and action, and what was left out. No torch."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from data.actions import order_labels
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """What one split holds."""
+
+    clips: int = 0
+    """Recordings of which there is something."""
+    windows: int = 0
+    """Windows of seq_len frames, remainders from min_seq_len on among them."""
+    frames: int = 0
+    fps: float = 30.0
+
+    @property
+    def hours(self) -> float:
+        return self.frames / self.fps / 3600
+
+    def plus(self, clips: int, windows: int, frames: int) -> "SplitSummary":
+        return replace(
+            self, clips=self.clips + clips, windows=self.windows + windows, frames=self.frames + frames
+        )
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What `prepare` did. A split's name has the body type before it where there are several."""
+
+    splits: dict[str, SplitSummary]
+    """Split -> clips, windows, frames, hours."""
+    labels: dict[str, dict[str, SplitSummary]]
+    """Label -> split -> the same, in the vocabulary's order."""
+    skipped: tuple[tuple[str, str], ...]
+    """(file, reason) of every file that was left out."""
+    missing: tuple[str, ...] = ()
+    """Files that BABEL names and AMASS lacks."""
+    outside: dict[str, int] = field(default_factory=dict)
+    """BABEL's categories that were not chosen -> labels that have them, the most frequent first."""
+    unlabelled: int = 0
+    """BABEL's labels without a category."""
+    short: int = 0
+    """Segments that are shorter than the shortest window."""
+    shared: tuple[tuple[str, ...], ...] = ()
+    """Groups of clips that have frames in common and therefore share a split."""
+    torn: tuple[tuple[str, ...], ...] = ()
+    """Groups of clips that have frames in common and that the given list puts into several splits."""
+    folders: dict[str, Path] = field(default_factory=dict)
+    """Split -> its store."""
+    converted: int = 0
+    """Files that are usable, of which a shard makes no store yet."""
+
+
+class Tally:
+    """Counts clips, windows and frames, in all and by label, while stores are written."""
+
+    def __init__(self, splits: Iterable[str], fps: float) -> None:
+        self.fps = fps
+        self.splits = {split: SplitSummary(fps=fps) for split in splits}
+        self._labels: dict[str, dict[str, SplitSummary]] = {}
+        self._seen: set[tuple[str, str, str]] = set()
+
+    def add(self, split: str, clip: str, labels: Iterable[str], windows: int, frames: int) -> None:
+        """Count windows of a clip; a clip counts once however often it comes."""
+        self.splits[split] = self.splits[split].plus(self._is_new(split, clip, ""), windows, frames)
+        for label in labels:
+            by_split = self._labels.setdefault(label, {})
+            before = by_split.get(split, SplitSummary(fps=self.fps))
+            by_split[split] = before.plus(self._is_new(split, clip, label), windows, frames)
+
+    def by_label(self) -> dict[str, dict[str, SplitSummary]]:
+        """Label -> split -> summary, every split named, labels in the vocabulary's order."""
+        nothing = SplitSummary(fps=self.fps)
+        return {
+            label: {split: self._labels[label].get(split, nothing) for split in self.splits}
+            for label in order_labels(self._labels)
+        }
+
+    def _is_new(self, split: str, clip: str, label: str) -> int:
+        key = (split, clip, label)
+        if key in self._seen:
+            return 0
+        self._seen.add(key)
+        return 1
+
+
+def most_frequent_first(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

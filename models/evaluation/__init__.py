@@ -1,0 +1,1 @@
+"""Evaluation: protocols that turn networks and motions into reports."""

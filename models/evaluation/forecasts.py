@@ -1,0 +1,215 @@
+"""Forecasts against what really came, beside two baselines: the last pose held, and constant velocity.
+
+Errors follow DLow (Yuan and Kitani, ECCV 2020): a pose is the vector of its joints relative to the pelvis, so
+that a distance of poses sums over all joints (m); the best of the samples counts. Poses are turned so that
+the last observed one faces ahead.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import roma
+import torch
+from torch import Tensor
+
+from models import metrics
+from models.body import Body, load_body
+from models.config import Config, Positive
+from models.errors import PoseGPTError
+from models.evaluation.clips import fit
+from models.evaluation.clock import Clock
+from models.evaluation.report import Curve, FigureInfo, Report, estimate
+from models.features import yaw_of, yaw_to_rotmat
+from models.generate import DEFAULT, Generator, Sampling, forecast
+from models.motion import Motion
+from models.skeleton import BODY_JOINTS
+
+FIGURES = {
+    "apd": FigureInfo(
+        unit="m", better="higher", meaning="mean distance of pairs of samples, over the whole future"
+    ),
+    "ade": FigureInfo(unit="m", better="lower", meaning="mean error of the best sample"),
+    "fde": FigureInfo(unit="m", better="lower", meaning="error of the best sample at the last frame"),
+    "mmade": FigureInfo(
+        unit="m", better="lower", meaning="ade, mean over all futures of a similar last pose"
+    ),
+    "mmfde": FigureInfo(
+        unit="m", better="lower", meaning="fde, mean over all futures of a similar last pose"
+    ),
+    "path ade": FigureInfo(unit="m", better="lower", meaning="mean error of the pelvis, best sample"),
+    "seam jump": FigureInfo(
+        unit="mm", better="as real", meaning="a joint's way from the last observed frame"
+    ),
+    "seam kick": FigureInfo(
+        unit="mm/frame",
+        better="as real",
+        meaning="change of a joint's velocity at the seam (past of 2 or more)",
+    ),
+}
+
+
+class ForecastSettings(Config):
+    """What decides the figures beside the data and the networks."""
+
+    pasts: tuple[Positive, ...] = (1, 15, 45)
+    """Frames observed, one evaluation each; all futures begin at the same frame."""
+    future: Positive = 60
+    """Frames forecast."""
+    samples: Positive = 10
+    """Samples of each future."""
+    threshold: float = 0.5
+    """Last poses nearer than this (m) count as similar."""
+    labels: bool = True
+    """Whether the forecast is told the action."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Future:
+    """What comes after one past."""
+
+    poses: Tensor
+    """(K, T, 66) joints relative to the pelvis, metres."""
+    path: Tensor
+    """(K, T, 3) pelvis relative to where it was last observed."""
+    jump: float
+    kick: float
+
+
+def evaluate_forecast(
+    generator: Generator,
+    motions: Sequence[Motion],
+    fingerprints: dict[str, str],
+    seed: int = 0,
+    settings: ForecastSettings | None = None,
+    how: Sampling = DEFAULT,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Forecast the middle of each motion that is long enough; figures and intervals are over the motions."""
+    settings, clock, body = settings or ForecastSettings(), Clock(), load_body(generator.body_type)
+    seam = max(settings.pasts)
+    fitted = [fit(motion, generator.fps, generator.body_type) for motion in motions]
+    clips = [m.crop(0, seam + settings.future) for m in fitted if m.n_frames >= seam + settings.future]
+    if not clips:
+        raise PoseGPTError(
+            f"none of the {len(motions)} motions has {seam + settings.future} frames",
+            "lower --past or --future",
+        )
+    truths = [_future(body, [clip], seam) for clip in clips]
+    similar = _similar([_last_pose(body, clip, seam) for clip in clips], settings.threshold)
+    groups = {"real": [_seam_figures(truth) for truth in truths]}
+    makers: dict[str, Callable[[Motion, int], list[Motion]]] = {
+        "model": lambda past, k: forecast(
+            generator, past, past.labels if settings.labels else (), settings.future, settings.samples,
+            seed + k * settings.samples, how,
+        ),
+        "last pose": lambda past, k: [hold(past, settings.future)],
+        "constant velocity": lambda past, k: [extrapolate(past, settings.future)],
+    }  # fmt: skip
+    total, done = len(settings.pasts) * len(makers) * len(clips), 0
+    for past_frames in settings.pasts:
+        for name, make in makers.items():
+            rows = []
+            with clock.part(name):
+                for k, clip in enumerate(clips):
+                    made = make(clip.crop(seam - past_frames, seam), k)
+                    found = _future(body, made, past_frames)
+                    rows.append(
+                        _figures(found, [truths[j] for j in similar[k]], truths[k]) | _seam_figures(found)
+                    )
+                    report(done := done + 1, total)
+            groups[f"{name}, past {past_frames}"] = rows
+    figures = {
+        name: {k: estimate(row[k] for row in rows) for k in FIGURES if k in rows[0]}
+        for name, rows in groups.items()
+    }
+    curve = {
+        name: tuple((float(p), figures[f"{name}, past {p}"]["ade"].mean or 0.0) for p in settings.pasts)
+        for name in makers
+    }
+    return Report(
+        protocol="forecast", seed=seed, settings=settings.model_dump() | {"sampling": vars(how)},
+        fingerprints=fingerprints,
+        counts={
+            "motions": len(motions), "too short": len(motions) - len(clips), "motions scored": len(clips),
+            "forecasts": len(clips) * len(settings.pasts) * settings.samples,
+            "futures of a similar last pose, in all": sum(map(len, similar)),
+        },
+        infos=FIGURES, figures=figures,
+        notes=("past of 1 frame: no velocity is seen, so constant velocity is the last pose",)
+        if 1 in settings.pasts
+        else (),
+        curves={"ade by past": Curve(x_name="frames observed", y_name="ADE (m)", series=curve)},
+        seconds=clock.seconds,
+    )  # fmt: skip
+
+
+def hold(past: Motion, n_frames: int) -> Motion:
+    """The past, then its last pose."""
+    frames = np.minimum(np.arange(past.n_frames + n_frames), past.n_frames - 1)
+    return Motion(past.poses[frames], past.trans[frames], past.fps, past.body_type, past.labels)
+
+
+def extrapolate(past: Motion, n_frames: int) -> Motion:
+    """The past, then its last velocity kept: of the root's path, and of each joint's rotation."""
+    if past.n_frames < 2:
+        return hold(past, n_frames)
+    before, last = roma.rotvec_to_rotmat(torch.from_numpy(past.poses[-2:]))
+    turn = roma.rotmat_to_rotvec(last @ before.transpose(-1, -2))
+    time = torch.arange(1, n_frames + 1)
+    rotmats = roma.rotvec_to_rotmat(time[:, None, None] * turn) @ last
+    step = past.trans[-1] - past.trans[-2]
+    poses = np.concatenate([past.poses, roma.rotmat_to_rotvec(rotmats).numpy()])
+    trans = np.concatenate([past.trans, past.trans[-1] + time.numpy()[:, None] * step])
+    return Motion(poses, trans, past.fps, past.body_type, past.labels)
+
+
+def _joints(body: Body, motions: Sequence[Motion], seam: int) -> Tensor:
+    """(K, T, 22, 3) joints of motions that share their past, which faces ahead at its last frame."""
+    poses, trans = (torch.from_numpy(np.stack([getattr(m, k) for m in motions])) for k in ("poses", "trans"))
+    joints = body.joints(poses, trans)[:, :, : len(BODY_JOINTS)].double()
+    yaw = yaw_of(roma.rotvec_to_rotmat(poses[0, seam - 1, 0]).double())
+    return joints @ yaw_to_rotmat(-yaw).T
+
+
+def _last_pose(body: Body, motion: Motion, seam: int) -> Tensor:
+    """(66,) joints of the last observed frame, relative to the pelvis."""
+    joints = _joints(body, [motion], seam)[0, seam - 1]
+    return (joints - joints[:1]).flatten()
+
+
+def _future(body: Body, motions: Sequence[Motion], seam: int) -> _Future:
+    joints = _joints(body, motions, seam)
+    future, last = joints[:, seam:], joints[:, seam - 1]
+    jump = (future[:, 0] - last).norm(dim=-1).mean() * 1000
+    kick = float("nan")
+    if seam > 1:
+        before = last - joints[:, seam - 2]
+        kick = float((future[:, 0] - last - before).norm(dim=-1).mean() * 1000)
+    pelvis = future[:, :, 0]
+    return _Future((future - pelvis[:, :, None]).flatten(-2), pelvis - last[:, None, 0], float(jump), kick)
+
+
+def _figures(found: _Future, similar: Sequence[_Future], truth: _Future) -> dict[str, float]:
+    ade, fde = metrics.displacement_errors(found.poses, truth.poses[0])
+    several = [metrics.displacement_errors(found.poses, other.poses[0]) for other in similar]
+    return {
+        "apd": metrics.pairwise_distance(found.poses),
+        "ade": ade,
+        "fde": fde,
+        "mmade": float(np.mean([a for a, _ in several])),
+        "mmfde": float(np.mean([f for _, f in several])),
+        "path ade": metrics.displacement_errors(found.path, truth.path[0])[0],
+    }
+
+
+def _seam_figures(future: _Future) -> dict[str, float]:
+    return {"seam jump": future.jump, "seam kick": future.kick}
+
+
+def _similar(last_poses: Sequence[Tensor], threshold: float) -> list[list[int]]:
+    """For each clip those of a similar last pose, itself among them."""
+    poses = torch.stack(list(last_poses))
+    near = torch.cdist(poses, poses) < threshold
+    near.fill_diagonal_(True)
+    return [row.nonzero().flatten().tolist() for row in near]

@@ -1,0 +1,165 @@
+"""Reconstruction: how much of a motion survives its way through the tokens."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import roma
+import torch
+from torch import Tensor
+
+from models.batch import Batch
+from models.body import Body, load_body
+from models.evaluation.clips import batches, fit
+from models.evaluation.clock import Clock
+from models.evaluation.processes import gather, own_share
+from models.evaluation.report import Estimate, FigureInfo, Report, estimate
+from models.features import Root, features_to_motion, yaw_of
+from models.motion import Motion
+from models.quantizer import perplexity
+from models.skeleton import BODY_JOINTS
+from models.vqvae import VQVAE
+
+VERTEX_FRAMES = 8
+"""Vertices are compared in one of so many frames: a mesh costs a thousand times its joints."""
+BATCH_SIZE = 64
+GROUPS: dict[str, tuple[str, ...]] = {
+    "torso": ("pelvis", "spine", "neck", "head", "collar"),
+    "arms": ("shoulder", "elbow", "wrist"),
+    "legs": ("hip", "knee", "ankle", "foot"),
+}
+
+FIGURES = {
+    "mpjpe": FigureInfo(unit="mm", better="lower", meaning="error of joint positions, pelvis at the origin"),
+    "mpjpe with translation": FigureInfo(unit="mm", better="lower", meaning="the same in the world"),
+    **{
+        f"mpjpe {group}": FigureInfo(unit="mm", better="lower", meaning=f"mpjpe of the {group}")
+        for group in GROUPS
+    },
+    "pve": FigureInfo(
+        unit="mm", better="lower", meaning=f"vertices, pelvis at the origin, 1 of {VERTEX_FRAMES} frames"
+    ),
+    "pve with translation": FigureInfo(unit="mm", better="lower", meaning="the same in the world"),
+    "rotation error": FigureInfo(unit="deg", better="lower", meaning="error of the joints' rotations"),
+    "code usage": FigureInfo(better="higher", meaning="share of the codes that occur"),
+    "perplexity": FigureInfo(better="higher", meaning="codes that would be as even, mean over the books"),
+    "likelihood": FigureInfo(
+        unit="nats/frame", better="higher",
+        meaning="log-likelihood of the features, Gaussian with the residual's own deviation a channel",
+    ),
+}  # fmt: skip
+_PER_MOTION = [name for name in FIGURES if name not in ("code usage", "perplexity", "likelihood")]
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Of one motion."""
+
+    errors: Tensor
+    """(len(_PER_MOTION),) means over its frames."""
+    residual: Tensor
+    """(F,) sum over its frames of squared differences of features, in deviations."""
+    frames: int
+    indices: Tensor
+    """(S, K)"""
+
+
+def evaluate_reconstruction(
+    vqvae: VQVAE,
+    fps: float,
+    motions: Sequence[Motion],
+    fingerprints: dict[str, str],
+    settings: dict[str, object],
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Errors of motions, each a mean over its frames; means and intervals are over the motions."""
+    clock, body = Clock(), load_body(vqvae.config.body_type)
+    own = own_share(len(motions))
+    fitted = [fit(motions[k], fps, vqvae.config.body_type) for k in own]
+    sums: dict[int, _Sums] = {}
+    with clock.part("reconstruction"):
+        for places, batch in batches(fitted, BATCH_SIZE):
+            batch = batch.to(next(vqvae.parameters()).device)
+            for place, one in zip(places, _reconstruct(vqvae, body, batch), strict=True):
+                sums[place] = one
+            report(len(sums), len(own))
+    ordered = [sums[k] for k in range(len(own))]
+    n = len(motions)
+    errors = gather(torch.stack([s.errors for s in ordered]), n)
+    residual = gather(torch.stack([s.residual for s in ordered]), n).sum(0)
+    frames = int(gather(torch.tensor([[s.frames] for s in ordered]), n).sum())
+    longest = vqvae.n_tokens(max(motion.n_frames for motion in motions) * 2)
+    indices = gather(torch.stack([_padded(s.indices, longest) for s in ordered]), n).flatten(0, 1)
+    figures = {name: estimate(errors[:, k].tolist()) for k, name in enumerate(_PER_MOTION)}
+    return Report(
+        protocol="reconstruction", seed=0, settings=settings, fingerprints=fingerprints,
+        counts={"motions": n, "motions scored": len(errors), "frames": frames},
+        infos=FIGURES, figures={"reconstruction": figures | _code_figures(vqvae, indices, residual, frames)},
+        seconds=clock.seconds,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def _reconstruct(vqvae: VQVAE, body: Body, batch: Batch) -> list[_Sums]:
+    r = vqvae(batch.poses, batch.trans, batch.length)
+    rotmats = roma.rotvec_to_rotmat(batch.poses)
+    start = Root(yaw_of(rotmats[:, 0, 0]), batch.trans[:, 0])
+    pose = features_to_motion(r.features, vqvae.config.translation, start)
+    poses = roma.rotmat_to_rotvec(pose.rotmats)
+    angle = roma.rotmat_geodesic_distance(pose.rotmats, rotmats)[..., : len(BODY_JOINTS)].rad2deg().mean(-1)
+    joints = body.joints(batch.poses, batch.trans), body.joints(poses, pose.trans)
+    residual = ((r.features - r.target) / vqvae.std).double().square()
+    found = []
+    for k, length in enumerate(batch.length.tolist()):
+        t, p = (j[k, :length, : len(BODY_JOINTS)].double() for j in joints)
+        every = slice(0, length, VERTEX_FRAMES)
+        truth = body.vertices(batch.poses[k, every], batch.trans[k, every])
+        decoded = body.vertices(poses[k, every], pose.trans[k, every])
+        errors = {
+            **_joint_errors(t, p),
+            **_vertex_errors(truth, decoded, t[every, :1], p[every, :1]),
+            "rotation error": float(angle[k, :length].mean()),
+        }
+        ordered = torch.tensor([errors[name] for name in _PER_MOTION], dtype=torch.float64)
+        indices = r.quantized.indices[k, : vqvae.n_tokens(length)].cpu()
+        found.append(_Sums(ordered, residual[k, :length].sum(0).cpu(), length, indices))
+    return found
+
+
+def _joint_errors(truth: Tensor, decoded: Tensor) -> dict[str, float]:
+    """Of joints (T, 22, 3), in mm."""
+    centred = ((truth - truth[:, :1]) - (decoded - decoded[:, :1])).norm(dim=-1) * 1000
+    world = (truth - decoded).norm(dim=-1) * 1000
+    errors = {"mpjpe": float(centred.mean()), "mpjpe with translation": float(world.mean())}
+    for group, parts in GROUPS.items():
+        columns = [j for j, name in enumerate(BODY_JOINTS) if any(part in name for part in parts)]
+        errors[f"mpjpe {group}"] = float(centred[:, columns].mean())
+    return errors
+
+
+def _vertex_errors(
+    truth: Tensor, decoded: Tensor, pelvis: Tensor, decoded_pelvis: Tensor
+) -> dict[str, float]:
+    """Of vertices (T, V, 3) with pelvises (T, 1, 3), in mm."""
+    centred = ((truth - pelvis) - (decoded - decoded_pelvis)).norm(dim=-1)
+    world = (truth - decoded).norm(dim=-1)
+    return {"pve": float(centred.mean()) * 1000, "pve with translation": float(world.mean()) * 1000}
+
+
+def _code_figures(vqvae: VQVAE, indices: Tensor, residual: Tensor, frames: int) -> dict[str, Estimate]:
+    """Of all motions together: indices (N, K), -1 for none, and the summed squared residual (F,)."""
+    n_codes = vqvae.config.codes_per_book
+    used = [len(torch.unique(book[book >= 0])) / n_codes for book in indices.T]
+    # A Gaussian with the deviation that fits best: half of the squared residual's share is 1/2 a channel.
+    variance = (residual / frames).clamp(min=1e-12)
+    likelihood = -0.5 * (torch.log(2 * math.pi * variance) + 1).sum()
+    return {
+        "code usage": Estimate(mean=sum(used) / len(used)),
+        "perplexity": Estimate(mean=float(perplexity(indices, n_codes).mean())),
+        "likelihood": Estimate(mean=float(likelihood)),
+    }
+
+
+def _padded(indices: Tensor, n: int) -> Tensor:
+    """(S, K) to (n, K), -1 beyond."""
+    return torch.cat([indices, indices.new_full((n - len(indices), indices.shape[1]), -1)])

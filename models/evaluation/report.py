@@ -1,0 +1,157 @@
+"""Reports of evaluations: figures with intervals, and what is needed to trust and compare them. No torch."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from models.config import Config
+from models.errors import PoseGPTError
+
+COMPARABLE = ("data", "classifier")
+"""Fingerprints that must agree before figures of two reports may be compared."""
+
+Better = Literal["lower", "higher", "as real"]
+
+
+class Estimate(Config):
+    """A figure, with the half width of its 95 % interval where it was measured several times."""
+
+    mean: float | None
+    """None where the figure is not defined (no two motions of one action, say)."""
+    half: float | None = None
+    """None where there is but one value."""
+    n: int = 1
+    """Values averaged."""
+
+    def overlaps(self, other: "Estimate") -> bool:
+        """Whether both intervals share a value."""
+        if self.mean is None or other.mean is None:
+            return False
+        return abs(self.mean - other.mean) <= (self.half or 0) + (other.half or 0)
+
+
+class FigureInfo(Config):
+    """What a figure means."""
+
+    unit: str = ""
+    """Unit, empty for shares and plain numbers."""
+    better: Better
+    """Which way is good."""
+    meaning: str
+    """One line."""
+
+
+class Matrix(Config):
+    """A matrix that is drawn as a picture."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+    row_name: str
+    column_name: str
+
+
+class Curve(Config):
+    """Figures against a number."""
+
+    x_name: str
+    y_name: str
+    series: dict[str, tuple[tuple[float, float], ...]]
+    """Points (x, y) by name."""
+
+
+class Report(Config):
+    """What an evaluation found."""
+
+    format: Literal[1] = 1
+    """Version of this layout."""
+    protocol: str
+    """fid, reconstruction, ..."""
+    version: str = Field(default_factory=lambda: tool_version())
+    """posegpt's."""
+    seed: int
+    """All randomness follows from it."""
+    settings: dict[str, Any]
+    """Everything else that decides the figures."""
+    fingerprints: dict[str, str]
+    """Of data, classifier, checkpoint, ...: what was measured with what."""
+    counts: dict[str, int]
+    """Motions in and out, so that it shows that none was dropped."""
+    infos: dict[str, FigureInfo]
+    """Meaning of each figure."""
+    figures: dict[str, dict[str, Estimate]]
+    """Group (generated, real, ...) -> figure -> value."""
+    notes: tuple[str, ...] = ()
+    """What to know before believing the figures."""
+    matrices: dict[str, Matrix] = Field(default_factory=dict)
+    """To be drawn."""
+    curves: dict[str, Curve] = Field(default_factory=dict)
+    """To be drawn."""
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Time taken by each part; all else is the same in every run of one seed."""
+
+
+def tool_version() -> str:
+    try:
+        return version("posegpt")
+    except PackageNotFoundError:  # run from a bare checkout
+        return "unknown"
+
+
+def estimate(values: Iterable[float]) -> Estimate:
+    """Mean of values with its 95 % interval by Student's t; values that are not finite make it undefined."""
+    array = np.array(list(values), float)
+    if not len(array) or not np.isfinite(array).all():
+        return Estimate(mean=None, n=len(array))
+    if len(array) == 1:
+        return Estimate(mean=float(array[0]))
+    from scipy.stats import t
+
+    half = t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array))
+    return Estimate(mean=float(array.mean()), half=float(half), n=len(array))
+
+
+def estimates(rows: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
+    """Estimates of figures that were measured several times, or once for each motion."""
+    return {name: estimate(row[name] for row in rows) for name in rows[0]} if rows else {}
+
+
+def read_reports(path: Path) -> dict[str, Report]:
+    """Reports that `--json` printed, by protocol; raises PoseGPTError where the file holds none."""
+    hint = "posegpt eval fid --out report.json"
+    try:
+        found = json.loads(path.read_bytes())
+        reports = [Report.model_validate(one) for one in found.get("reports", [found])]
+    except OSError as error:
+        raise PoseGPTError(f"cannot read {path}: {error.strerror}", hint) from error
+    except (ValueError, AttributeError) as error:  # pydantic's errors are ValueErrors
+        reason = str(error).splitlines()[0]
+        raise PoseGPTError(f"{path} is no report of posegpt eval: {reason}", hint) from error
+    return {report.protocol: report for report in reports}
+
+
+def check_comparable(a: Report, b: Report) -> None:
+    """Raises PoseGPTError where figures of the two reports do not mean the same."""
+    for name, x, y in (
+        ("protocol", a.protocol, b.protocol),
+        *((name, a.fingerprints.get(name), b.fingerprints.get(name)) for name in COMPARABLE),
+        ("settings", _decisive(a), _decisive(b)),
+    ):
+        if x != y:
+            raise PoseGPTError(
+                f"the reports cannot be compared: {name} is {x} in the first and {y} in the second",
+                "evaluate both with the same data, classifier and settings",
+            )
+
+
+def _decisive(report: Report) -> dict[str, Any]:
+    """Settings that change what a figure means, and not what it is measured on or how precisely."""
+    return {
+        k: v for k, v in report.settings.items() if k not in ("repeats", "source", "sampling", "batch_size")
+    }

@@ -1,0 +1,549 @@
+"""`posegpt eval`: how good generated motion is, in reports that can be reproduced and compared."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from data.store import Store
+from models.errors import PoseGPTError
+from models.evaluation.report import Report, check_comparable, read_reports
+from posegpt_cli.console import UsageError, ask_path, next_step, progress, show_json, show_table
+from posegpt_cli.evaluation import (
+    folder_features,
+    open_split,
+    processes,
+    read_folder,
+    real_features,
+    real_motions,
+    real_sets,
+    shipped_sets,
+)
+from posegpt_cli.options import BEHAVIOUR_PANEL, Device, Force, GptRun, Json, default_note, examples
+from posegpt_cli.output.report import (
+    as_json,
+    check_report_targets,
+    format_estimate,
+    show_report,
+    write_reports,
+)
+from posegpt_cli.sampling import Greedy, Guidance, MinP, Temperature, TopK, TopP
+
+if TYPE_CHECKING:
+    from models.evaluation.features import Judge
+    from models.generate import Generator, Sampling
+    from models.motion import Motion
+
+MAX_FRAMES = 64
+_DATA_PANEL = "Data"
+
+Data = Annotated[
+    Path | None, typer.Option(help="Prepared data set of real motion.", rich_help_panel=_DATA_PANEL)
+]
+Split = Annotated[str, typer.Option(help="Split to evaluate on.", rich_help_panel=_DATA_PANEL)]
+Clips = Annotated[
+    int,
+    typer.Option(
+        help="So many motions of the split, at random (0: all).", min=0, rich_help_panel=_DATA_PANEL
+    ),
+]
+MaxFrames = Annotated[
+    int,
+    typer.Option(
+        help="Clips are cut into equal pieces of at most so many.", min=4, rich_help_panel=_DATA_PANEL
+    ),
+]
+ClassifierRun = Annotated[
+    Path | None,
+    typer.Option(
+        "--classifier",
+        help="Run or checkpoint folder of a classifier. " + default_note("default: the one in the box"),
+    ),
+]
+VqvaeRun = Annotated[
+    Path | None,
+    typer.Option(
+        "--vqvae",
+        help="Run or checkpoint folder of a tokenizer, or of a generator. "
+        + default_note("default: the one in the box"),
+    ),
+]
+Generated = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of .npz or .bvh files of any system, instead of --gpt.", rich_help_panel=_DATA_PANEL
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV (clip,labels) or JSON with the labels of --generated.", rich_help_panel=_DATA_PANEL
+    ),
+]
+Repeats = Annotated[int, typer.Option(help="Sets to generate; intervals are over them.", min=1)]
+Seed = Annotated[
+    int, typer.Option(help="All randomness follows from it.", min=0, rich_help_panel=BEHAVIOUR_PANEL)
+]
+BatchSize = Annotated[
+    int, typer.Option(help="Motions sampled at once.", min=1, rich_help_panel=BEHAVIOUR_PANEL)
+]
+Outs = Annotated[
+    list[Path] | None,
+    typer.Option("--out", help="Report to write: .html, .md, .png or .json; several for several."),
+]
+
+
+def register(app: typer.Typer, summary: str, panel: str) -> None:
+    """Add `eval` and its protocols to `app`."""
+    group = typer.Typer(help=summary, rich_markup_mode="rich", no_args_is_help=True)
+    for name, command, text, lines in _PROTOCOLS:
+        group.command(name, help=text, epilog=examples(*lines))(command)
+    app.add_typer(group, name="eval", rich_help_panel=panel)
+
+
+def fid(
+    gpt: GptRun = None,
+    data: Data = None,
+    classifier: ClassifierRun = None,
+    repeats: Repeats = 20,
+    generated: Generated = None,
+    labels: Labels = None,
+    split: Split = "val",
+    clips: Clips = 0,
+    max_frames: MaxFrames = MAX_FRAMES,
+    temperature: Temperature = 1.0,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    greedy: Greedy = False,
+    guidance: Guidance = 1.0,
+    batch_size: BatchSize = 128,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Outs = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    how = _how(temperature, top_k, top_p, min_p, greedy, guidance)
+    work = _Work(gpt, data, classifier, split, clips, max_frames, seed, device, how, batch_size)
+    if data is None and (classifier is not None or split != "val"):
+        data = Path(ask_path("--data", "prepared data set"))
+        work = replace(work, data=data)
+    if generated and gpt:
+        raise UsageError("--gpt and --generated were both given, expected one of them", "leave one out")
+    with _reporting(out, force, as_json, shared=True) as done:
+        done([work.fid(repeats, generated, labels)])
+
+
+def reconstruction(
+    vqvae: VqvaeRun = None,
+    data: Data = None,
+    split: Split = "val",
+    clips: Clips = 0,
+    max_frames: MaxFrames = MAX_FRAMES,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Outs = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    work = _Work(vqvae, _needed(data), None, split, clips, max_frames, seed, device)
+    with _reporting(out, force, as_json, shared=True) as done:
+        done([work.reconstruction()])
+
+
+def forecasts(
+    gpt: GptRun = None,
+    data: Data = None,
+    past: Annotated[
+        list[int] | None, typer.Option(help="Frames observed; several for several.", min=1)
+    ] = None,
+    future: Annotated[int, typer.Option(help="Frames to forecast.", min=1)] = 60,
+    samples: Annotated[int, typer.Option("--samples", "-k", help="Samples of each future.", min=1)] = 10,
+    with_labels: Annotated[
+        bool, typer.Option("--with-labels/--without-labels", help="Tell the generator the action.")
+    ] = True,
+    split: Split = "val",
+    clips: Clips = 0,
+    temperature: Temperature = 1.0,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    greedy: Greedy = False,
+    guidance: Guidance = 1.0,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Outs = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    how = _how(temperature, top_k, top_p, min_p, greedy, guidance)
+    work = _Work(gpt, _needed(data), None, split, clips, MAX_FRAMES, seed, device, how)
+    with _reporting(out, force, as_json) as done:
+        done([work.forecast(tuple(past or (1, 15, 45)), future, samples, with_labels)])
+
+
+def classifiers(
+    classifier: ClassifierRun = None,
+    data: Data = None,
+    split: Split = "val",
+    max_frames: MaxFrames = MAX_FRAMES,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Outs = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    if data is None and (classifier is not None or split != "val"):
+        data = _needed(None)
+    work = _Work(None, data, classifier, split, 0, max_frames, seed, device)
+    with _reporting(out, force, as_json, shared=True) as done:
+        done([work.classifier_report()])
+
+
+def transfer(
+    gpt: GptRun = None,
+    data: Data = None,
+    clips: Clips = 600,
+    steps: Annotated[int, typer.Option(help="Training steps of each classifier.", min=1)] = 600,
+    repeats: Annotated[int, typer.Option(help="Trainings of each classifier.", min=1)] = 1,
+    split: Split = "val",
+    max_frames: MaxFrames = MAX_FRAMES,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Outs = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    work = _Work(gpt, _needed(data), None, split, clips, max_frames, seed, device)
+    with _reporting(out, force, as_json) as done:
+        done([work.transfer(steps, repeats)])
+
+
+def physics(
+    gpt: GptRun = None,
+    data: Data = None,
+    generated: Generated = None,
+    labels: Labels = None,
+    split: Split = "val",
+    clips: Clips = 0,
+    max_frames: MaxFrames = MAX_FRAMES,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Outs = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    work = _Work(gpt, _needed(data), None, split, clips, max_frames, seed, device)
+    with _reporting(out, force, as_json) as done:
+        done([work.physics(generated, labels)])
+
+
+def everything(
+    gpt: GptRun = None,
+    data: Data = None,
+    classifier: ClassifierRun = None,
+    repeats: Repeats = 20,
+    split: Split = "val",
+    clips: Clips = 0,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Outs = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    work = _Work(gpt, _needed(data), classifier, split, clips, MAX_FRAMES, seed, device)
+    with _reporting(out, force, as_json) as done:
+        done(
+            [
+                work.fid(repeats), work.classifier_report(), work.reconstruction(), work.physics(),
+                work.forecast((1, 15, 45), 60, 10, True), work.transfer(600, 1),
+            ]
+        )  # fmt: skip
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="Report of --json or --out report.json.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+    as_json: Json = False,
+) -> None:
+    a, b = read_reports(first), read_reports(second)
+    if set(a) != set(b):
+        raise PoseGPTError(
+            f"{first} holds {', '.join(a)}, {second} holds {', '.join(b)}", "compare reports of one protocol"
+        )
+    for protocol in a:
+        check_comparable(a[protocol], b[protocol])
+    rows = [row for protocol in a for row in _differences(a[protocol], b[protocol])]
+    if as_json:
+        show_json({"differences": rows})
+        return
+    table = [
+        (r["protocol"], r["group"], r["figure"], r["first"], r["second"], r["difference"], r["verdict"])
+        for r in rows
+    ]
+    show_table(("protocol", "group", "figure", first.name, second.name, "difference", ""), table)
+
+
+_PROTOCOLS: tuple[tuple[str, Callable[..., None], str, tuple[str, ...]], ...] = (
+    (
+        "fid", fid,
+        "FID, KID, accuracy, diversity, precision and recall of generated motion, beside real motion.\n\n"
+        "Without --data and --classifier it runs on what is in the box.",
+        (
+            "posegpt eval fid", "posegpt eval fid --gpt runs/gpt/default --data dataset/ --out report.html",
+            "posegpt eval fid --generated samples/ --labels labels.csv --json",
+            "torchrun --nproc-per-node 2 --no-python posegpt eval fid",
+        ),
+    ),
+    (
+        "reconstruction", reconstruction, "What the tokenizer loses, and how it uses its codes.",
+        ("posegpt eval reconstruction --data dataset/ --vqvae runs/vqvae/default",),
+    ),
+    (
+        "forecast", forecasts,
+        "Forecasts against what came, beside two baselines: the last pose, constant velocity.",
+        ("posegpt eval forecast --data dataset/ --past 1 --past 30 --clips 50",),
+    ),
+    (
+        "classifier", classifiers, "Accuracy and confusion of the classifier that judges.",
+        ("posegpt eval classifier --data dataset/ --out confusion.png",),
+    ),
+    (
+        "transfer", transfer, "Train a classifier on generated motion, test it on real motion.",
+        ("posegpt eval transfer --data dataset/ --clips 600 --steps 600",),
+    ),
+    (
+        "physics", physics, "Sliding feet, jerk, feet below the floor: generated beside real motion.",
+        ("posegpt eval physics --data dataset/", "posegpt eval physics --generated samples/ --data dataset/"),
+    ),
+    (
+        "all", everything, "All of these, in one report.",
+        ("posegpt eval all --data dataset/ --out report.html",),
+    ),
+    (
+        "compare", compare, "Two reports side by side; refused where data, classifier or settings differ.",
+        ("posegpt eval compare a.json b.json",),
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is evaluated on what; each method is one protocol."""
+
+    gpt: Path | None
+    data: Path | None
+    classifier: Path | None
+    split: str
+    clips: int
+    max_frames: int
+    seed: int
+    device: str
+    how: "Sampling | None" = None
+    batch_size: int = 128
+
+    def fid(self, repeats: int, generated: Path | None = None, labels: Path | None = None) -> Report:
+        from models.evaluation.fid import FidSettings, FixedSource, GeneratorSource, Source, evaluate_fid
+        from models.evaluation.generated import checkpoint_fingerprints
+
+        judge = self._judge()
+        sets = (
+            real_sets(self.data, self.split, judge, self.max_frames)
+            if self.data
+            else shipped_sets(self.max_frames)
+        )
+        real = sets.held_out
+        if self.clips and self.clips < len(real):
+            import numpy as np
+
+            chosen = np.random.default_rng(self.seed).choice(len(real), self.clips, replace=False)
+            real = real.rows(np.sort(chosen))
+        source: Source
+        if generated:
+            found = read_folder(generated, labels)
+            made = folder_features(found, judge, self.max_frames)
+            source = FixedSource(made, {"generated": found.fingerprint})
+        else:
+            fingerprints = checkpoint_fingerprints(self.gpt)
+            source = GeneratorSource(
+                judge, self._generator(), real, fingerprints, self.seed, self._sampling(), self.batch_size
+            )
+        with progress("generate and judge") as report:
+            return evaluate_fid(real, sets.train, source, self.seed, FidSettings(repeats=repeats), report)
+
+    def classifier_report(self) -> Report:
+        from models.evaluation.judged import evaluate_classifier
+
+        if self.data is None:
+            return evaluate_classifier(shipped_sets(self.max_frames).held_out, self.seed)
+        return evaluate_classifier(real_features(self._store(), self._judge(), self.max_frames), self.seed)
+
+    def reconstruction(self) -> Report:
+        from models.checkpoint import find_checkpoint, load_vqvae
+        from models.evaluation.reconstruction import evaluate_reconstruction
+        from models.generate import resolve_device
+
+        vqvae, info = load_vqvae(find_checkpoint(self.gpt, "vqvae"), resolve_device(self.device))
+        store = self._store()
+        fingerprints = {"data": store.manifest.fingerprint, "tokenizer": info.weights_sha256[:16]}
+        with progress("reconstruct") as report:
+            return evaluate_reconstruction(
+                vqvae, info.fps, self._motions(store), fingerprints,
+                self._settings() | {"body": info.body_type}, report,
+            )  # fmt: skip
+
+    def forecast(self, pasts: tuple[int, ...], future: int, samples: int, labels: bool) -> Report:
+        from models.evaluation.clips import subset
+        from models.evaluation.forecasts import ForecastSettings, evaluate_forecast
+        from models.evaluation.generated import checkpoint_fingerprints
+
+        store = self._store()
+        motions = subset([store.motion(k) for k in range(len(store))], self.clips, self.seed)
+        fingerprints = {"data": store.manifest.fingerprint, **checkpoint_fingerprints(self.gpt)}
+        settings = ForecastSettings(pasts=pasts, future=future, samples=samples, labels=labels)
+        with progress("forecast") as report:
+            return evaluate_forecast(
+                self._generator(), motions, fingerprints, self.seed, settings, self._sampling(), report
+            )
+
+    def physics(self, generated: Path | None = None, labels: Path | None = None) -> Report:
+        from models.evaluation.clips import cut_all
+        from models.evaluation.generated import checkpoint_fingerprints
+        from models.evaluation.physics import evaluate_physics
+
+        store = self._store()
+        real = self._motions(store)
+        fingerprints = {"data": store.manifest.fingerprint}
+        if generated:
+            found = read_folder(generated, labels)
+            made: Sequence[Motion] = cut_all(found.motions, self.max_frames)
+            fingerprints["generated"] = found.fingerprint
+        else:
+            fingerprints |= checkpoint_fingerprints(self.gpt)
+            made = self._generate_like(real)
+        with progress("measure") as report:
+            sets = {"generated": made, "real": real}
+            return evaluate_physics(sets, fingerprints, self._settings(), self.seed, report)
+
+    def transfer(self, steps: int, repeats: int) -> Report:
+        from models.evaluation.clips import subset
+        from models.evaluation.generated import checkpoint_fingerprints
+        from models.evaluation.transfer import TransferSettings, evaluate_transfer
+        from models.train import DataInfo
+
+        assert self.data is not None
+        store, test = open_split(self.data, "train"), self._store()
+        manifest = store.manifest
+        info = DataInfo(manifest.label_names, manifest.body_type, manifest.fps, manifest.fingerprint)
+        real = subset(real_motions(store, self.max_frames), self.clips, self.seed)
+        sets = {"generated": self._generate_like(real), "real": real}
+        fingerprints = {"data": test.manifest.fingerprint, "train data": manifest.fingerprint}
+        with progress("train and test") as report:
+            return evaluate_transfer(
+                sets, real_motions(test, self.max_frames), info,
+                fingerprints | checkpoint_fingerprints(self.gpt), self.seed,
+                TransferSettings(steps=steps, repeats=repeats), report,
+            )  # fmt: skip
+
+    def _generate_like(self, real: "Sequence[Motion]") -> "list[Motion]":
+        """Generated motion with the labels and durations of real motion, at its rate and for its body."""
+        from models.evaluation.clips import fit
+        from models.evaluation.generated import Wanted, generate
+
+        generator = self._generator()
+        wanted = [Wanted(m.labels, max(1, round(m.duration * generator.fps))) for m in real]
+        with progress("generate") as report:
+            made = generate(
+                generator, wanted, (self.seed, 0), self._sampling(), batch_size=self.batch_size, report=report
+            )
+        return [fit(motion, real[0].fps, real[0].body_type) for motion in made]
+
+    def _store(self) -> Store:
+        assert self.data is not None
+        return open_split(self.data, self.split)
+
+    def _motions(self, store: Store) -> "list[Motion]":
+        from models.evaluation.clips import subset
+
+        return subset(real_motions(store, self.max_frames), self.clips, self.seed)
+
+    def _settings(self) -> dict[str, object]:
+        return {"split": self.split, "motions": self.clips or "all", "max_frames": self.max_frames}
+
+    def _judge(self) -> "Judge":
+        from models.evaluation.features import load_judge
+
+        return load_judge(self.classifier, self.device)
+
+    def _generator(self) -> "Generator":
+        from models.generate import load_generator
+
+        return load_generator(self.gpt, self.device)
+
+    def _sampling(self) -> "Sampling":
+        from models.generate import DEFAULT
+
+        return self.how or DEFAULT
+
+
+def _how(
+    temperature: float, top_k: int, top_p: float, min_p: float, greedy: bool, guidance: float
+) -> "Sampling":
+    from models.generate import Sampling
+
+    return Sampling(temperature, top_k, top_p, min_p, greedy, guidance)
+
+
+def _needed(data: Path | None) -> Path:
+    return data or Path(ask_path("--data", "prepared data set"))
+
+
+@contextmanager
+def _reporting(
+    out: list[Path] | None, force: bool, json: bool, shared: bool = False
+) -> Iterator[Callable[[list[Report]], None]]:
+    """Refuses targets before the work; what it yields shows and writes the reports, in one process of all.
+
+    Args:
+        shared: whether several processes of torchrun can share the work.
+    """
+    targets = out or []
+    check_report_targets(targets, force)
+    with processes(shared) as speaks:
+
+        def done(reports: list[Report]) -> None:
+            if not speaks:
+                return
+            if json:
+                show_json(as_json(reports))
+            else:
+                for report in reports:
+                    show_report(report)
+            for path in targets:
+                write_reports(path, reports, force)
+            if not targets and not json:
+                next_step(f"posegpt eval {reports[0].protocol} --out report.html --out report.json")
+
+        yield done
+
+
+def _differences(a: Report, b: Report) -> list[dict[str, Any]]:
+    """Figures that both reports have."""
+    rows = []
+    for group, figures in a.figures.items():
+        for name, first in figures.items():
+            second = b.figures.get(group, {}).get(name)
+            if second is None or first.mean is None or second.mean is None:
+                continue
+            rows.append(
+                {
+                    "protocol": a.protocol, "group": group, "figure": name, "first": format_estimate(first),
+                    "second": format_estimate(second), "difference": f"{second.mean - first.mean:+.4g}",
+                    "verdict": "alike" if first.overlaps(second) else "differs",
+                }
+            )  # fmt: skip
+    return rows

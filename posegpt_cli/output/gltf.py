@@ -1,0 +1,239 @@
+"""Motions as .glb: skinned, animated bodies in one binary glTF 2.0 file, metres, Y up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.files import write_atomically
+from models.motion import Float32Array, Motion
+from models.skeleton import JOINT_NAMES, PARENTS
+from posegpt_cli.output.mesh import DEFAULT_COLOR, Normals
+from posegpt_cli.output.options import Color, RenderOptions, parse_color
+from posegpt_cli.output.scene import Performer, make_performers, stand_in_a_row
+
+if TYPE_CHECKING:
+    from pygltflib import GLTF2
+
+    from models.body import Body
+
+_COMPONENTS = {"float32": 5126, "uint8": 5121, "uint16": 5123, "uint32": 5125}
+_KINDS = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
+_VERTICES, _INDICES = 34962, 34963
+"""What a buffer view is for (ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER)."""
+_WEIGHT_UNIT = 65535
+_SET = 4
+"""Joints in one set of skinning weights; viewers read one set at least, and the heaviest come first."""
+
+
+def write_glb(path: Path, motions: Sequence[Motion], options: RenderOptions) -> None:
+    """Write motions, several of them side by side, into one file that replaces what is there.
+
+    Poses are the motions' own: fingers that were not recorded stay straight.
+
+    Raises PoseGPTError where the file cannot be written.
+    """
+    performers = stand_in_a_row(make_performers(motions, options))
+    color = parse_color(options.color) if options.color else None
+    write_atomically(path, glb_bytes(performers, [p.motion.poses for p in performers], color), force=True)
+
+
+def glb_bytes(
+    performers: Sequence[Performer], poses: Sequence[Float32Array], color: Color | None = None
+) -> bytes:
+    """One binary glTF: for each performer a skeleton and a skinned mesh, and one animation of them all.
+
+    The rest pose stands on the floor at the origin. Skinning is linear: pose blend shapes of official
+    bodies are left out, as the format has no room for them.
+
+    Args:
+        performers: who, and where.
+        poses: (T, J, 3) rotation vectors of each.
+        color: one colour (sRGB) for all bodies instead of their own.
+    """
+    import pygltflib as g
+
+    gltf = g.GLTF2(
+        asset=g.Asset(version="2.0", generator="posegpt"),
+        scene=0,
+        scenes=[g.Scene(nodes=[])],
+        materials=[_material(color)],
+    )
+    binary = _Binary(gltf)
+    meshes: dict[int, _MeshPart] = {}
+    animation = g.Animation(name="motion", channels=[], samplers=[])
+    for performer, rotvecs in zip(performers, poses, strict=True):
+        key = id(performer.body)
+        if key not in meshes:
+            meshes[key] = _add_mesh(gltf, binary, performer.body, has_own_colors=color is None)
+        first = _add_person(gltf, performer, meshes[key])
+        _add_channels(animation, binary, performer, rotvecs, first)
+    gltf.animations = [animation]
+    gltf.buffers = [g.Buffer(byteLength=len(binary.content))]
+    gltf.set_binary_blob(bytes(binary.content))
+    return b"".join(gltf.save_to_bytes())
+
+
+@dataclass(frozen=True, eq=False)
+class _MeshPart:
+    """A body's place in the file."""
+
+    mesh: int
+    skin_matrices: int
+    """Accessor of the inverse bind matrices."""
+    rest_joints: Float32Array
+    """(J, 3) joints of the rest pose that stands on the floor."""
+
+
+class _Binary:
+    """The file's binary part, and accessors into it."""
+
+    def __init__(self, gltf: "GLTF2") -> None:
+        self._gltf = gltf
+        self.content = bytearray()
+
+    def add(
+        self, array: NDArray[Any], target: int | None = None, normalized: bool = False, bounds: bool = False
+    ) -> int:
+        """Append an array (N,) or (N, K) and return its accessor."""
+        import pygltflib as g
+
+        array = np.ascontiguousarray(array)
+        rows = array.reshape(len(array), -1)
+        view = g.BufferView(buffer=0, byteOffset=len(self.content), byteLength=array.nbytes, target=target)
+        self._gltf.bufferViews.append(view)
+        accessor = g.Accessor(
+            bufferView=len(self._gltf.bufferViews) - 1,
+            componentType=_COMPONENTS[array.dtype.name],
+            count=len(rows),
+            type=_KINDS[rows.shape[1]],
+            normalized=normalized or None,
+        )
+        if bounds:
+            accessor.min, accessor.max = rows.min(axis=0).tolist(), rows.max(axis=0).tolist()
+        self._gltf.accessors.append(accessor)
+        self.content += array.tobytes()
+        self.content += bytes(-len(self.content) % 4)
+        return len(self._gltf.accessors) - 1
+
+
+def _material(color: Color | None) -> Any:
+    import pygltflib as g
+
+    linear = [1.0, 1.0, 1.0] if color is None else srgb_to_linear(np.array(color)).tolist()
+    surface = g.PbrMetallicRoughness(baseColorFactor=[*linear, 1.0], metallicFactor=0.0, roughnessFactor=0.85)
+    return g.Material(name="body", pbrMetallicRoughness=surface, alphaCutoff=None)
+
+
+def _add_mesh(gltf: "GLTF2", binary: _Binary, body: "Body", has_own_colors: bool) -> _MeshPart:
+    """The body's mesh and bind pose, lifted so that its lowest vertex touches the floor."""
+    import pygltflib as g
+
+    vertices = body.v_template.numpy().astype(np.float32)
+    lift = np.array([0.0, -vertices[:, 1].min(), 0.0], np.float32)
+    normals = Normals(body.faces, len(vertices))(vertices)
+    normals[np.linalg.norm(normals, axis=1) < 0.5] = (0.0, 1.0, 0.0)  # of vertices in no face
+    attributes = g.Attributes(
+        POSITION=binary.add(vertices + lift, _VERTICES, bounds=True),
+        NORMAL=binary.add(normals, _VERTICES),
+    )
+    if has_own_colors:
+        attributes.COLOR_0 = binary.add(_linear_colors(body), _VERTICES, normalized=True)
+    for k, (joints, weights) in enumerate(weight_sets(body.weights.numpy())):
+        setattr(attributes, f"JOINTS_{k}", binary.add(joints, _VERTICES))
+        setattr(attributes, f"WEIGHTS_{k}", binary.add(weights, _VERTICES, normalized=True))
+    small = len(vertices) <= np.iinfo(np.uint16).max
+    indices = binary.add(body.faces.ravel().astype(np.uint16 if small else np.uint32), _INDICES)
+    primitive = g.Primitive(attributes=attributes, indices=indices, material=0)
+    gltf.meshes.append(g.Mesh(name=body.body_type, primitives=[primitive]))
+    rest = body.rest_joints.numpy() + lift
+    matrices = np.tile(np.eye(4, dtype=np.float32), (len(rest), 1, 1))
+    matrices[:, 3, :3] = -rest  # column after column, as glTF stores matrices
+    return _MeshPart(len(gltf.meshes) - 1, binary.add(matrices.reshape(-1, 16)), rest)
+
+
+def _linear_colors(body: "Body") -> NDArray[np.uint16]:
+    """(V, 4) vertex colours, linear as glTF wants them."""
+    if body.vertex_colors is None:
+        colors = np.tile(DEFAULT_COLOR, (body.n_vertices, 1))
+    else:
+        colors = body.vertex_colors / 255
+    rgba = np.column_stack((srgb_to_linear(colors), np.ones(len(colors))))
+    return np.round(rgba * 65535).astype(np.uint16)
+
+
+def srgb_to_linear(color: NDArray[np.floating]) -> NDArray[np.floating]:
+    """sRGB values in 0..1 to light, by the standard's curve (IEC 61966-2-1)."""
+    return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+
+
+def weight_sets(weights: Float32Array) -> list[tuple[NDArray[np.uint8], NDArray[np.uint16]]]:
+    """(V, J) skinning weights to glTF's sets of four: joints (V, 4) and weights (V, 4) in 1/65535.
+
+    The heaviest come first, and the weights of all sets together add up to one exactly.
+    """
+    n_sets = max(1, -(-int((weights > 0).sum(axis=1).max()) // _SET))
+    order = np.argsort(-weights, axis=1, kind="stable")[:, : n_sets * _SET]
+    heaviest = np.take_along_axis(weights, order, axis=1).astype(np.float64)
+    units = np.round(heaviest / heaviest.sum(axis=1, keepdims=True) * _WEIGHT_UNIT).astype(np.int64)
+    units[:, 0] += _WEIGHT_UNIT - units.sum(axis=1)
+    joints = np.where(units > 0, order, 0)  # unused places name joint 0, as the validator wants
+    return [
+        (joints[:, k : k + _SET].astype(np.uint8), units[:, k : k + _SET].astype(np.uint16))
+        for k in range(0, n_sets * _SET, _SET)
+    ]
+
+
+def _add_person(gltf: "GLTF2", performer: Performer, part: _MeshPart) -> int:
+    """Nodes of the joints at rest, the skin and the mesh; returns the pelvis's node."""
+    import pygltflib as g
+
+    motion = performer.motion
+    names, parents = JOINT_NAMES[motion.body_type], PARENTS[motion.body_type]
+    first = len(gltf.nodes)
+    for joint, (name, parent) in enumerate(zip(names, parents, strict=True)):
+        offset = part.rest_joints[joint] - (part.rest_joints[parent] if parent >= 0 else 0)
+        children = [first + k for k, p in enumerate(parents) if p == joint]
+        gltf.nodes.append(g.Node(name=name, translation=offset.tolist(), children=children))
+    joints = list(range(first, first + len(names)))
+    gltf.skins.append(g.Skin(inverseBindMatrices=part.skin_matrices, joints=joints, skeleton=first))
+    title = motion.name or " ".join(motion.labels) or motion.body_type
+    gltf.nodes.append(g.Node(name=title, mesh=part.mesh, skin=len(gltf.skins) - 1))
+    gltf.scenes[0].nodes += [first, len(gltf.nodes) - 1]
+    return first
+
+
+def _add_channels(
+    animation: Any, binary: _Binary, performer: Performer, poses: Float32Array, first: int
+) -> None:
+    """The pelvis's path and the rotation of every joint that turns."""
+    import pygltflib as g
+
+    motion, rest = performer.motion, performer.body.rest_joints.numpy()
+    times = binary.add((np.arange(motion.n_frames) / motion.fps).astype(np.float32), bounds=True)
+
+    def add(node: int, path: str, values: Float32Array) -> None:
+        animation.samplers.append(
+            g.AnimationSampler(input=times, output=binary.add(values), interpolation="LINEAR")
+        )
+        target = g.AnimationChannelTarget(node=node, path=path)
+        animation.channels.append(g.AnimationChannel(sampler=len(animation.samplers) - 1, target=target))
+
+    add(first, "translation", (motion.trans + rest[0] + performer.offset).astype(np.float32))
+    for joint in range(poses.shape[1]):
+        if joint == 0 or poses[:, joint].any():
+            add(first + joint, "rotation", continuous_quaternions(poses[:, joint]))
+
+
+def continuous_quaternions(rotvecs: Float32Array) -> Float32Array:
+    """(T, 3) rotation vectors to (T, 4) x, y, z, w of length 1, without jumps of sign."""
+    from scipy.spatial.transform import Rotation
+
+    quaternions = Rotation.from_rotvec(rotvecs.astype(np.float64)).as_quat()
+    flips = np.sign((quaternions[1:] * quaternions[:-1]).sum(axis=1))
+    flips[flips == 0] = 1
+    quaternions[1:] *= np.cumprod(flips)[:, None]
+    return quaternions.astype(np.float32)

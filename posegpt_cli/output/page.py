@@ -1,0 +1,85 @@
+"""Motions as .html: one page that plays them in 3D in any browser, without a network."""
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.files import write_atomically
+from models.motion import Motion
+from posegpt_cli.output.camera import ELEVATION
+from posegpt_cli.output.gltf import glb_bytes
+from posegpt_cli.output.options import Color, RenderOptions, parse_color
+from posegpt_cli.output.scene import FUTURE_COLOR, PAST_COLOR, Film, make_performers, standing_height
+
+VIEWER = Path(__file__).parent / "viewer"
+
+
+def write_page(path: Path, motions: Sequence[Motion], options: RenderOptions) -> None:
+    """Write motions, several of them side by side, as a page; it replaces what is there.
+
+    The page holds the motion as .glb, three.js with its licence, and our viewer.
+
+    Raises PoseGPTError where the file cannot be written.
+    """
+    film = Film(make_performers(motions, options), options)
+    parts = {
+        "title": html.escape(_title(motions, options) or "posegpt"),
+        "background": to_hex(parse_color(options.background)),
+        # a page ends its script at the first "</script": nothing of the user's may spell it
+        "settings": json.dumps(_settings(film, motions, options)).replace("<", "\\u003c"),
+        "motion": base64.b64encode(_scene(film, options)).decode(),
+        "three_license": (VIEWER / "three.LICENSE.txt").read_text(encoding="utf-8"),
+        "three": (VIEWER / "three.min.js").read_text(encoding="utf-8"),
+        "viewer": (VIEWER / "viewer.js").read_text(encoding="utf-8"),
+    }
+    pieces = (VIEWER / "page.html").read_text(encoding="utf-8").split("{{")
+    page = pieces[0] + "".join(
+        parts[name] + rest for name, _, rest in (piece.partition("}}") for piece in pieces[1:])
+    )
+    write_atomically(path, page.encode(), force=True)
+
+
+def to_hex(color: Color) -> str:
+    """#rrggbb of a colour in 0..1."""
+    return "#" + "".join(f"{round(255 * part):02x}" for part in color)
+
+
+def _scene(film: Film, options: RenderOptions) -> bytes:
+    """The .glb, hands as they are drawn; plain white where the page paints past and future itself."""
+    color = parse_color(options.color) if options.color else None
+    if options.past_frames:
+        color = (1.0, 1.0, 1.0)
+    return glb_bytes(film.performers, [p.poses.numpy() for p in film.performers], color)
+
+
+def _settings(film: Film, motions: Sequence[Motion], options: RenderOptions) -> dict[str, object]:
+    """What viewer.js is told."""
+    azimuth, elevation = film.path.azimuth, np.radians(ELEVATION[options.camera])
+    flat = np.cos(elevation)
+    future = parse_color(options.color) if options.color else FUTURE_COLOR
+    return {
+        "title": _title(motions, options),
+        "fps": options.fps,
+        "frames": len(film),
+        "background": to_hex(parse_color(options.background)),
+        "floor": options.floor,
+        "sun": film.sun.round(4).tolist(),
+        "eye": [
+            round(float(part), 4)
+            for part in (np.sin(azimuth) * flat, np.sin(elevation), np.cos(azimuth) * flat)
+        ],
+        "height": round(max(standing_height(p) for p in film.performers), 3),
+        "past_frames": options.past_frames,
+        "past_color": to_hex(PAST_COLOR),
+        "future_color": to_hex(future),
+    }
+
+
+def _title(motions: Sequence[Motion], options: RenderOptions) -> str:
+    """The titles given, or else what each motion is called, left to right."""
+    names = options.titles or [", ".join(motion.labels) or motion.name for motion in motions]
+    return "   ·   ".join(name for name in names if name)

@@ -1,0 +1,135 @@
+"""What `sample` and `forecast` share: what shall be done, and how it is drawn from the generator."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from data.actions import STYLE_PREFIX, resolve_label
+from models.checkpoint import find_checkpoint, read_info
+from posegpt_cli.commands.actions import split_labels
+from posegpt_cli.console import next_step
+
+if TYPE_CHECKING:
+    from models.generate import Generator, Sampling
+    from models.motion import Motion
+
+_PANEL = "Sampling"
+
+Seed = Annotated[
+    int, typer.Option(help="Seed; motion k of several uses seed + k.", min=0, rich_help_panel=_PANEL)
+]
+Temperature = Annotated[float, typer.Option(help="Below 1 is more careful.", min=0, rich_help_panel=_PANEL)]
+TopK = Annotated[
+    int, typer.Option(help="Draw from the k likeliest codes (0: all).", min=0, rich_help_panel=_PANEL)
+]
+TopP = Annotated[
+    float,
+    typer.Option(
+        help="Draw from the likeliest codes of this probability.", min=0, max=1, rich_help_panel=_PANEL
+    ),
+]
+MinP = Annotated[
+    float,
+    typer.Option(
+        help="Leave out codes below this share of the likeliest.", min=0, max=1, rich_help_panel=_PANEL
+    ),
+]
+Greedy = Annotated[bool, typer.Option("--greedy", help="Always the likeliest code.", rich_help_panel=_PANEL)]
+Guidance = Annotated[
+    float,
+    typer.Option(help="Above 1 follows the action harder (1: off).", min=0, rich_help_panel=_PANEL),
+]
+
+
+def complete_action(incomplete: str) -> list[str]:
+    """Actions of the checkpoint in the box that begin like this, for the shell."""
+    actions, _ = split_labels(read_info(find_checkpoint(None, "gpt")).labels)
+    return [name for name in actions if name.startswith(incomplete)]
+
+
+def complete_style(incomplete: str) -> list[str]:
+    """Styles of the checkpoint in the box that begin like this, for the shell."""
+    _, styles = split_labels(read_info(find_checkpoint(None, "gpt")).labels)
+    return [name for name in styles if name.startswith(incomplete)]
+
+
+Actions = Annotated[
+    list[str] | None,
+    typer.Option("--action", help="Action; give several for all at once.", autocompletion=complete_action),
+]
+Style = Annotated[str | None, typer.Option(help="How it is done.", autocompletion=complete_style)]
+
+
+def resolve_labels(actions: Sequence[str], style: str | None, vocabulary: tuple[str, ...]) -> tuple[str, ...]:
+    """Actions and a style in the vocabulary's spelling; raises PoseGPTError with the closest names."""
+    names, styles = split_labels(vocabulary)
+    labels = [resolve_label(action, names) for action in actions]
+    return (*labels, STYLE_PREFIX + resolve_label(style, styles)) if style else tuple(labels)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which generator draws, and how."""
+
+    gpt: Path | None
+    """--gpt; None is the one in the box."""
+    device: str
+    seed: int
+    how: dict[str, Any]
+    """Fields of models.generate.Sampling by name."""
+
+    def load(self) -> "tuple[Generator, Sampling]":
+        """Raises PoseGPTError where a setting of `how` is out of range or the checkpoint cannot be loaded."""
+        from models.generate import Sampling, load_generator
+
+        how = Sampling(**self.how)
+        return load_generator(self.gpt, self.device), how
+
+
+def label_words(labels: Sequence[str]) -> list[str]:
+    """The flags that ask for labels: `--action walk --style elderly`."""
+    words = []
+    for label in labels:
+        is_style = label.startswith(STYLE_PREFIX)
+        words += ["--style" if is_style else "--action", label.removeprefix(STYLE_PREFIX)]
+    return words
+
+
+def file_stem(label: str) -> str:
+    """A label as part of a file's name."""
+    return label.replace(" ", "-").replace("/", "-")
+
+
+def describe(files: Sequence[Path], motions: "Sequence[Motion]", request: Request) -> dict[str, Any]:
+    """What --json prints; `frames` is a list where the motions differ in length."""
+    lengths = [motion.n_frames for motion in motions]
+    return {
+        "files": [str(path) for path in files],
+        "labels": motions[0].labels,
+        "frames": lengths[0] if len(set(lengths)) == 1 else lengths,
+        "fps": motions[0].fps,
+        "seed": request.seed,
+        **request.how,
+    }
+
+
+def show_next(files: Sequence[Path], request: Request, words: Sequence[str], n: int) -> None:
+    """Propose to draw the numbers that were written, or else the same command with the next seeds.
+
+    Args:
+        words: the command and what it asked for, without its generator, seed and output.
+        n: motions that were made.
+    """
+    first, numbers = files[0], [str(path) for path in files if path.suffix == ".npz"]
+    if numbers:
+        film = f"{first.stem}_orbit.mp4"
+        next_step(shlex.join(["posegpt", "render", *numbers, "--camera", "orbit", "--out", film]))
+        return
+    seed = request.seed + n
+    out = first.with_name(f"{first.stem}_seed{seed}.npz")
+    generator = ["--gpt", str(request.gpt)] if request.gpt else []
+    next_step(shlex.join(["posegpt", *words, *generator, "--seed", str(seed), "--out", str(out)]))

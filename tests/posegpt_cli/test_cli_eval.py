@@ -1,0 +1,265 @@
+"""`posegpt eval`: every protocol runs, reports are whole, repeatable and refuse to be compared wrongly."""
+
+import base64
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROTOCOLS = ("fid", "reconstruction", "forecast", "classifier", "transfer", "physics", "all", "compare")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> dict[str, Path]:
+    """A procedural data set, with a generator and a classifier of random weights that know its labels."""
+    import torch
+
+    from data.store import find_store, open_store
+    from data.synthetic import make_store
+    from models.checkpoint import CheckpointInfo, save_checkpoint
+    from models.classifier import Classifier
+    from models.config import ClassifierConfig, GPTConfig, VQVAEConfig
+    from models.gpt import GPT
+    from models.vqvae import make_vqvae
+
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("world")
+    data = make_store(root / "data", 18)
+    labels = open_store(find_store(data, "val")).label_names
+    vqvae = VQVAEConfig(n_codebook=2, n_e=32, e_dim=16, hid_dim=16, n_layers=1, heads=2, n_convs=1)
+    gpt = GPTConfig(codes_per_book=16, n_labels=len(labels), gpt_nlayer=1, gpt_nhead=2, gpt_nembd=16)
+    judge = ClassifierConfig(hid_dim=8, n_layers=1, heads=2, n_labels=len(labels))
+    for stage, config, network in (
+        ("vqvae", vqvae, make_vqvae(vqvae)),
+        ("gpt", gpt, GPT(gpt)),
+        ("classifier", judge, Classifier(judge)),
+    ):
+        info = CheckpointInfo(
+            stage=stage, network=config.model_dump(), body_type="smpl", fps=30.0, labels=labels,
+            data_fingerprint="test",
+        )  # fmt: skip
+        tokenizer = root / "vqvae" if stage == "gpt" else None
+        save_checkpoint(root / stage, info, network.state_dict(), tokenizer)
+    return {"data": data, **{stage: root / stage for stage in ("vqvae", "gpt", "classifier")}}
+
+
+@pytest.fixture
+def fid(world) -> tuple[object, ...]:
+    return (
+        "eval", "fid", "--data", world["data"], "--gpt", world["gpt"], "--classifier", world["classifier"],
+        "--repeats", 2,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def motion_files(tmp_path) -> Path:
+    """Three motions as another system might leave them, labels in a table."""
+    from data.amass import write_amass
+    from data.synthetic import make_motion
+
+    folder = tmp_path / "made"
+    for k, action in enumerate(("walk", "run", "walk")):
+        write_amass(folder / f"{k}.npz", make_motion(action, 70, seed=k))
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerows([("clip", "labels"), ("0", "walk"), ("1", "run"), ("2", "walk")])
+    return folder
+
+
+def report_of(ran) -> dict:
+    assert ran.code == 0, ran.err
+    return json.loads(ran.out)
+
+
+def test_fid_reports_what_it_was_measured_with_and_repeats_to_the_last_digit(posegpt, fid, world):
+    first, again = (report_of(posegpt(*fid, "--json")) for _ in range(2))
+    # Six clips of 60 to 120 frames in pieces of at most 64; the second time features come from the cache.
+    counts = first["counts"]
+    assert counts["validation clips"] == 6 < counts["validation motions"]
+    assert counts["motions asked for"] == counts["motions scored"] == 2 * counts["validation motions"]
+    assert set(first["fingerprints"]) == {"data", "train data", "classifier", "checkpoint", "tokenizer"}
+    assert set(first["figures"]) == {"generated", "real", "shuffled labels"}
+    assert first["figures"]["generated"]["fid"]["half"] > 0
+    for report in (first, again):
+        del report["seconds"]
+    assert first == again
+    assert len(list(world["data"].rglob("eval-features/*.npz"))) == 2
+
+
+def test_two_seeds_differ(posegpt, fid):
+    a, b = (report_of(posegpt(*fid, "--clips", 5, "--seed", s, "--json")) for s in (0, 1))
+    assert a["counts"]["validation motions"] == 5
+    assert a["figures"]["generated"]["fid"]["mean"] != b["figures"]["generated"]["fid"]["mean"]
+
+
+def test_the_table_shows_figures_with_intervals_and_the_next_command(posegpt, fid):
+    ran = posegpt(*fid)
+    assert ran.code == 0, ran.err
+    assert re.search(r"^fid +[\d.]+ ± [\d.]+ +[\d.]+ ± [\d.]+ +– +lower", ran.out, re.MULTILINE)
+    for said in ("motions scored", "classifier ", "repeats 2", "note: real motion against real motion"):
+        assert said in ran.out
+    assert ran.err.splitlines()[-1].startswith("next: posegpt eval fid")
+
+
+def test_reports_as_files(posegpt, fid, tmp_path):
+    outs = [tmp_path / f"report.{suffix}" for suffix in ("html", "md", "json")]
+    picture = tmp_path / "plots.png"
+    words = [word for out in (*outs, picture) for word in ("--out", out)]
+    assert posegpt(*fid, *words).code == 0
+    page, text, kept = (out.read_text() for out in outs)
+    (encoded,) = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    png = b"\x89PNG\r\n"
+    assert base64.b64decode(encoded).startswith(png) and picture.read_bytes().startswith(png)
+    assert "| fid |" in text and "![plots](report.png)" in text and (tmp_path / "report.png").exists()
+    for content in (page, text):
+        assert json.loads(kept)["fingerprints"]["classifier"] in content
+    refused = posegpt(*fid, *words)
+    assert refused.code == 1 and "exists already" in refused.err
+    assert posegpt(*fid, "--out", tmp_path / "report.pdf").code == 2
+
+
+def test_motion_of_any_system_can_be_scored(posegpt, world, motion_files):
+    words = (
+        "eval", "fid", "--data", world["data"], "--classifier", world["classifier"],
+        "--generated", motion_files, "--labels", motion_files.parent / "labels.csv", "--json",
+    )  # fmt: skip
+    report = report_of(posegpt(*words))
+    assert report["counts"]["motions scored"] == 6  # 70 frames in two pieces each
+    assert report["figures"]["generated"]["fid"]["half"] is None
+    assert report["settings"]["source"] == "files"
+    before = report["fingerprints"]["generated"]
+    (motion_files.parent / "labels.csv").write_text("clip,labels\n0,walk\n1,walk\n2,walk\n")
+    assert report_of(posegpt(*words))["fingerprints"]["generated"] != before
+    (motion_files.parent / "labels.csv").write_text("clip,labels\n0,walk\n")
+    refused = posegpt(*words)
+    assert refused.code == 1 and "1.npz has no label" in refused.err
+
+
+def test_motion_files_are_scored_with_what_is_in_the_box_alone(posegpt, motion_files):
+    ran = posegpt("eval", "fid", "--generated", motion_files, "--json")  # labels are in the files
+    report = report_of(ran)
+    assert report["counts"]["validation clips"] == 309
+    assert 0 < report["figures"]["real"]["fid"]["mean"] < report["figures"]["generated"]["fid"]["mean"]
+
+
+def test_the_classifier_in_the_box_knows_its_labels(posegpt):
+    figures = report_of(posegpt("eval", "classifier", "--json"))["figures"]
+    assert figures["classifier"]["accuracy"]["mean"] > 0.95
+    assert figures["classifier"]["map"]["mean"] > 0.7
+    assert figures["shuffled labels"]["accuracy"]["mean"] < 0.4
+
+
+def test_the_features_in_the_box_are_those_of_the_classifier_in_the_box():
+    from models.evaluation.features import load_judge
+    from posegpt_cli.evaluation import shipped_sets
+
+    judge, sets = load_judge(None, "cpu"), shipped_sets(64)
+    for features in (sets.held_out, sets.train):
+        assert features.classifier == judge.fingerprint
+        assert features.label_names == judge.info.labels
+        # The head, applied to the features that were kept, gives the logits that were kept.
+        import torch
+
+        logits = judge.network.head(torch.from_numpy(features.features)).numpy()
+        assert abs(logits - features.logits).max() < 0.05
+    size = sum(path.stat().st_size for path in Path("models/pretrained/classifier").glob("*"))
+    assert size < 1.5e6
+
+
+def test_reconstruction_physics_and_forecast(posegpt, world, tmp_path):
+    data, gpt = ("--data", world["data"]), ("--gpt", world["gpt"])
+    found = report_of(
+        posegpt("eval", "reconstruction", *data, "--vqvae", world["gpt"], "--clips", 3, "--json")
+    )
+    assert found["counts"]["motions scored"] == 3
+    assert found["figures"]["reconstruction"]["mpjpe"]["mean"] > 0
+    found = report_of(posegpt("eval", "physics", *data, *gpt, "--clips", 4, "--json"))
+    assert found["counts"] == {"generated motions": 4, "real motions": 4}
+    short = ("--past", 1, "--past", 8, "--future", 10, "-k", 2, "--clips", 2)
+    out = tmp_path / "forecast.png"
+    found = report_of(posegpt("eval", "forecast", *data, *gpt, *short, "--json", "--out", out))
+    assert found["counts"]["forecasts"] == 2 * 2 * 2
+    assert len(found["figures"]) == 1 + 2 * 3
+    assert out.exists()
+
+
+def test_transfer(posegpt, world):
+    words = ("--data", world["data"], "--gpt", world["gpt"], "--clips", 6, "--steps", 3)
+    found = report_of(posegpt("eval", "transfer", *words, "--json"))
+    assert set(found["figures"]) == {"trained on generated", "trained on real"}
+    assert found["counts"]["training motions of each"] == 6
+
+
+@pytest.mark.slow
+def test_all_of_them_in_one_report(posegpt, world, tmp_path):
+    out = [tmp_path / "all.json", tmp_path / "all.html", tmp_path / "all.png"]
+    words = [word for path in out for word in ("--out", path)]
+    nets = ("--gpt", world["gpt"], "--classifier", world["classifier"], "--data", world["data"])
+    ran = posegpt("eval", "all", *nets, "--repeats", 2, "--clips", 4, *words)
+    assert ran.code == 0, ran.err
+    reports = json.loads(out[0].read_text())["reports"]
+    assert [report["protocol"] for report in reports] == [
+        "fid", "classifier", "reconstruction", "physics", "forecast", "transfer",
+    ]  # fmt: skip
+    assert posegpt("eval", "compare", out[0], out[0]).code == 0
+
+
+def test_compare_shows_differences_and_refuses_what_differs_in_kind(posegpt, fid, tmp_path):
+    a, b, other = (tmp_path / f"{name}.json" for name in "abc")
+    assert posegpt(*fid, "--out", a).code == 0
+    assert posegpt(*fid, "--seed", 1, "--out", b).code == 0
+    rows = json.loads(posegpt("eval", "compare", a, b, "--json").out)["differences"]
+    (row,) = [r for r in rows if r["figure"] == "fid" and r["group"] == "generated"]
+    assert float(row["difference"]) != 0
+    same = posegpt("eval", "compare", a, a).out
+    assert "alike" in same and "differs" not in same
+    changed = json.loads(a.read_text())
+    changed["fingerprints"]["classifier"] = "another"
+    other.write_text(json.dumps(changed))
+    refused = posegpt("eval", "compare", a, other)
+    assert refused.code == 1
+    assert "cannot be compared: classifier is" in refused.err and "another" in refused.err
+    other.write_text("{}")
+    assert "no report of posegpt eval" in posegpt("eval", "compare", a, other).err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("physics",), 2, "--data is missing"),
+        (("fid", "--classifier", "nowhere"), 2, "--data is missing"),
+        (("fid", "--gpt", "a", "--generated", "b"), 2, "--gpt and --generated"),
+        (("fid", "--max-frames", "32"), 1, "up to 64 frames"),
+        (("reconstruction", "--data", "nowhere", "--vqvae", "nowhere"), 1, "nowhere"),
+        (("compare", "nowhere.json", "b.json"), 1, "nowhere.json"),
+    ],
+)
+def test_what_is_wrong_is_said_in_two_lines(posegpt, tmp_path, monkeypatch, words, code, said):
+    monkeypatch.chdir(tmp_path)
+    ran = posegpt("eval", *words)
+    assert ran.code == code
+    assert len(ran.err.splitlines()) == 2 and said in ran.err
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_help_of_every_protocol(posegpt, protocol):
+    ran = posegpt("eval", protocol, "--help")
+    assert ran.code == 0 and f"posegpt eval {protocol}" in ran.out.partition("Examples")[2]
+
+
+@pytest.mark.slow
+def test_two_processes_find_what_one_finds(posegpt, fid):
+    alone = report_of(posegpt(*fid, "--clips", 7, "--json"))
+    script = Path(sys.executable).with_name("posegpt")
+    words = [str(word) for word in (*fid, "--clips", 7, "--json")]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python", script]
+    ran = subprocess.run([*launcher, *words], capture_output=True, text=True, timeout=240)
+    assert ran.returncode == 0, ran.stderr
+    together = json.loads(ran.stdout)
+    assert together["counts"] == alone["counts"]
+    for name, value in alone["figures"]["generated"].items():
+        assert together["figures"]["generated"][name]["mean"] == pytest.approx(value["mean"], rel=1e-3), name

@@ -1,0 +1,195 @@
+"""The .html page is self-contained; in a real browser the figure moves, stops and can be scrubbed."""
+
+import base64
+import io
+import json
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.synthetic import make_motion
+from posegpt_cli.output import RenderOptions, save_motion
+
+CHROMIUM = next(
+    (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
+)
+DRIVER = shutil.which("chromedriver")
+needs_chromium = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs Chromium: apt-get install chromium chromium-driver"
+)
+
+
+class Browser:
+    """Headless Chromium by the WebDriver protocol, which is JSON over HTTP."""
+
+    def __init__(self, port: int) -> None:
+        self.base = f"http://127.0.0.1:{port}"
+        flags = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=500,400"]
+        flags += [
+            "--use-angle=swiftshader",
+            "--enable-unsafe-swiftshader",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+        ]
+        wanted = {
+            "goog:chromeOptions": {"binary": CHROMIUM, "args": flags},
+            "goog:loggingPrefs": {"browser": "ALL"},
+        }
+        answer = self._post("/session", {"capabilities": {"alwaysMatch": wanted}})
+        self.base += f"/session/{answer['sessionId']}"
+
+    def open(self, path: Path) -> None:
+        self._post("/url", {"url": path.as_uri()})
+        self.wait("return document.body.dataset.ready === 'true'")
+
+    def run(self, script: str) -> Any:
+        return self._post("/execute/sync", {"script": script, "args": []})
+
+    def wait(self, script: str, seconds: float = 40) -> None:
+        end = time.monotonic() + seconds
+        while not self.run(script):
+            assert time.monotonic() < end, (script, self.log())
+            time.sleep(0.1)
+
+    def picture(self) -> np.ndarray:
+        """The part of the window above the controls, (H, W, 3)."""
+        with urllib.request.urlopen(f"{self.base}/screenshot", timeout=60) as answer:
+            png = base64.b64decode(json.load(answer)["value"])
+        picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+        return picture[: len(picture) - 70]
+
+    def settled(self) -> np.ndarray:
+        """A picture after what is asked for has been drawn."""
+        self._post(
+            "/execute/async",
+            {"script": "requestAnimationFrame(() => requestAnimationFrame(arguments[0]))", "args": []},
+        )
+        return self.picture()
+
+    def log(self) -> list[dict[str, Any]]:
+        """Messages of the console since the last call."""
+        return self._post("/se/log", {"type": "browser"})
+
+    def quit(self) -> None:
+        urllib.request.urlopen(urllib.request.Request(self.base, method="DELETE"), timeout=30).close()
+
+    def _post(self, path: str, content: Any) -> Any:
+        request = urllib.request.Request(
+            self.base + path, json.dumps(content).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=90) as answer:
+            return json.load(answer)["value"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert DRIVER is not None
+    driver = subprocess.Popen(
+        [DRIVER, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        opened = Browser(port)
+        yield opened
+        opened.quit()
+    finally:
+        driver.terminate()
+        driver.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "walk.html"
+    save_motion(make_motion("walk", 60), path)
+    return path
+
+
+def test_the_page_asks_for_nothing_from_elsewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    own = text.partition("<script>")[0]  # what follows is three.js and the viewer
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)""", text)
+    assert "http" not in own.replace("https://threejs.org", "")
+    assert "The MIT License" in text and "three.js authors" in text
+    glb = base64.b64decode(re.search(r'id="motion">([^<]+)<', text)[1])  # type: ignore[index]
+    assert glb[:4] == b"glTF" and text.count("</script>") == 4
+
+
+def test_titles_cannot_break_the_page(tmp_path: Path) -> None:
+    path = tmp_path / "odd.html"
+    options = RenderOptions(titles=("</script><b>&{{viewer}}",))
+    save_motion(make_motion("walk", 1), path, options)
+    text = path.read_text(encoding="utf-8")
+    assert text.count("</script>") == 4 and "<b>" not in text
+    settings = json.loads(re.search(r'id="settings">(.*?)</script>', text)[1])  # type: ignore[index]
+    assert settings["title"] == "</script><b>&{{viewer}}" and settings["frames"] == 1
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_the_figure_moves_stops_and_is_scrubbed(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    first = browser.picture()
+    frame = browser.run("return Number(document.body.dataset.frame)")
+    browser.wait(f"return Number(document.body.dataset.frame) !== {frame}")
+    moved = browser.settled()
+    assert (np.abs(moved - first).max(axis=-1) > 40).sum() > 150
+    browser.run("document.getElementById('play').click()")
+    still = browser.settled()
+    time.sleep(0.5)
+    assert np.array_equal(still, browser.settled())
+    assert browser.run("return document.getElementById('play').textContent") == "Play"
+    pictures = []
+    for k in (5, 25, 5):
+        browser.run(f"const s = document.getElementById('scrub'); s.value = {k}; s.oninput()")
+        pictures.append(browser.settled())
+        assert browser.run("return document.body.dataset.frame") == str(k)
+    assert (np.abs(pictures[1] - pictures[0]).max(axis=-1) > 40).sum() > 150
+    assert (np.abs(pictures[2] - pictures[0]).max(axis=-1) > 40).sum() < 60
+    assert [m for m in browser.log() if m["level"] in ("SEVERE", "WARNING")] == []
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_dragging_turns_the_camera(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.run("document.getElementById('play').click()")
+    before = browser.settled()
+    pointer = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}}
+    steps = [
+        {"type": "pointerMove", "x": 250, "y": 150, "duration": 0},
+        {"type": "pointerDown", "button": 0},
+        {"type": "pointerMove", "x": 350, "y": 170, "duration": 200},
+        {"type": "pointerUp", "button": 0},
+    ]
+    browser._post("/actions", {"actions": [{**pointer, "actions": steps}]})
+    time.sleep(1.0)
+    assert (np.abs(browser.settled() - before).max(axis=-1) > 40).sum() > 300
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_past_and_future_have_their_colours(browser: Browser, tmp_path: Path) -> None:
+    save_motion(make_motion("walk", 20), tmp_path / "two.html", RenderOptions(past_frames=10))
+    browser.open(tmp_path / "two.html")
+    colourful = []
+    for k in (9, 10):
+        browser.run(f"const s = document.getElementById('scrub'); s.value = {k}; s.oninput()")
+        colourful.append((np.ptp(browser.settled(), axis=-1) > 60).sum())
+    assert colourful[0] < 0.1 * colourful[1]
+    assert [m for m in browser.log() if m["level"] in ("SEVERE", "WARNING")] == []

@@ -1,0 +1,161 @@
+"""The pytorch3d renderer draws what the mesh renderer draws.
+
+Its compiled part cannot be installed everywhere: here a naive rasterizer stands in for it, after the
+conventions that pytorch3d documents. What it cannot show is pytorch3d's own speed and precision.
+"""
+
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from data.synthetic import make_motion
+from models.body import load_body
+from models.errors import PoseGPTError
+from posegpt_cli.output.gl import check_gl
+from posegpt_cli.output.options import RenderOptions
+from posegpt_cli.output.scene import Film, Performer
+from posegpt_cli.output.stage import Stage
+
+SIZE = (120, 96)
+needs_gl = pytest.mark.skipif(check_gl().platform is None, reason="there is no OpenGL here")
+
+
+def naive_rasterize_meshes(
+    meshes: Any, image_size: tuple[int, int], perspective_correct: bool, **settings: Any
+) -> tuple[torch.Tensor, ...]:
+    """pytorch3d's rasterize_meshes: +X left, +Y up, the shorter side from -1 to 1, faces numbered through."""
+    assert settings["faces_per_pixel"] == 1 and settings["blur_radius"] == 0
+    height, width = image_size
+    n = len(meshes.verts)
+    face, depth = np.full((n, height, width), -1), np.full((n, height, width), np.inf)
+    bary = np.full((n, height, width, 3), -1.0, np.float32)
+    for b in range(n):
+        corners = meshes.verts[b].double().numpy()[meshes.faces[b].numpy()]
+        x = width / 2 - corners[..., 0] * min(image_size) / 2 - 0.5  # pixel centres at whole numbers
+        y = height / 2 - corners[..., 1] * min(image_size) / 2 - 0.5
+        low = np.ceil(np.stack((x.min(1), y.min(1)), 1)).clip(0).astype(int)
+        high = np.floor(np.stack((x.max(1), y.max(1)), 1)).clip(-1, (width - 1, height - 1)).astype(int)
+        span = (high - low).max(axis=0) + 1
+        for dy, dx in np.ndindex(span[1], span[0]):  # one pixel of every triangle's box at a time
+            column, row = low[:, 0] + dx, low[:, 1] + dy
+            f = np.flatnonzero((column <= high[:, 0]) & (row <= high[:, 1]))
+            column, row = column[f], row[f]
+            edges = [
+                (column - x[f, i]) * (y[f, j] - y[f, i]) - (row - y[f, i]) * (x[f, j] - x[f, i])
+                for i, j in ((1, 2), (2, 0), (0, 1))
+            ]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                weights = np.stack(edges, -1) / sum(edges)[:, None]
+                if perspective_correct:
+                    weights = weights / corners[f, :, 2]
+                    weights = weights / weights.sum(-1, keepdims=True)
+            near = (weights * corners[f, :, 2]).sum(-1)
+            seen = np.flatnonzero((weights >= 0).all(-1))
+            seen = seen[np.argsort(-near[seen])]  # the nearest is written last
+            seen = seen[near[seen] < depth[b, row[seen], column[seen]]]
+            depth[b, row[seen], column[seen]] = near[seen]
+            face[b, row[seen], column[seen]] = f[seen] + b * len(corners)
+            bary[b, row[seen], column[seen]] = weights[seen]
+    return (
+        torch.tensor(face)[..., None],
+        torch.tensor(depth)[..., None],
+        torch.tensor(bary)[..., None, :],
+        torch.zeros(1),
+    )
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pytorch3d with the two names that we use, and small shadow maps, as it is slow."""
+    from posegpt_cli.output import torch3d
+
+    monkeypatch.setattr(torch3d, "_MASK", 128)
+    monkeypatch.setattr(torch3d, "_SUN_MAP", 128)
+    names = ("pytorch3d", "pytorch3d.renderer", "pytorch3d.renderer.mesh", "pytorch3d.structures")
+    for name in (*names, "pytorch3d.renderer.mesh.rasterize_meshes"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules["pytorch3d.structures"].Meshes = lambda verts, faces: SimpleNamespace(
+        verts=verts, faces=faces
+    )
+    sys.modules["pytorch3d.renderer.mesh.rasterize_meshes"].rasterize_meshes = naive_rasterize_meshes
+
+
+def test_pixels_are_those_of_the_camera(stand_in: None) -> None:
+    from posegpt_cli.output.torch3d import project, rasterize
+
+    film = Film([Performer(make_motion("walk", 3), load_body())], RenderOptions(size=SIZE))
+    shot = film.shot(1)
+    points = torch.tensor(shot.figures[0].vertices)
+    expected = shot.camera.project(shot.figures[0].vertices)
+    assert np.abs(project(points, shot.camera).numpy() - expected).max() < 1e-3
+    triangle = torch.tensor([[[10.0, 5.0, 1.0], [30.0, 5.0, 1.0], [10.0, 25.0, 1.0]]])
+    twice = torch.cat((triangle, triangle + torch.tensor([40.0, 30.0, 0.0])))
+    seen = rasterize(twice, torch.tensor([[0, 1, 2]]), SIZE, is_perspective=False)
+    rows, columns = np.nonzero(seen.face[0].numpy() == 0)
+    assert (rows.min(), columns.min()) == (5, 10) and rows.max() in (23, 24)
+    assert set(seen.face[1].unique().tolist()) == {-1, 0}  # numbered within its own picture
+    place = seen.interpolate(twice, torch.tensor([[0, 1, 2]]))[1, 38, 53]
+    assert np.allclose(place[:2], (53.5, 38.5), atol=1e-3)
+
+
+@needs_gl
+@pytest.mark.parametrize("floor", ["checker", "grid"])
+def test_it_draws_what_the_mesh_renderer_draws(stand_in: None, floor: str) -> None:
+    from posegpt_cli.output.mesh import MeshRenderer
+    from posegpt_cli.output.torch3d import Torch3dRenderer
+
+    options = RenderOptions(size=SIZE, floor=floor)  # type: ignore[arg-type]
+    shot = Film([Performer(make_motion("walk", 30), load_body())], options).shot(10)
+    with MeshRenderer(options) as mesh, Torch3dRenderer(options) as torch3d:
+        expected, picture = mesh.draw(shot).astype(int), torch3d.draw(shot).astype(int)
+    difference = np.abs(expected - picture).max(axis=-1)
+    assert difference.mean() < 1.0
+    assert (difference > 40).mean() < 0.01  # along the outline, where a pixel may go either way
+    assert np.abs(expected - picture)[-1].max() <= 3  # floor without shadow
+
+
+def test_a_batch_is_the_same_as_one_by_one(stand_in: None) -> None:
+    from posegpt_cli.output.torch3d import Torch3dRenderer
+
+    options = RenderOptions(size=(64, 48), past_frames=2, samples=1)
+    film = Film([Performer(make_motion("walk", 4), load_body())], options)
+    with Torch3dRenderer(options) as renderer:
+        together = renderer.draw_batch([film.shot(k) for k in (1, 2)])
+        for k, picture in zip((1, 2), together, strict=True):
+            difference = np.abs(renderer.draw(film.shot(k)).astype(int) - picture)
+            assert difference.max() <= 40 and (difference > 1).mean() < 1e-3  # sums round apart
+    saturated = [(np.ptp(picture.astype(int), axis=-1) > 60).sum() for picture in together]
+    assert saturated[0] < 0.2 * saturated[1]
+
+
+def test_videos_are_drawn_in_batches(stand_in: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from posegpt_cli.output import stage as stages
+    from posegpt_cli.output.torch3d import Torch3dRenderer
+
+    options = RenderOptions(size=(48, 48), renderer="pytorch3d", samples=1, floor="none")
+    stage = Stage([make_motion("walk", 5)], options)
+    sizes = []
+    real = Torch3dRenderer.draw_batch
+    monkeypatch.setattr(Torch3dRenderer, "batch", 2)
+    monkeypatch.setattr(
+        Torch3dRenderer, "draw_batch", lambda self, shots: sizes.append(len(shots)) or real(self, shots)
+    )
+    with stages.open_renderer(options, stage.cell_size) as opened:
+        pictures = list(stages.pictures(stage, opened))
+    assert sizes == [2, 2, 1] and len(pictures) == 5 and opened.name == "pytorch3d"
+    assert (pictures[0] != pictures[4]).any()
+
+
+def test_a_package_that_does_not_load_is_told_from_one_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from posegpt_cli.output import torch3d
+
+    monkeypatch.setitem(sys.modules, "pytorch3d", None)
+    with pytest.raises(PoseGPTError, match="pytorch3d is not installed") as caught:
+        torch3d.Torch3dRenderer(RenderOptions())
+    assert "pip install" in caught.value.hint and "--renderer mesh" in caught.value.hint
