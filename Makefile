@@ -11,10 +11,10 @@ demo: install  ## A walk as MP4, from the checkpoint in the box.
 	@echo "look at walk.mp4, then try: $(BIN)/posegpt actions"
 
 test: install-dev lint  ## The quick tests.
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test-all: install-dev lint  ## Every test, the slow ones too.
-	$(BIN)/python -m pytest -m ""
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m ""
 
 lint: install-dev
 	$(BIN)/ruff check .
@@ -22,7 +22,7 @@ lint: install-dev
 	$(BIN)/mypy
 
 bench: install-dev  ## What is timed, as ratios against the plain way.
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for name in prepare sampling rendering evaluation; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 install: $(VENV)/.installed system
 install-dev: $(VENV)/.installed-dev system

@@ -1,9 +1,10 @@
-"""How fast `posegpt prepare` turns AMASS into a store: against a plain loop, with 1 and 2 jobs; memory; opening.
+"""How fast `posegpt prepare` turns AMASS into a store, against a plain loop; memory; opening a large store.
 
 python benchmarks/prepare.py [--clips 300] [--rounds 3] [--frames 5000000] [--folder DIR]
 
-The plain loop is np.load, index subsampling, per-clip torch tensors, one pickle. Everything runs in processes of
-its own, in turn and several rounds, and the medians are compared, because a machine's speed drifts.
+The plain loop is np.load, index subsampling, per-clip torch tensors, one pickle. Every way runs in a
+process of its own, in turn and several rounds; medians of ratios are compared, because a machine's speed
+drifts.
 """
 
 import argparse
@@ -44,8 +45,8 @@ def make_files(folder: Path, n_clips: int) -> None:
         n_frames = int(rng.integers(SECONDS[0] * RATE, SECONDS[1] * RATE))
         walk = np.cumsum(rng.normal(0, 0.01, (n_frames, 156)), axis=0)
         np.savez(
-            path, poses=walk, trans=walk[:, :3], gender=np.array("male"), mocap_framerate=np.array(float(RATE)),
-            betas=np.zeros(16), dmpls=walk[:, :8],
+            path, poses=walk, trans=walk[:, :3], mocap_framerate=np.array(float(RATE)),
+            gender=np.array("male"), betas=np.zeros(16), dmpls=walk[:, :8],
         )  # fmt: skip
         label = {"raw_label": "walk", "proc_label": "walk", "act_cat": ["walk"]}
         records[str(k)] = {
@@ -84,7 +85,7 @@ def ours(folder: Path, jobs: int) -> int:
 
 
 def measure(folder: Path, way: str) -> tuple[float, float]:
-    """(frames a second, peak memory in MB) of one way, in a process of its own that has imported its modules."""
+    """(frames a second, peak memory in MB) of one way, in a process of its own; imports are not timed."""
     child = subprocess.run(
         [sys.executable, __file__, "--folder", str(folder), "--way", way],
         check=True,

@@ -4,7 +4,7 @@ The plain way makes a new renderer, scene and mesh for every picture and lets py
 shadow. Both draw the same body in the same pose from the same camera. Prints a table and the ratio;
 `--pictures DIR` keeps one picture of each to look at.
 
-    python benchmarks/rendering.py [--size 720x720] [--frames 40] [--pictures DIR]
+    python benchmarks/rendering.py [--size 720x720] [--frames 40] [--jobs 2] [--pictures DIR]
 """
 
 import argparse
@@ -22,8 +22,9 @@ from posegpt_cli.output.camera import FOV_Y, look_rotation
 from posegpt_cli.output.gl import import_pyrender, open_context
 from posegpt_cli.output.mesh import MeshRenderer
 from posegpt_cli.output.options import RenderOptions, parse_color
-from posegpt_cli.output.scene import Film, Performer, Picture, Shot
+from posegpt_cli.output.scene import POSED_AT_ONCE, Film, Performer, Picture, Shot
 from posegpt_cli.output.skeleton import SkeletonRenderer
+from posegpt_cli.output.stage import draw_in_processes
 from posegpt_cli.output.video import open_video
 
 Draw = Callable[[Shot], Picture]
@@ -86,10 +87,22 @@ def measure_video(film: Film, options: RenderOptions, folder: Path, n_frames: in
     )
 
 
+def measure_jobs(options: RenderOptions, n_frames: int) -> Timing:
+    """Mean time of a picture that several processes draw, once they have all begun."""
+    pictures = draw_in_processes([make_motion("walk", n_frames)], options, n_frames)
+    n_first = POSED_AT_ONCE * options.jobs
+    for _ in range(n_first):
+        next(pictures)
+    wall = time.perf_counter()
+    n = sum(1 for _ in pictures)
+    return Timing(f"mesh, {options.jobs} processes", (time.perf_counter() - wall) / n, float("nan"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", default="720x720")
     parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--jobs", type=int, default=1, help="also time so many processes")
     parser.add_argument("--pictures", type=Path)
     arguments = parser.parse_args()
     width, height = (int(side) for side in arguments.size.split("x"))
@@ -113,6 +126,9 @@ def main() -> None:
         timings.append(measure("skeleton", skeleton.draw, film, frames))
     with MeshRenderer(RenderOptions(size=options.size, samples=1)) as mesh:
         timings.append(measure("mesh, one sample", mesh.draw, film, frames))
+    if arguments.jobs > 1:
+        shared = RenderOptions(size=options.size, renderer="mesh", jobs=arguments.jobs)
+        timings.append(measure_jobs(shared, POSED_AT_ONCE * 6 * arguments.jobs))
     timings.append(measure_video(film, options, Path.cwd(), arguments.frames))
 
     print(f"{arguments.size}, with shadow, {load_body().n_vertices} vertices")

@@ -108,7 +108,11 @@ def _turn_world(
 ) -> tuple[FloatArray, FloatArray]:
     """(T, J, 3) poses and (T, 3) trans in a world turned by a (3, 3) rotation; the pelvis turns with it."""
     turned = poses.copy()
-    turned[:, 0] = (Rotation.from_matrix(turn) * Rotation.from_rotvec(turned[:, 0])).as_rotvec()
+    x, y, z, w = Rotation.from_matrix(turn).as_quat()
+    # the quaternion product as a matrix: a single rotation times many is slow in scipy
+    product = np.array([[w, -z, y, x], [z, w, -x, y], [-y, x, w, z], [-x, -y, -z, w]])
+    root = Rotation.from_rotvec(turned[:, 0]).as_quat() @ product.T
+    turned[:, 0] = Rotation.from_quat(root).as_rotvec()
     pelvis = np.array(REST_PELVIS[body_type])
     return turned, (trans + pelvis) @ turn.T - pelvis
 

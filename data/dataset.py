@@ -6,6 +6,7 @@ Imports torch only where a batch is made.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -108,6 +109,12 @@ class Windows:
             usable, np.maximum(1, np.round(windows * _rarity(store, usable) ** balance).astype(np.int64))
         )
         self._mirrored_label = mirror_labels(store.label_names)
+
+    def of_rank(self, rank: int, world: int) -> Windows:
+        """The same windows as one process among several sees them."""
+        twin = copy(self)
+        twin.rank, twin.world = rank, world
+        return twin
 
     @property
     def steps_per_epoch(self) -> float:

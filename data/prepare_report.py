@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.actions import order_labels
@@ -22,11 +22,6 @@ class SplitSummary:
     @property
     def hours(self) -> float:
         return self.frames / self.fps / 3600
-
-    def plus(self, clips: int, windows: int, frames: int) -> "SplitSummary":
-        return replace(
-            self, clips=self.clips + clips, windows=self.windows + windows, frames=self.frames + frames
-        )
 
 
 @dataclass(frozen=True)
@@ -61,33 +56,34 @@ class Tally:
     """Counts clips, windows and frames, in all and by label, while stores are written."""
 
     def __init__(self, splits: Iterable[str], fps: float) -> None:
-        self.fps = fps
-        self.splits = {split: SplitSummary(fps=fps) for split in splits}
-        self._labels: dict[str, dict[str, SplitSummary]] = {}
+        self._splits = tuple(splits)
+        self._fps = fps
+        self._counts: dict[tuple[str, str], list[int]] = {}
         self._seen: set[tuple[str, str, str]] = set()
 
     def add(self, split: str, clip: str, labels: Iterable[str], windows: int, frames: int) -> None:
         """Count windows of a clip; a clip counts once however often it comes."""
-        self.splits[split] = self.splits[split].plus(self._is_new(split, clip, ""), windows, frames)
-        for label in labels:
-            by_split = self._labels.setdefault(label, {})
-            before = by_split.get(split, SplitSummary(fps=self.fps))
-            by_split[split] = before.plus(self._is_new(split, clip, label), windows, frames)
+        for label in ("", *labels):
+            counts = self._counts.setdefault((label, split), [0, 0, 0])
+            if (split, clip, label) not in self._seen:
+                self._seen.add((split, clip, label))
+                counts[0] += 1
+            counts[1] += windows
+            counts[2] += frames
+
+    @property
+    def splits(self) -> dict[str, SplitSummary]:
+        """Split -> summary of all labels."""
+        return {split: self._summary("", split) for split in self._splits}
 
     def by_label(self) -> dict[str, dict[str, SplitSummary]]:
         """Label -> split -> summary, every split named, labels in the vocabulary's order."""
-        nothing = SplitSummary(fps=self.fps)
-        return {
-            label: {split: self._labels[label].get(split, nothing) for split in self.splits}
-            for label in order_labels(self._labels)
-        }
+        labels = order_labels(label for label, _ in self._counts if label)
+        return {label: {split: self._summary(label, split) for split in self._splits} for label in labels}
 
-    def _is_new(self, split: str, clip: str, label: str) -> int:
-        key = (split, clip, label)
-        if key in self._seen:
-            return 0
-        self._seen.add(key)
-        return 1
+    def _summary(self, label: str, split: str) -> SplitSummary:
+        clips, windows, frames = self._counts.get((label, split), [0, 0, 0])
+        return SplitSummary(clips, windows, frames, self._fps)
 
 
 def most_frequent_first(counts: Counter[str]) -> dict[str, int]:

@@ -38,7 +38,7 @@ FIGURES = {
         meaning="median distance to the nearest training motion over the real set's; below 1: copying",
     ),
 }
-_DISTANCES = ("fid", "kid", "precision", "recall")
+_SHUFFLED = "shuffled labels"
 REAL_DRAWS = 8
 """Draws of real motion for each point of the curve over n."""
 _REAL_STREAM = 1 << 20  # keeps draws of real motion apart from the seeds of generated motion
@@ -150,41 +150,42 @@ def evaluate_fid(
     """
     settings, clock = settings or FidSettings(), Clock()
     _check_sets(real, train)
-    reference, rows, n_in = _Reference(real, train, settings.k), [], 0
-    repeats = settings.repeats if source.repeats is None else source.repeats
+    reference, rows, n_scored = _Reference(real, train, settings.k), [], 0
+    repeats, n = settings.repeats if source.repeats is None else source.repeats, len(real)
     for repeat in range(repeats):
-        before = repeat * len(real)
-        made = source.features(
-            repeat,
-            clock,
-            lambda done, n, b=before: report(b + done, repeats * len(real)),  # type: ignore[misc]
-        )
-        n_in += len(made)
+        done = repeat * n
+        made = source.features(repeat, clock, lambda k, _, d=done: report(d + k, repeats * n))  # type: ignore[misc]
+        n_scored += len(made)
         with clock.part("statistics"):
-            rows.append(reference.judge(made) | {"shuffled": _shuffled(made, (seed, repeat))})
-        report(before + len(real), repeats * len(real))
+            rows.append(reference.judge(made) | {_SHUFFLED: _shuffled(made, (seed, repeat))})
+        report(done + n, repeats * n)
     with clock.part("real against real"):
         figures = {
-            "generated": estimates([{k: v for k, v in row.items() if k != "shuffled"} for row in rows]),
+            "generated": estimates([{k: row[k] for k in FIGURES} for row in rows]),
             "real": reference.real_figures(seed, settings.repeats),
-            "shuffled labels": {"accuracy": estimate(row["shuffled"] for row in rows)},
+            _SHUFFLED: {"accuracy": estimate(row[_SHUFFLED] for row in rows)},
         }
         curve = reference.curve(seed)
-    seconds = dict(clock.seconds)
-    if "sampling" in seconds:
-        seconds["classifier"] = seconds.pop("sampling and classifier") - seconds["sampling"]
     return Report(
         protocol="fid", seed=seed,
         settings=settings.model_dump() | {"max_frames": real.max_frames} | source.description,
         fingerprints={"data": real.data, "train data": train.data, "classifier": real.classifier}
         | source.fingerprints,
         counts={
-            "validation clips": real.n_clips, "validation motions": len(real), "sets": repeats,
-            "motions asked for": len(real) * repeats, "motions scored": n_in, "training motions": len(train),
+            "validation clips": real.n_clips, "validation motions": n, "sets": repeats,
+            "motions asked for": n * repeats, "motions scored": n_scored, "training motions": len(train),
         },
-        infos=FIGURES, figures=figures, notes=_notes(figures, real, n_in, repeats),
-        curves={"real against real": curve}, seconds=seconds,
+        infos=FIGURES, figures=figures, notes=_notes(figures, real, n_scored, repeats),
+        curves={"real against real": curve}, seconds=_parts(clock),
     )  # fmt: skip
+
+
+def _parts(clock: Clock) -> dict[str, float]:
+    """Seconds by part; sampling is timed within what the classifier takes."""
+    seconds = dict(clock.seconds)
+    if "sampling" in seconds:
+        seconds["classifier"] = seconds.pop("sampling and classifier") - seconds["sampling"]
+    return seconds
 
 
 class _Reference:
@@ -276,7 +277,7 @@ def _check_sets(real: Features, train: Features) -> None:
 
 
 def _notes(
-    figures: dict[str, dict[str, Estimate]], real: Features, n_in: int, repeats: int
+    figures: dict[str, dict[str, Estimate]], real: Features, n_scored: int, repeats: int
 ) -> tuple[str, ...]:
     fid = figures["real"]["fid"].mean
     width = real.features.shape[1]
@@ -288,6 +289,6 @@ def _notes(
         notes.append(f"{len(real)} motions are few for {width} features: trust KID more than FID")
     if repeats == 1:
         notes.append("one set only: no intervals")
-    if n_in != repeats * len(real):
-        notes.append(f"{n_in} motions were judged against {len(real)}: FID depends on the number")
+    if n_scored != repeats * len(real):
+        notes.append(f"{n_scored} motions were judged against {len(real)}: FID depends on the number")
     return tuple(notes)

@@ -19,7 +19,7 @@ from models.config import Config, Positive
 from models.errors import PoseGPTError
 from models.evaluation.clips import fit
 from models.evaluation.clock import Clock
-from models.evaluation.report import Curve, FigureInfo, Report, estimate
+from models.evaluation.report import Curve, FigureInfo, Report, estimates
 from models.features import yaw_of, yaw_to_rotmat
 from models.generate import DEFAULT, Generator, Sampling, forecast
 from models.motion import Motion
@@ -52,9 +52,9 @@ FIGURES = {
 class ForecastSettings(Config):
     """What decides the figures beside the data and the networks."""
 
-    pasts: tuple[Positive, ...] = (1, 15, 45)
+    pasts: tuple[Positive, ...] = (1, 15, 30)
     """Frames observed, one evaluation each; all futures begin at the same frame."""
-    future: Positive = 60
+    future: Positive = 45
     """Frames forecast."""
     samples: Positive = 10
     """Samples of each future."""
@@ -87,46 +87,30 @@ def evaluate_forecast(
 ) -> Report:
     """Forecast the middle of each motion that is long enough; figures and intervals are over the motions."""
     settings, clock, body = settings or ForecastSettings(), Clock(), load_body(generator.body_type)
+    clips = _long_enough(generator, motions, settings)
     seam = max(settings.pasts)
-    fitted = [fit(motion, generator.fps, generator.body_type) for motion in motions]
-    clips = [m.crop(0, seam + settings.future) for m in fitted if m.n_frames >= seam + settings.future]
-    if not clips:
-        raise PoseGPTError(
-            f"none of the {len(motions)} motions has {seam + settings.future} frames",
-            "lower --past or --future",
-        )
     truths = [_future(body, [clip], seam) for clip in clips]
     similar = _similar([_last_pose(body, clip, seam) for clip in clips], settings.threshold)
-    groups = {"real": [_seam_figures(truth) for truth in truths]}
-    makers: dict[str, Callable[[Motion, int], list[Motion]]] = {
-        "model": lambda past, k: forecast(
-            generator, past, past.labels if settings.labels else (), settings.future, settings.samples,
-            seed + k * settings.samples, how,
-        ),
-        "last pose": lambda past, k: [hold(past, settings.future)],
-        "constant velocity": lambda past, k: [extrapolate(past, settings.future)],
-    }  # fmt: skip
+    rows = {"real": [_seam_figures(truth) for truth in truths]}
+    makers = _makers(generator, seed, settings, how)
     total, done = len(settings.pasts) * len(makers) * len(clips), 0
-    for past_frames in settings.pasts:
+    for past in settings.pasts:
         for name, make in makers.items():
-            rows = []
+            group = rows[f"{name}, past {past}"] = []
             with clock.part(name):
                 for k, clip in enumerate(clips):
-                    made = make(clip.crop(seam - past_frames, seam), k)
-                    found = _future(body, made, past_frames)
-                    rows.append(
-                        _figures(found, [truths[j] for j in similar[k]], truths[k]) | _seam_figures(found)
-                    )
+                    found = _future(body, make(clip.crop(seam - past, seam), k), past)
+                    others = [truths[j] for j in similar[k]]
+                    group.append(_figures(found, others, truths[k]) | _seam_figures(found))
                     report(done := done + 1, total)
-            groups[f"{name}, past {past_frames}"] = rows
-    figures = {
-        name: {k: estimate(row[k] for row in rows) for k in FIGURES if k in rows[0]}
-        for name, rows in groups.items()
-    }
-    curve = {
-        name: tuple((float(p), figures[f"{name}, past {p}"]["ade"].mean or 0.0) for p in settings.pasts)
+    figures = {name: estimates(group) for name, group in rows.items()}
+    series = {
+        name: tuple(
+            (float(past), figures[f"{name}, past {past}"]["ade"].mean or 0.0) for past in settings.pasts
+        )
         for name in makers
     }
+    notes = ("past of 1 frame: no velocity is seen, so constant velocity is the last pose",)
     return Report(
         protocol="forecast", seed=seed, settings=settings.model_dump() | {"sampling": vars(how)},
         fingerprints=fingerprints,
@@ -135,13 +119,40 @@ def evaluate_forecast(
             "forecasts": len(clips) * len(settings.pasts) * settings.samples,
             "futures of a similar last pose, in all": sum(map(len, similar)),
         },
-        infos=FIGURES, figures=figures,
-        notes=("past of 1 frame: no velocity is seen, so constant velocity is the last pose",)
-        if 1 in settings.pasts
-        else (),
-        curves={"ade by past": Curve(x_name="frames observed", y_name="ADE (m)", series=curve)},
+        infos=FIGURES, figures=figures, notes=notes if 1 in settings.pasts else (),
+        curves={"ade by past": Curve(x_name="frames observed", y_name="ADE (m)", series=series)},
         seconds=clock.seconds,
     )  # fmt: skip
+
+
+Maker = Callable[[Motion, int], list[Motion]]
+"""The past of clip k -> the past and what follows, in one or several ways."""
+
+
+def _makers(generator: Generator, seed: int, settings: ForecastSettings, how: Sampling) -> dict[str, Maker]:
+    n_frames, n = settings.future, settings.samples
+
+    def model(past: Motion, k: int) -> list[Motion]:
+        labels = past.labels if settings.labels else ()
+        return forecast(generator, past, labels, n_frames, n, seed + k * n, how)
+
+    return {
+        "model": model,
+        "last pose": lambda past, k: [hold(past, n_frames)],
+        "constant velocity": lambda past, k: [extrapolate(past, n_frames)],
+    }
+
+
+def _long_enough(generator: Generator, motions: Sequence[Motion], settings: ForecastSettings) -> list[Motion]:
+    """The beginnings of the motions that hold the longest past and the future."""
+    n_frames = max(settings.pasts) + settings.future
+    fitted = [fit(motion, generator.fps, generator.body_type) for motion in motions]
+    clips = [motion.crop(0, n_frames) for motion in fitted if motion.n_frames >= n_frames]
+    if not clips:
+        raise PoseGPTError(
+            f"none of the {len(motions)} motions has {n_frames} frames", "lower --past or --future"
+        )
+    return clips
 
 
 def hold(past: Motion, n_frames: int) -> Motion:

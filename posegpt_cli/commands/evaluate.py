@@ -84,6 +84,7 @@ Labels = Annotated[
     ),
 ]
 Repeats = Annotated[int, typer.Option(help="Sets to generate; intervals are over them.", min=1)]
+Steps = Annotated[int, typer.Option(help="Training steps of each classifier of `transfer`.", min=1)]
 Seed = Annotated[
     int, typer.Option(help="All randomness follows from it.", min=0, rich_help_panel=BEHAVIOUR_PANEL)
 ]
@@ -161,7 +162,7 @@ def forecasts(
     past: Annotated[
         list[int] | None, typer.Option(help="Frames observed; several for several.", min=1)
     ] = None,
-    future: Annotated[int, typer.Option(help="Frames to forecast.", min=1)] = 60,
+    future: Annotated[int, typer.Option(help="Frames to forecast.", min=1)] = 45,
     samples: Annotated[int, typer.Option("--samples", "-k", help="Samples of each future.", min=1)] = 10,
     with_labels: Annotated[
         bool, typer.Option("--with-labels/--without-labels", help="Tell the generator the action.")
@@ -183,7 +184,7 @@ def forecasts(
     how = _how(temperature, top_k, top_p, min_p, greedy, guidance)
     work = _Work(gpt, _needed(data), None, split, clips, MAX_FRAMES, seed, device, how)
     with _reporting(out, force, as_json) as done:
-        done([work.forecast(tuple(past or (1, 15, 45)), future, samples, with_labels)])
+        done([work.forecast(tuple(past or (1, 15, 30)), future, samples, with_labels)])
 
 
 def classifiers(
@@ -208,7 +209,7 @@ def transfer(
     gpt: GptRun = None,
     data: Data = None,
     clips: Clips = 600,
-    steps: Annotated[int, typer.Option(help="Training steps of each classifier.", min=1)] = 600,
+    steps: Steps = 600,
     repeats: Annotated[int, typer.Option(help="Trainings of each classifier.", min=1)] = 1,
     split: Split = "val",
     max_frames: MaxFrames = MAX_FRAMES,
@@ -247,6 +248,7 @@ def everything(
     data: Data = None,
     classifier: ClassifierRun = None,
     repeats: Repeats = 20,
+    steps: Steps = 600,
     split: Split = "val",
     clips: Clips = 0,
     seed: Seed = 0,
@@ -260,7 +262,7 @@ def everything(
         done(
             [
                 work.fid(repeats), work.classifier_report(), work.reconstruction(), work.physics(),
-                work.forecast((1, 15, 45), 60, 10, True), work.transfer(600, 1),
+                work.forecast((1, 15, 30), 45, 10, True), work.transfer(steps, 1),
             ]
         )  # fmt: skip
 
@@ -518,13 +520,13 @@ def _reporting(
         def done(reports: list[Report]) -> None:
             if not speaks:
                 return
+            for path in targets:  # first of all, in case stdout is a pipe that closes early
+                write_reports(path, reports, force)
             if json:
                 show_json(as_json(reports))
             else:
                 for report in reports:
                     show_report(report)
-            for path in targets:
-                write_reports(path, reports, force)
             if not targets and not json:
                 next_step(f"posegpt eval {reports[0].protocol} --out report.html --out report.json")
 

@@ -17,6 +17,7 @@ from posegpt_cli.config_options import Choices, config_options
 from posegpt_cli.console import (
     UsageError,
     ask_path,
+    is_interactive,
     next_step,
     progress,
     say,
@@ -132,11 +133,14 @@ def save_preview(windows: Sequence[Motion], path: Path) -> None:
 
 def _settings(choices: Choices[PrepareSettings], out: Path | None) -> PrepareSettings:
     given = {field.name for field in choices.flags}
+    preset = {}
     if not given.intersection(SOURCES):
-        flags = ", ".join(f"--{source}" for source in SOURCES)
-        raise UsageError(f"one of {flags} is missing", "e.g. --bvh DIR")
-    out = out or Path(ask_path("--out", "folder for the prepared data"))
-    return replace(choices, preset={"out": out}).resolve()
+        if not is_interactive():
+            flags = ", ".join(f"--{source}" for source in SOURCES)
+            raise UsageError(f"one of {flags} is missing", "e.g. --bvh DIR")
+        preset["bvh"] = Path(ask_path("--bvh", "folder of .bvh files"))
+    preset["out"] = out or Path(ask_path("--out", "folder for the prepared data"))
+    return replace(choices, preset=preset).resolve()
 
 
 def _check(root: Path, as_json: bool) -> None:

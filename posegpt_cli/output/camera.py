@@ -99,6 +99,7 @@ def plan_cameras(
     name: CameraName,
     fps: float,
     aspect: float,
+    is_still: bool = False,
 ) -> CameraPath:
     """Cameras that keep all spheres in the picture in every frame, at one distance.
 
@@ -110,6 +111,7 @@ def plan_cameras(
         name: which camera.
         fps: frames a second.
         aspect: width over height of the picture.
+        is_still: the camera stays where it is, as `fixed` does, with the whole path in view.
     """
     n_frames = len(centers)
     azimuth = facing + np.radians(AZIMUTH[name])
@@ -123,7 +125,7 @@ def plan_cameras(
         ),
         axis=-1,
     )
-    targets = _targets(centers, radii, still=name == "fixed", fps=fps)
+    targets = _targets(centers, radii, still=is_still or name == "fixed", fps=fps)
     local = np.einsum("tij,tkj->tki", look_rotation(backward), centers - targets[:, None])
     distance = _fit_distance(local, radii, person_height, aspect)
     return CameraPath(targets + backward * distance, targets, float(azimuth))

@@ -27,7 +27,7 @@ _MIN_CELLS = (10, 6)
 _FPS = 15.0
 _AT_LEAST, _AT_MOST = 4.0, 12.0
 """Seconds: shorter motions are repeated, longer ones are cut."""
-_SHADES = 8
+_SHADES = 4
 """Steps between neighbouring colours: equal neighbours are written together."""
 
 

@@ -12,7 +12,7 @@ from models.errors import PoseGPTError
 from models.motion import Float32Array, Motion
 from models.skeleton import JOINT_NAMES, PARENTS, joint_index
 from posegpt_cli.output.camera import Camera, CameraPath, FloatArray, plan_cameras
-from posegpt_cli.output.options import Color, RenderOptions, parse_color
+from posegpt_cli.output.options import CameraName, Color, RenderOptions, parse_color
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,8 @@ Picture = NDArray[np.uint8]
 
 PAST_COLOR: Color = (0.62, 0.65, 0.70)
 FUTURE_COLOR: Color = (0.16, 0.47, 0.78)
-_CHUNK = 32
+POSED_AT_ONCE = 32
+"""Frames whose vertices are computed together."""
 _SUN_ELEVATION = np.radians(52.0)
 _SUN_AZIMUTH = np.radians(55.0)
 _ROW_GAP = 0.4
@@ -92,12 +93,12 @@ class Performer:
 
     def vertices(self, frame: int) -> Float32Array:
         """(V, 3) metres of one frame; neighbours are computed along with it."""
-        start = frame // _CHUNK * _CHUNK
+        start = frame // POSED_AT_ONCE * POSED_AT_ONCE
         if start != self._chunk_start:
             import torch
 
             with torch.inference_mode():
-                vertices = self.body.vertices(*self._tensors(start, start + _CHUNK))
+                vertices = self.body.vertices(*self._tensors(start, start + POSED_AT_ONCE))
             self._chunk = vertices.numpy() + self.offset
             self._chunk_start = start
         return self._chunk[frame - start]
@@ -144,11 +145,17 @@ class Film:
         performers: who plays; their motions have the film's frame rate.
         options: camera, colours and size.
         size: width and height of the picture, where it differs from the options'.
+        is_still: the camera stays where it is, with the whole path in view.
     """
 
     def __init__(
-        self, performers: Sequence[Performer], options: RenderOptions, size: tuple[int, int] | None = None
+        self,
+        performers: Sequence[Performer],
+        options: RenderOptions,
+        size: tuple[int, int] | None = None,
+        is_still: bool = False,
     ) -> None:
+        self._is_still = is_still
         self.performers = stand_in_a_row(performers)
         self.options = options
         self.size = size or options.size
@@ -169,6 +176,7 @@ class Film:
             name=self.options.camera,
             fps=self.options.fps,
             aspect=self.size[0] / self.size[1],
+            is_still=self._is_still,
         )
 
     @cached_property
@@ -187,7 +195,8 @@ class Film:
 
     def trail(self, n_poses: int) -> Shot:
         """One picture with so many poses of every motion, the first ones faded, all of them in view."""
-        fixed = Film(self.performers, replace(self.options, camera="fixed"), self.size)
+        name: CameraName = self.options.camera if self.options.camera in ("front", "side") else "fixed"
+        fixed = Film(self.performers, replace(self.options, camera=name), self.size, is_still=True)
         frames = np.linspace(0, len(self) - 1, n_poses).round().astype(int)
         fades = np.linspace(0.72, 0.0, n_poses) if n_poses > 1 else np.zeros(1)
         figures = tuple(

@@ -75,15 +75,13 @@ class SkeletonRenderer:
     def draw(self, shot: Shot) -> Picture:
         """The shot's picture, (H, W, 3) sRGB."""
         shade = self._shadow(shot) if self.options.floor != "none" else None
-        light = self._floor.light(shot.camera, shade)
-        ground = Image.fromarray(light).convert("P")
+        ground = Image.fromarray(self._floor.light(shot.camera, shade)).convert("P")
         ground.putpalette(self._palette)
-        canvas = ground.convert("RGB")
+        canvas = np.array(ground.convert("RGB"))
         capsules = np.concatenate([_capsules(f, shot.camera, self._background) for f in shot.figures])
         sun = shot.camera.rotation @ shot.sun
-        capsules = capsules[np.argsort(-capsules[:, [3, 7]].sum(axis=1))]
-        _draw_capsules(canvas, light, self._background, capsules, sun, shot.camera.focal)
-        return np.array(canvas)
+        _draw_capsules(canvas, capsules[np.argsort(-capsules[:, [3, 7]].sum(axis=1))], sun, shot.camera.focal)
+        return canvas
 
     def draw_batch(self, shots: Sequence[Shot]) -> list[Picture]:
         """The pictures of several shots, one after the other."""
@@ -129,7 +127,7 @@ class _Floor:
     def __init__(self, size: tuple[int, int], pattern: str) -> None:
         self._size = size
         self._pattern = pattern
-        self._aim_kept = np.zeros(2)
+        self._aim_kept = np.zeros(3)
         down = (np.arange(size[1]) + 0.5) * 2 / size[1] - 1
         step = np.clip((down + 0.6) / 1.6, 0, 1)
         self._backdrop = (255 * (1 - 0.055 * step * step * (3 - 2 * step)))[:, None].astype(np.float32)
@@ -168,11 +166,13 @@ class _Floor:
     def _aim(self, camera: Camera) -> None:
         """Where rays from one metre above the floor meet it, aside (rows, W) and along (rows, 1), metres.
 
-        That hangs on how far the camera looks down, not on where to, and is kept.
+        That hangs on how far the camera looks down, not on where to, and is kept; the floor's fading hangs on
+        the camera's height too, which is taken in steps, so that a picture does not hang on earlier ones.
         """
         distance = float(np.linalg.norm(camera.eye - camera.target))
         _, up, back = camera.rotation
-        aim = np.array([back[1], distance])
+        height_step = max(round(float(camera.eye[1]), 1), 0.1)
+        aim = np.array([back[1], distance, height_step])
         if np.allclose(aim, self._aim_kept, atol=1e-9):
             return
         self._aim_kept = aim
@@ -182,7 +182,7 @@ class _Floor:
         across = ((np.arange(width) + 0.5) * 2 / width - 1) * tangent * width / height
         slope = -up[1] * tangent * down - back[1]
         fade_end = float(1.5 * distance)
-        reach = camera.eye[1] / np.maximum(-slope, 1e-6)
+        reach = height_step / np.maximum(-slope, 1e-6)
         self._top = int(np.argmax(reach < 1.6 * fade_end)) if (reach < 1.6 * fade_end).any() else height
         rows = slice(self._top, None)
         per_metre = (1 / np.maximum(-slope[rows], 1e-6))[:, None]
@@ -190,8 +190,8 @@ class _Floor:
         self._aside = (across * per_metre).astype(np.float32)
         self._along = (-(up @ flat) * tangent * down[rows, None] - back @ flat) * per_metre
         self._scratch = np.empty((2, *self._aside.shape), np.float32)
-        offset = (camera.target - camera.eye) @ flat / camera.eye[1]
-        away = np.hypot(self._aside, (self._along - offset).astype(np.float32)) * np.float32(camera.eye[1])
+        offset = (camera.target - camera.eye) @ flat / height_step
+        away = np.hypot(self._aside, (self._along - offset).astype(np.float32)) * np.float32(height_step)
         fade = np.clip((fade_end - away) / (fade_end - 0.35 * distance), 0, 1)
         self._gain = (fade * fade * (3 - 2 * fade)).astype(np.float32) * self._backdrop[rows]
         self._base = self._backdrop[rows] + np.float32(0.5) - self._gain
@@ -315,20 +315,12 @@ def _capsules(figure: Figure, camera: Camera, background: Color) -> FloatArray:
     return np.column_stack((*ends, colors * 255))
 
 
-def _draw_capsules(
-    canvas: Image.Image,
-    ground: Picture,
-    background: Color,
-    capsules: FloatArray,
-    sun: FloatArray,
-    focal: float,
-) -> None:
-    """Paint capsules (B, 11), the farthest first, into the canvas wherever each is nearest.
+def _draw_capsules(canvas: Picture, capsules: FloatArray, sun: FloatArray, focal: float) -> None:
+    """Paint capsules (B, 11), the farthest first, into the canvas (H, W, 3) wherever each is nearest.
 
-    What is behind them is `ground` (H, W) times the background's colour. The pixels of all capsules'
-    rectangles are shaded at once, in one long array: numpy pays by the call.
+    The pixels of all capsules' rectangles are shaded at once, in one long array: numpy pays by the call.
     """
-    tiles = [_tile(capsule, canvas.width, canvas.height) for capsule in capsules]
+    tiles = [_tile(capsule, canvas.shape[1], canvas.shape[0]) for capsule in capsules]
     seen = [
         k
         for k, (rows, columns) in enumerate(tiles)
@@ -340,7 +332,8 @@ def _draw_capsules(
     cover, depth, light = _shade(capsules[seen], tiles, sun, focal)
     top, left = (min(tile[axis].start for tile in tiles) for axis in (0, 1))
     bottom, right = (max(tile[axis].stop for tile in tiles) for axis in (0, 1))
-    planes = ground[top:bottom, left:right] * np.array(background, np.float32)[:, None, None]
+    region = canvas[top:bottom, left:right]
+    planes = np.moveaxis(region, -1, 0).astype(np.float32)
     nearest = np.full(planes.shape[1:], np.inf, np.float32)
     colors = capsules[seen, 8:].astype(np.float32)
     start = 0
@@ -358,8 +351,7 @@ def _draw_capsules(
         lit -= window
         lit *= shown
         window += lit
-    painted = (planes + np.float32(0.5)).astype(np.uint8)
-    canvas.paste(Image.merge("RGB", [Image.fromarray(plane) for plane in painted]), (left, top))
+    region[:] = np.moveaxis(planes + np.float32(0.5), 0, -1)
 
 
 def _tile(capsule: FloatArray, width: int, height: int) -> tuple[slice, slice]:

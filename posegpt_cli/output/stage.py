@@ -17,11 +17,11 @@ from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.output.gl import GL_FIX
 from posegpt_cli.output.options import RendererName, RenderOptions
-from posegpt_cli.output.scene import Film, Performer, Picture, Shot, make_performers
+from posegpt_cli.output.scene import POSED_AT_ONCE, Film, Performer, Picture, Shot, make_performers
 from posegpt_cli.output.sheet import cell_grid, tile, write_text
 
-_CHUNK = 16
-"""Frames that a process draws at a time; half of what a performer poses at a time."""
+_CHUNK = POSED_AT_ONCE
+"""Frames that a process draws at a time: those that a performer poses at a time."""
 _CHUNKS_AHEAD = 2
 """Chunks for each process that may wait to be encoded."""
 

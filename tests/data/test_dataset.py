@@ -132,6 +132,8 @@ def test_ranks_split_the_steps(store):
         clips = np.concatenate([rank.plan(step).clips for rank in ranks])
         np.testing.assert_array_equal(clips, alone.plan(step).clips)
     assert ranks[0].plan(0).starts.tolist() != ranks[1].plan(0).starts.tolist()
+    assert equal(alone.of_rank(1, 2).batch(1), Windows(store, 8, 5, 8, seed=2, rank=1, world=2).batch(1))
+    assert (alone.rank, alone.world) == (0, 1)
 
 
 def test_evaluation_sees_every_window_once(store):
@@ -245,9 +247,8 @@ def test_windows_of_every_body_turn_and_mirror(tmp_path, body_type):
     from models.skeleton import REST_PELVIS, n_joints
 
     labels = ("walk", "run")
-    with StoreWriter(
-        tmp_path / "s", split="train", body_type=body_type, fps=30, label_names=labels
-    ) as writer:
+    of_store = {"split": "train", "body_type": body_type, "fps": 30, "label_names": labels}
+    with StoreWriter(tmp_path / "s", **of_store) as writer:
         for k in range(4):
             writer.add(make_motion(labels[k % 2], 30, seed=k).to_body_type(body_type))
     store = open_store(tmp_path / "s")

@@ -63,16 +63,15 @@ def test_a_world_with_z_up_under_a_rest_pose_with_y_up(tmp_path):
 def test_scale_is_metres_a_unit(tmp_path):
     path = tmp_path / "a.bvh"
     path.write_text(mixamo([[0.0, 90, 0, 0, 0, 0], [0.0, 90, 100, 0, 0, 0]]))
-    moved = [
-        np.ptp(retarget(read_bvh(path), reading=Reading(scale=s)).trans[:, 2]) for s in (None, 0.01, 0.02)
-    ]
+    motions = [retarget(read_bvh(path), reading=Reading(scale=scale)) for scale in (None, 0.01, 0.02)]
+    moved = [np.ptp(motion.trans[:, 2]) for motion in motions]
     # the file's legs are SMPL's in centimetres, so both ways agree
     np.testing.assert_allclose(moved, [1.0, 1.0, 2.0], atol=1e-4)
 
 
 @pytest.mark.parametrize("yaw", [0.0, 130.0])
 def test_a_t_pose_frame_stands_for_the_rest_pose(tmp_path, yaw):
-    """Bandai's bones all lie along x at rest; by a T-pose in its first frame, facing any way, limbs are exact."""
+    """Bandai's bones all lie along x at rest; by a T-pose in the first frame limbs are exact."""
     motion = make_motion("wave", 9, seed=3)
     poses, trans = motion.poses.copy(), motion.trans.copy()
     poses[0] = 0.0

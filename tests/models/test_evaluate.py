@@ -386,7 +386,7 @@ def test_forecasts_beside_their_baselines(generator):
 
 
 def test_forecasts_need_motion_that_is_long_enough(generator):
-    with pytest.raises(PoseGPTError, match="none of the 1 motions has 105 frames"):
+    with pytest.raises(PoseGPTError, match="none of the 1 motions has 75 frames"):
         forecasts.evaluate_forecast(generator, [standing(50)], {})
 
 

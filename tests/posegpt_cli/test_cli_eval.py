@@ -139,6 +139,16 @@ def test_motion_of_any_system_can_be_scored(posegpt, world, motion_files):
     assert refused.code == 1 and "1.npz has no label" in refused.err
 
 
+def test_bvh_files_are_scored_too(posegpt, world, bvh_folder, tmp_path):
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps({path.stem: path.stem.split("_")[0] for path in bvh_folder.glob("*.bvh")}))
+    folder = ("--generated", bvh_folder, "--labels", labels)
+    report = report_of(posegpt("eval", "physics", "--data", world["data"], "--clips", 5, *folder, "--json"))
+    assert report["counts"] == {"generated motions": 12, "real motions": 5}
+    report = report_of(posegpt("eval", "fid", *folder, "--json"))
+    assert report["counts"]["motions scored"] == 12
+
+
 def test_motion_files_are_scored_with_what_is_in_the_box_alone(posegpt, motion_files):
     ran = posegpt("eval", "fid", "--generated", motion_files, "--json")  # labels are in the files
     report = report_of(ran)
@@ -199,7 +209,7 @@ def test_all_of_them_in_one_report(posegpt, world, tmp_path):
     out = [tmp_path / "all.json", tmp_path / "all.html", tmp_path / "all.png"]
     words = [word for path in out for word in ("--out", path)]
     nets = ("--gpt", world["gpt"], "--classifier", world["classifier"], "--data", world["data"])
-    ran = posegpt("eval", "all", *nets, "--repeats", 2, "--clips", 4, *words)
+    ran = posegpt("eval", "all", *nets, "--repeats", 2, "--clips", 4, "--steps", 3, *words)
     assert ran.code == 0, ran.err
     reports = json.loads(out[0].read_text())["reports"]
     assert [report["protocol"] for report in reports] == [

@@ -120,3 +120,17 @@ def test_people_in_a_row_do_not_touch() -> None:
         pair = (film.performers[one].joints, film.performers[other].joints)
         for a, b in zip(*pair, strict=True):
             assert np.linalg.norm(a[:, None] - b[None], axis=-1).min() > 0.3
+
+
+@pytest.mark.parametrize("camera", ["follow", "front", "side", "orbit", "fixed"])
+def test_a_trail_is_all_in_view_from_the_side_asked_for(camera: str) -> None:
+    film = Film([Performer(make_motion("walk", 90), load_body())], RenderOptions(size=SIZE, camera=camera))
+    trail = film.trail(4)
+    for figure in trail.figures:
+        pixels = trail.camera.project(figure.vertices)[:, :2]
+        assert pixels.min() >= 2 and (pixels.max(axis=0) <= np.subtract(SIZE, 2)).all()
+    if camera in ("front", "side"):
+        view = trail.camera.eye - trail.camera.target
+        walked = film.performers[0].joints[-1, 0] - film.performers[0].joints[0, 0]
+        aligned = abs(view @ walked) / np.linalg.norm(view) / np.linalg.norm(walked)
+        assert aligned > 0.9 if camera == "front" else aligned < 0.25

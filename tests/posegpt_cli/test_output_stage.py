@@ -1,0 +1,111 @@
+"""Processes that share the drawing: the same pictures in order, few at a time; errors come through."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.synthetic import make_motion
+from models.errors import PoseGPTError
+from models.motion import Motion
+from posegpt_cli.output import RenderOptions
+from posegpt_cli.output import stage as stages
+from posegpt_cli.output.stage import Stage, draw_in_processes, open_renderer, pictures
+
+SMALL = RenderOptions(size=(48, 40), renderer="skeleton")
+SMALL_TWO = RenderOptions(size=(48, 40), renderer="skeleton", jobs=2)
+
+
+@pytest.mark.slow
+def test_two_processes_draw_the_same_pictures_in_order() -> None:
+    motions = [make_motion("walk", 40), make_motion("wave", 33)]
+    options = RenderOptions(size=(64, 40), renderer="skeleton", captions=True)
+    alone = Stage(motions, options)
+    shared = Stage(motions, RenderOptions(size=(64, 40), renderer="skeleton", captions=True, jobs=2))
+    with open_renderer(options, alone.cell_size) as opened:
+        expected, drawn = list(pictures(alone, opened)), list(pictures(shared, opened))
+    assert len(drawn) == 40
+    assert all(np.array_equal(a, b) for a, b in zip(expected, drawn, strict=True))
+
+
+def test_few_frames_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "draw_in_processes", lambda *arguments: pytest.fail("a process was started"))
+    stage = Stage([make_motion("walk", 5)], SMALL_TWO)
+    with open_renderer(stage.options, stage.cell_size) as opened:
+        assert len(list(pictures(stage, opened))) == 5
+
+
+class Pool:
+    """Stands for the pool of processes: counts what waits to be taken."""
+
+    waiting = most = 0
+
+    def __init__(self, n: int, **settings: object) -> None:
+        assert n == 2
+        Pool.waiting = Pool.most = 0
+
+    def submit(self, draw: object, frames: range) -> "Pool.Chunk":
+        Pool.waiting += 1
+        Pool.most = max(Pool.most, Pool.waiting)
+        return Pool.Chunk(frames)
+
+    def shutdown(self, cancel_futures: bool) -> None:
+        assert cancel_futures
+
+    class Chunk:
+        def __init__(self, frames: range) -> None:
+            self.frames = frames
+
+        def result(self) -> list[np.ndarray]:
+            Pool.waiting -= 1
+            return [np.array(frame) for frame in self.frames]
+
+
+def test_ten_thousand_frames_wait_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "ProcessPoolExecutor", Pool)
+    drawn = draw_in_processes([], RenderOptions(jobs=2), 10_000)
+    assert [int(picture) for picture in drawn] == list(range(10_000))
+    assert Pool.most <= 4
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "_begin", os.abort)  # it takes no arguments: the process fails at once
+    with pytest.raises(PoseGPTError, match="a drawing process of 2 ended early") as caught:
+        list(draw_in_processes([make_motion("walk", 40)], SMALL_TWO, 40))
+    assert caught.value.hint == "use --jobs 1"
+
+
+@pytest.mark.slow
+def test_ten_thousand_frames_need_no_more_memory_than_few(tmp_path: Path) -> None:
+    """A video of each length in a process of its own; the long one's arrays of joints are all that grows."""
+    code = (
+        "import resource, sys; from posegpt_cli.output import *; from data.synthetic import make_motion;"
+        "save_motion(make_motion('walk', int(sys.argv[1])), sys.argv[2],"
+        "RenderOptions(size=(32, 32), renderer='skeleton', floor='none'));"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    peaks = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", code, str(n), str(tmp_path / f"{n}.mp4")],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
+        for n in (100, 10_000)
+    ]
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert (peaks[1] - peaks[0]) * unit < 120e6
+
+
+def test_motions_of_one_frame_have_a_stage() -> None:
+    motion = make_motion("walk", 2)
+    one = Motion(motion.poses[:1], motion.trans[:1])
+    stage = Stage([one], SMALL)
+    with open_renderer(SMALL, stage.cell_size) as opened:
+        assert len(stage) == len(list(pictures(stage, opened))) == 1
