@@ -1,6 +1,7 @@
 """Generation: indices from the GPT, sampled with a KV cache, decoded to motion."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import TOKENIZER, find_checkpoint, load_gpt, load_vqvae
+from models.config import DEFAULT_GUIDANCE
 from models.errors import PoseGPTError
 from models.features import Pose, Root, features_to_motion, yaw_of
 from models.gpt import GPT, Condition
@@ -19,6 +21,7 @@ from models.skeleton import BodyType
 from models.vqvae import VQVAE
 
 Report = Callable[[int, int], None]
+SMALL_BATCH = 8
 LONGEST_SECONDS = 60
 """A motion whose end never comes is cut here."""
 
@@ -50,7 +53,7 @@ class Sampling:
     """Only those with at least this share of the likeliest one's probability."""
     greedy: bool = False
     """Always the likeliest."""
-    guidance: float = 1.0
+    guidance: float = DEFAULT_GUIDANCE
     """Classifier-free guidance: 1 is none, more follows the labels harder."""
 
     def __post_init__(self) -> None:
@@ -229,18 +232,28 @@ def sample_indices(
         past = condition.steps.new_zeros(len(generators), 0, gpt.config.n_codebook)
     ended = torch.full_like(condition.steps, steps)
     parts = [past]
-    for s, step in zip(
-        range(past.shape[1], steps),
-        draw_steps(gpt, condition, generators, how, past, until_end),
-        strict=False,
-    ):
-        parts.append(step.indices[:, None])
-        ended = torch.where(step.ends & (ended == steps), s, ended)
-        if report:
-            report(s + 1, steps)
-        if bool((ended <= s).all()):
-            break
+    drawn = draw_steps(gpt, condition, generators, how, past, until_end)
+    with threads_for(len(generators)):
+        for s, step in zip(range(past.shape[1], steps), drawn, strict=False):
+            parts.append(step.indices[:, None])
+            ended = torch.where(step.ends & (ended == steps), s, ended)
+            if report:
+                report(s + 1, steps)
+            if bool((ended <= s).all()):
+                break
     return Drawn(torch.cat(parts, 1), ended)
+
+
+@contextmanager
+def threads_for(batch: int) -> Iterator[None]:
+    """One thread for a few clips: products this small lose more by waiting for each other than they win."""
+    before = torch.get_num_threads()
+    if batch <= SMALL_BATCH:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data.store import Store
+from models.config import DEFAULT_GUIDANCE
 from models.errors import PoseGPTError
 from models.evaluation.report import Report, check_comparable, read_reports
 from posegpt_cli.console import UsageError, ask_path, next_step, progress, show_json, show_table
@@ -120,7 +121,7 @@ def fid(
     top_p: TopP = 1.0,
     min_p: MinP = 0.0,
     greedy: Greedy = False,
-    guidance: Guidance = 1.0,
+    guidance: Guidance = DEFAULT_GUIDANCE,
     batch_size: BatchSize = 128,
     seed: Seed = 0,
     device: Device = "auto",
@@ -174,7 +175,7 @@ def forecasts(
     top_p: TopP = 1.0,
     min_p: MinP = 0.0,
     greedy: Greedy = False,
-    guidance: Guidance = 1.0,
+    guidance: Guidance = DEFAULT_GUIDANCE,
     seed: Seed = 0,
     device: Device = "auto",
     out: Outs = None,

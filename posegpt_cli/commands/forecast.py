@@ -7,6 +7,7 @@ import typer
 
 from data.load import read_motion
 from models.checkpoint import find_checkpoint, read_info
+from models.config import DEFAULT_GUIDANCE
 from models.errors import PoseGPTError
 from posegpt_cli.commands.render import list_files, share_out
 from posegpt_cli.console import progress, show_json
@@ -86,7 +87,7 @@ def forecast(
     top_p: TopP = 1.0,
     min_p: MinP = 0.0,
     greedy: Greedy = False,
-    guidance: Guidance = 1.0,
+    guidance: Guidance = DEFAULT_GUIDANCE,
     renderer: Renderer = "auto",
     camera: Camera = "follow",
     size: Size = "720x720",

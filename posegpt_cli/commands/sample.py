@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from models.checkpoint import find_checkpoint, read_info
+from models.config import DEFAULT_GUIDANCE
 from posegpt_cli.commands.actions import split_labels
 from posegpt_cli.console import UsageError, ask, progress, say, show_json
 from posegpt_cli.options import (
@@ -114,7 +115,7 @@ def sample(
     top_p: TopP = 1.0,
     min_p: MinP = 0.0,
     greedy: Greedy = False,
-    guidance: Guidance = 1.0,
+    guidance: Guidance = DEFAULT_GUIDANCE,
     renderer: Renderer = "auto",
     camera: Camera = "follow",
     size: Size = "720x720",

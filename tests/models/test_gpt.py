@@ -111,7 +111,7 @@ def test_the_past_is_kept():
 
 def test_greedy_is_the_argmax_of_the_full_forward():
     gpt = small(head="independent")
-    indices = sample_indices(gpt, condition(1), 6, seeds(0), Sampling(greedy=True)).indices
+    indices = sample_indices(gpt, condition(1), 6, seeds(0), Sampling(greedy=True, guidance=1)).indices
     assert torch.equal(gpt(indices, condition(1)).argmax(-1), indices)
 
 
