@@ -78,9 +78,9 @@ def sample_plainly(gpt: GPT, condition: Condition, steps: int, seeds: list[torch
 def measure(generator: Generator, clips: int, frames: int) -> Timing:
     """Both ways to the same indices, and their decoding; raises where the indices differ."""
     gpt, steps = generator.gpt, generator.vqvae.n_tokens(frames)
-    condition = make_condition(generator, [(("walk",), steps)], clips)
+    condition = make_condition(generator, ["walk"], steps, clips)
     repeats = max(1, 2000 // (clips * frames))
-    warm = make_condition(generator, [(("walk",), 4)], clips)
+    warm = make_condition(generator, ["walk"], 4, clips)
     sample_indices(gpt, warm, 4, _seeds(clips), HOW)
 
     fast, sampling = _timed(lambda: sample_indices(gpt, condition, steps, _seeds(clips), HOW), repeats)

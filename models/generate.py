@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from models.errors import PoseGPTError
 from models.features import Pose, Root, features_to_motion, yaw_of
 from models.gpt import GPT, Condition
 from models.motion import Motion
-from models.seam import join
+from models.seam import append, join
 from models.skeleton import BodyType
 from models.vqvae import VQVAE
 
@@ -133,7 +134,7 @@ def sample(
     vqvae, auto = generator.vqvae, n_frames is None
     frames = n_frames or LONGEST_SECONDS * round(generator.fps)
     steps = vqvae.n_tokens(frames)
-    condition = make_condition(generator, [(tuple(labels), steps)], n, hide_steps=auto)
+    condition = make_condition(generator, labels, steps, n, hide_steps=auto)
     drawn = sample_indices(
         generator.gpt, condition, steps, _seeds(seed, n), how, report=report, until_end=auto
     )
@@ -151,19 +152,29 @@ def timeline(
 ) -> list[Motion]:
     """n continuous motions that go through the segments one after the other.
 
-    A segment ends at the token nearest to its last frame; the whole has the sum of their frames.
+    Every segment is drawn with its own labels and duration and set on where the last one ends, which hands
+    over to it as at the seam of a forecast. (One sequence with labels that change half-way works too, see
+    Condition, but a generator that has seen no changes of action in training goes on as it began.)
     """
-    ends, plan = 0, []
     for segment in segments:
         _check_request(segment.n_frames, n)
-        before = generator.vqvae.n_tokens(ends)
-        ends += segment.n_frames
-        plan.append((segment.labels, generator.vqvae.n_tokens(ends) - before))
-    condition = make_condition(generator, plan, n, hide_steps=True)
-    steps = generator.vqvae.n_tokens(ends)
-    drawn = sample_indices(generator.gpt, condition, steps, _seeds(seed, n), how, report=report)
-    names = tuple(dict.fromkeys(label for segment in segments for label in segment.labels))
-    return decode(generator, drawn.indices, torch.full((n,), ends, device=generator.device), names)
+    total = sum(generator.vqvae.n_tokens(segment.n_frames) for segment in segments)
+    randomness, done = _seeds(seed, n), 0
+    motions: list[Motion] = []
+    for segment in segments:
+        steps = generator.vqvae.n_tokens(segment.n_frames)
+        condition = make_condition(generator, segment.labels, steps, n)
+        tell = partial(_tell, report, done, total) if report else None
+        drawn = sample_indices(generator.gpt, condition, steps, randomness, how, report=tell)
+        lengths = torch.full((n,), segment.n_frames, device=generator.device)
+        parts = decode(generator, drawn.indices, lengths, segment.labels)
+        motions = list(map(append, motions, parts)) if motions else parts
+        done += steps
+    return motions
+
+
+def _tell(report: Report, before: int, total: int, done: int, of: int) -> None:
+    report(before + done, total)
 
 
 def forecast(
@@ -191,28 +202,23 @@ def forecast(
     past = past.resample(generator.fps).to_body_type(generator.body_type)
     known = _encode_past(generator, past, n)
     steps = known.shape[1] + generator.vqvae.n_tokens(n_frames)
-    condition = make_condition(generator, [(tuple(labels), steps)], n, hide_steps=True)
+    condition = make_condition(generator, labels, steps, n, hide_steps=True)
     drawn = sample_indices(generator.gpt, condition, steps, _seeds(seed, n), how, past=known, report=report)
     return _continue(generator, past, drawn.indices, known.shape[1], n_frames, tuple(labels))
 
 
 def make_condition(
-    generator: Generator, plan: Sequence[tuple[tuple[str, ...], int]], n: int, hide_steps: bool = False
+    generator: Generator, labels: Sequence[str], steps: int, n: int, hide_steps: bool = False
 ) -> Condition:
-    """The condition of n motions that follow a plan of (labels, steps)."""
-    rows = []
-    for labels, steps in plan:
-        row = torch.zeros(len(generator.labels))
-        for label in labels:
-            if label not in generator.labels:
-                raise PoseGPTError(
-                    f"the checkpoint does not know the label '{label}'", "posegpt actions lists them"
-                )
-            row[generator.labels.index(label)] = 1
-        rows.append(row.expand(steps if len(plan) > 1 else 1, -1))
-    k_hot = torch.cat(rows).expand(n, -1, -1).to(generator.device)
-    total = torch.full((n,), sum(steps for _, steps in plan), device=generator.device)
-    condition = Condition.of(k_hot, total)
+    """The condition of n motions of the same labels and duration."""
+    k_hot = torch.zeros(n, len(generator.labels), device=generator.device)
+    for label in labels:
+        if label not in generator.labels:
+            raise PoseGPTError(
+                f"the checkpoint does not know the label '{label}'", "posegpt actions lists them"
+            )
+        k_hot[:, generator.labels.index(label)] = 1
+    condition = Condition.of(k_hot, torch.full((n,), steps, device=generator.device))
     return replace(condition, hide_steps=torch.full_like(condition.hide_steps, hide_steps))
 
 

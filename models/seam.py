@@ -3,11 +3,15 @@
 Over the first frames the observed motion carries on, slowing down, and hands over to the generated one.
 """
 
+from dataclasses import replace
+
+import numpy as np
 import roma
 import torch
 from torch import Tensor
 
-from models.features import Pose
+from models.features import Pose, rotate_horizontal, yaw_of, yaw_to_rotmat
+from models.motion import Motion
 
 FADE_FRAMES = 10
 """Frames of the hand-over (a third of a second at 30 fps)."""
@@ -36,3 +40,23 @@ def join(rotmats: Tensor, trans: Tensor, future: Pose, fade: int = FADE_FRAMES) 
 
     place = trans[-1] + carried[:, None] * (trans[-1] - trans[0])
     return Pose(rotation, torch.lerp(place, future.trans, weight[:, None]), future.root_local)
+
+
+def append(first: Motion, second: Motion) -> Motion:
+    """`first` and then `second`, moved to where it ends and turned to face the same way, without a jump."""
+    past = roma.rotvec_to_rotmat(torch.from_numpy(first.poses[-2:]))
+    path = torch.from_numpy(first.trans[-2:])
+    rotmats, trans = roma.rotvec_to_rotmat(torch.from_numpy(second.poses)), torch.from_numpy(second.trans)
+    turn = yaw_of(past[-1, 0]) - yaw_of(rotmats[0, 0])
+    rotmats[:, 0] = yaw_to_rotmat(turn) @ rotmats[:, 0]
+    ground = rotate_horizontal(trans[:, ::2] - trans[0, ::2], turn) + path[-1, ::2]
+    trans = torch.stack([ground[:, 0], trans[:, 1], ground[:, 1]], -1)
+    joined = join(past, path, Pose(rotmats[None], trans[None], rotmats[None, :, 0]))
+    labels = tuple(dict.fromkeys(first.labels + second.labels))
+    return replace(
+        first,
+        poses=np.concatenate([first.poses, roma.rotmat_to_rotvec(joined.rotmats[0]).numpy()]),
+        trans=np.concatenate([first.trans, joined.trans[0].numpy()]),
+        labels=labels,
+        name=" + ".join(labels),
+    )

@@ -47,7 +47,7 @@ def stream(
             "train one: posegpt train vqvae --model OnlineVQVAE --data DIR",
         )
     steps = vqvae.n_tokens(n_frames) if n_frames else 1
-    condition = make_condition(generator, [(tuple(labels), steps)], 1, hide_steps=n_frames is None)
+    condition = make_condition(generator, labels, steps, 1, hide_steps=n_frames is None)
     past = condition.steps.new_zeros(1, 0, generator.gpt.config.n_codebook)
     drawn = draw_steps(generator.gpt, condition, [torch.Generator().manual_seed(seed)], how, past)
     return islice(decode_stream(vqvae, (step.indices for step in drawn)), n_frames)

@@ -1,6 +1,8 @@
 """Timelines as they are typed: "walk 2s, wave+walk/happy 1.5s, run 60"."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from data.actions import resolve_label
 from models.errors import PoseGPTError
@@ -27,6 +29,12 @@ def parse_timeline(text: str, vocabulary: tuple[str, ...], fps: float) -> list[P
     Raises UsageError where a segment reads otherwise, and PoseGPTError for labels that are not known.
     """
     return [_parse_part(part.strip(), vocabulary, fps) for part in text.split(",")]
+
+
+def chapters_of(parts: Sequence[Part], fps: float) -> tuple[tuple[float, str], ...]:
+    """When each part begins, in seconds, and what it shows."""
+    starts = accumulate((part.n_frames / fps for part in parts[:-1]), initial=0.0)
+    return tuple((start, " + ".join(part.labels)) for start, part in zip(starts, parts, strict=False))
 
 
 def _parse_part(text: str, vocabulary: tuple[str, ...], fps: float) -> Part:

@@ -1,5 +1,6 @@
 """Fixtures that tests of several packages share."""
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,12 @@ class Ran:
     code: int
     out: str
     err: str
+
+
+def pytest_configure() -> None:
+    """Programs that the tests start must hear Ctrl-C, also where a shell in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

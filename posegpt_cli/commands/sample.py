@@ -48,7 +48,7 @@ from posegpt_cli.sampling import (
 )
 from posegpt_cli.settings import read_settings
 from posegpt_cli.targets import check_targets, numbered, save_all, show_files
-from posegpt_cli.timeline import GRAMMAR, Part, parse_timeline
+from posegpt_cli.timeline import GRAMMAR, Part, chapters_of, parse_timeline
 
 if TYPE_CHECKING:
     from models.motion import Motion
@@ -145,7 +145,7 @@ def sample(
     check_targets([path for paths in targets for path in paths], force)
     options = render_options(
         size, outs, fps=info.fps, camera=camera, renderer=renderer,
-        body_model=body_model or read_settings().body_models, titles=(timeline,) if timeline else (),
+        body_model=body_model or read_settings().body_models, chapters=chapters_of(segments, info.fps),
     )  # fmt: skip
     motions = _generate(request, labels, n_frames, segments, n)
     jobs = [(path, [motion]) for paths in targets for path, motion in zip(paths, motions, strict=True)]

@@ -46,6 +46,8 @@ class RenderOptions:
     """Several motions: each in a picture of its own, or all on one floor in a row."""
     titles: tuple[str, ...] = ()
     """A line of text above each motion."""
+    chapters: tuple[tuple[float, str], ...] = ()
+    """From so many seconds on, this line above every motion: the segments of a timeline."""
     captions: bool = False
     """Write action labels and the frame number into the picture."""
     sheet_frames: int = 8

@@ -68,7 +68,9 @@ def save_motion(
         write(motions, path, options)
         return Saved(path, "", 0)
     if suffix == ".gif":
-        options = replace(options, fps=min(options.fps, GIF_FPS))
+        fps = min(options.fps, GIF_FPS)
+        # past frames are counted at the picture's own rate
+        options = replace(options, fps=fps, past_frames=round(options.past_frames * fps / options.fps))
     if suffix == ".mp4":
         check_even(options.size)
     stage = Stage(motions, options)

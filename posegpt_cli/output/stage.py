@@ -71,9 +71,17 @@ class Stage:
 
     def _write(self, cell: int, picture: Picture, frame: int) -> Picture:
         """A film's picture with its title and caption."""
-        if cell < len(self.options.titles):
-            picture = write_text(picture, self.options.titles[cell], "upper middle")
+        if title := self._title(cell, frame):
+            picture = write_text(picture, title, "upper middle")
         return write_text(picture, self._caption(cell, frame)) if self.options.captions else picture
+
+    def _title(self, cell: int, frame: int) -> str:
+        """The line above a film: its title, or the chapter that has begun by this frame."""
+        options = self.options
+        if cell < len(options.titles):
+            return options.titles[cell]
+        begun = [text for start, text in options.chapters if frame / options.fps >= start - 1e-6]
+        return begun[-1] if begun else ""
 
     def _caption(self, cell: int, frame: int) -> str:
         labels = ", ".join(self.motions[cell].labels) if self.options.layout == "grid" else ""

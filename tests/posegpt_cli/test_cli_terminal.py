@@ -52,10 +52,9 @@ class Terminal:
         """Exit code and stdout, the screen read to its end."""
         while self._read():
             pass
-        assert self.process.stdout is not None
-        out = self.process.stdout.read().decode()
+        out, _ = self.process.communicate(timeout=60)
         os.close(self.keyboard)
-        return self.process.wait(30), out
+        return self.process.returncode, out.decode()
 
     def _read(self) -> bool:
         """Take what came onto the screen; False at its end, or when nothing came for long."""
