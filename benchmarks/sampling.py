@@ -27,7 +27,7 @@ TARGETS = {(1, 64): 2.0, (64, 64): 8.0, (16, 512): 20.0}
 """Clips and frames: how many times faster than the plain way."""
 FRAME_MS = 33.0
 """Latency that a frame of a stream may have."""
-HOW = Sampling()
+HOW = Sampling(guidance=1.0)
 _T = TypeVar("_T")
 
 

@@ -11,7 +11,7 @@ from models.errors import PoseGPTError
 from models.features import Pose
 from models.generate import Sampling, Segment, forecast, load_generator, sample, timeline
 from models.motion import Motion
-from models.seam import join
+from models.seam import append, join
 from models.train import train
 from tests.models.small import INFO, TINY_GPT, SwingingArms, gpt_run
 
@@ -114,6 +114,19 @@ def test_the_seam_continues_position_and_velocity():
     assert (steps.diff().abs() < 0.012).all()
     assert steps[1] > 0.04
     torch.testing.assert_close(joined.trans[0, 11:], ramp[0, 11:], atol=1e-6, rtol=0)
+
+
+def test_appending_goes_on_from_the_place_and_the_heading():
+    first, second = arms_and_path(40), arms_and_path(60)
+    whole = append(first, second)
+    assert whole.n_frames == 100
+    np.testing.assert_array_equal(whole.poses[:40], first.poses)
+    steps = np.linalg.norm(np.diff(whole.trans, axis=0), axis=1)
+    assert steps.max() < 1.5 * np.linalg.norm(np.diff(first.trans, axis=0), axis=1).max()
+    # The second walks ahead of where the first one looks at its end.
+    turn = Rotation.from_rotvec(first.poses[-1, 0])
+    ahead = turn.apply(second.trans[-1] - second.trans[0])
+    np.testing.assert_allclose(whole.trans[-1, ::2], (first.trans[-1] + ahead)[::2], atol=1e-4)
 
 
 def test_a_forecast_takes_other_bodies_and_frame_rates(generator):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data.load import read_motion
-from posegpt_cli.timeline import parse_timeline
+from posegpt_cli.timeline import Part, chapters_of, parse_timeline
 
 SCRIPT = Path(sys.executable).with_name("posegpt")
 QUICK = ("--len", 4, "--device", "cpu", "--renderer", "skeleton", "--size", "64x64")
@@ -332,3 +332,9 @@ def test_several_motions_share_a_picture_and_not_a_file_of_numbers(posegpt, bvh_
     assert ran.code == 0, ran.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["both.png", "each_00.npz", "each_01.npz"]
     assert read_motion(tmp_path / "each_01.npz").n_frames == read_motion(sources[1]).n_frames
+
+
+def test_chapters_begin_where_their_parts_do():
+    parts = [Part(("walk",), 60), Part(("wave", "style:happy"), 45), Part(("run",), 30)]
+    assert chapters_of(parts, 30.0) == ((0.0, "walk"), (2.0, "wave + style:happy"), (3.5, "run"))
+    assert chapters_of([], 30.0) == ()
