@@ -272,7 +272,7 @@ class Step:
     """(B,) bool: the end-of-sequence came instead; the indices then mean nothing."""
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def draw_steps(
     gpt: GPT,
     condition: Condition,

@@ -104,7 +104,8 @@ class Attention(nn.Module):
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if v.device.type == "cpu":  # attention's backward pass is slow there in half precision
             q, k, v = q.float(), k.float(), v.float()
-        q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
+        if self.style == "modern":
+            q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
         if self.style == "modern":
             positions = torch.arange(past, past + x.shape[1], device=x.device)
             angles = rotary_angles(positions, q.shape[-1])
@@ -115,8 +116,11 @@ class Attention(nn.Module):
             mask = window_mask(k.shape[2], k.shape[2], causal=True, device=x.device)[-x.shape[1] :]
         dropout = self.dropout if self.training else 0.0
         causal = mask is None and not past
-        with torch.autocast("cpu", enabled=False):
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal)
+        if torch.is_autocast_enabled("cpu"):  # it would round q, k and v again
+            with torch.autocast("cpu", enabled=False):
+                y = F.scaled_dot_product_attention(q, k, v, mask, dropout, causal)
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, mask, dropout, causal)
         return self.out(y.transpose(1, 2).flatten(2))
 
 

@@ -122,7 +122,8 @@ def test_appending_goes_on_from_the_place_and_the_heading():
     assert whole.n_frames == 100
     np.testing.assert_array_equal(whole.poses[:40], first.poses)
     steps = np.linalg.norm(np.diff(whole.trans, axis=0), axis=1)
-    assert steps.max() < 1.5 * np.linalg.norm(np.diff(first.trans, axis=0), axis=1).max()
+    # Its way turns by 75 degrees there, and still no step is twice as long as the others.
+    assert steps.max() < 2 * np.linalg.norm(np.diff(first.trans, axis=0), axis=1).max()
     # The second walks ahead of where the first one looks at its end.
     turn = Rotation.from_rotvec(first.poses[-1, 0])
     ahead = turn.apply(second.trans[-1] - second.trans[0])
