@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from data.bvh import Bvh
+from data.files import read_text
 from models.errors import PoseGPTError
 
 FloatArray = NDArray[np.float64]
@@ -84,7 +85,7 @@ def find_asf(amc: Path, root: Path) -> Path:
 def read_asf(path: Path | str) -> Asf:
     """Read a skeleton. Raises PoseGPTError where it is damaged."""
     path = Path(path)
-    text = re.sub(r"#.*", "", _read_text(path))
+    text = re.sub(r"#.*", "", read_text(path))
     parts = {m[1].lower(): m[2] for m in re.finditer(r"^\s*:(\w+)(.*?)(?=^\s*:|\Z)", text, re.M | re.S)}
     missing = [name for name in ("root", "bonedata", "hierarchy") if name not in parts]
     if missing:
@@ -114,7 +115,7 @@ def read_amc(path: Path | str, asf: Asf, fps: float = AMC_FPS) -> Bvh:
     Raises PoseGPTError where it is damaged, truncated, of another skeleton, or holds NaN.
     """
     path = Path(path)
-    text = _read_text(path)
+    text = read_text(path)
     values, n_frames = _read_frames(text, path.name)
     degrees = False if re.search(r"^\s*:RADIANS", text, re.M | re.I) else asf.degrees
     unknown = set(values) - {bone.name for bone in asf.bones}
@@ -143,18 +144,6 @@ def read_amc(path: Path | str, asf: Asf, fps: float = AMC_FPS) -> Bvh:
         fps=fps,
         name=path.stem,
     )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise PoseGPTError(
-            f"cannot read {path}: {error.strerror}", "check the path and its permissions"
-        ) from None
-    if not text.strip():
-        raise PoseGPTError(f"{path.name} is empty", "use another file")
-    return text
 
 
 def _bone(block: str, unit: float, degrees: bool) -> Bone:

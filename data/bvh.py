@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
-from data.files import write_atomically
+from data.files import read_text, write_atomically
 from models.errors import PoseGPTError
 from models.motion import Motion
 from models.skeleton import JOINT_NAMES, PARENTS, REST_PELVIS
@@ -73,14 +73,7 @@ def read_bvh(path: Path | str) -> Bvh:
     Raises PoseGPTError where the file is no BVH, is truncated, or holds NaN or infinite values.
     """
     path = Path(path)
-    try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise PoseGPTError(
-            f"cannot read {path}: {error.strerror}", "check the path and its permissions"
-        ) from None
-    if not text.strip():
-        raise PoseGPTError(f"{path.name} is empty", "use another file")
+    text = read_text(path)
     split = re.search(r"^\s*MOTION\b", text, re.MULTILINE | re.IGNORECASE)
     if not re.match(r"\s*HIERARCHY\b", text, re.IGNORECASE) or split is None:
         raise PoseGPTError(f"{path.name} is no BVH file: HIERARCHY or MOTION is missing", "use a .bvh file")

@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written is ever taken for whole."""
+"""Files: written so that nothing half-written is ever taken for whole, read with one error for all."""
 
 import contextlib
 import os
@@ -82,3 +82,19 @@ def _swap_in(partial: Path, path: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     else:
         old.unlink(missing_ok=True)
+
+
+def read_text(path: Path) -> str:
+    """Text of a motion file; bytes that are no UTF-8 are replaced.
+
+    Raises PoseGPTError where it cannot be read or is empty.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    except OSError as error:
+        raise PoseGPTError(
+            f"cannot read {path}: {error.strerror}", "check the path and its permissions"
+        ) from None
+    if not text.strip():
+        raise PoseGPTError(f"{path.name} is empty", "use another file")
+    return text

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, Protocol, Self
@@ -444,9 +445,8 @@ class _Loop:
 
     def _validate(self) -> dict[str, float]:
         network = self.average.module.eval()
-        batches = (
-            b.to(self.fabric.device) for _, b in zip(range(self.run.eval_batches), self._val(), strict=False)
-        )
+        first = islice(self.val_windows.eval_batches(), self.run.eval_batches)
+        batches = (batch.to(self.fabric.device) for batch in first)
         with _fixed_randomness():
             metrics = self.stage.validate(network, batches)
         name = self.stage.best_metric
@@ -455,9 +455,6 @@ class _Loop:
             self._save("best", with_state=False)
         self._save("last", with_state=True)
         return metrics
-
-    def _val(self) -> Iterator[Batch]:
-        return iter(self.val_windows.eval_batches())
 
     def _save(self, name: Literal["best", "last"], with_state: bool) -> None:
         """Write a checkpoint, from the first process; all of them take part and wait."""
