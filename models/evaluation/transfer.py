@@ -16,7 +16,8 @@ from models.evaluation.features import extract, load_judge
 from models.evaluation.judged import FIGURES, label_figures
 from models.evaluation.report import Report, estimate
 from models.motion import Motion
-from models.train import DataInfo, train
+from models.stages import DataInfo
+from models.train import train
 
 NETWORK = ClassifierConfig(hid_dim=64, n_layers=2, heads=4)
 

@@ -436,7 +436,7 @@ class _Work:
         from models.evaluation.clips import subset
         from models.evaluation.generated import checkpoint_fingerprints
         from models.evaluation.transfer import TransferSettings, evaluate_transfer
-        from models.train import DataInfo
+        from models.stages import DataInfo
 
         assert self.data is not None
         store, test = open_split(self.data, "train"), self._store()

@@ -38,7 +38,8 @@ from posegpt_cli.console import (
 from posegpt_cli.options import BEHAVIOUR_PANEL, DryRun, Force, Json, examples
 
 if TYPE_CHECKING:
-    from models.train import DataInfo, Progress, TrainResult, Windows
+    from models.stages import DataInfo
+    from models.train import Progress, TrainResult, Windows
 
 SET_BY_DATA = {
     "vqvae": ("body_type",),
@@ -248,7 +249,7 @@ def _open_data(run: RunConfig, folder: Path) -> _Data:
     """Windows of a run's data; a small set whose validation split is empty validates on training clips."""
     from data.dataset import Windows
     from data.store import find_store, open_store
-    from models.train import DataInfo
+    from models.stages import DataInfo
 
     train_store = open_store(find_store(folder, "train"))
     sizes = (run.seq_len, run.min_seq_len, run.train_batch_size)
@@ -314,7 +315,7 @@ def _live_line() -> "Iterator[Callable[[Progress], None]]":
 
 def _show_plan(run: RunConfig, folder: Path, data: _Data, as_json: bool) -> None:
     """What training would do: folder, size, steps, settings."""
-    from models.train import make_stage
+    from models.stages import make_stage
 
     network = make_stage(run, data.info).network
     parameters = sum(p.numel() for p in network.parameters())

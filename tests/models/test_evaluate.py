@@ -19,7 +19,7 @@ from models.generate import Generator, Sampling
 from models.gpt import GPT
 from models.motion import Motion
 from models.skeleton import JOINT_NAMES
-from models.train import DataInfo
+from models.stages import DataInfo
 from models.vqvae import make_vqvae
 from tests.models.small import TINY_GPT, TINY_VQVAE
 

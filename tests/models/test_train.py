@@ -29,7 +29,7 @@ def test_tokenizer_learns(tmp_path, precision):
 
 @pytest.mark.parametrize("kind", ["gaussian", "laplacian"])
 def test_scales_of_a_likelihood_are_learned(tmp_path, kind):
-    from models.train import VQVAEStage
+    from models.stages import VQVAEStage
 
     run = vqvae_run(losses={"loss": kind}, learning_rate=1e-2)
     stage = VQVAEStage(run, INFO)

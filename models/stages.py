@@ -1,0 +1,259 @@
+"""What the stages train: each supplies its network, its loss and its validation to the loop."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.batch import Batch
+from models.checkpoint import Stage, find_checkpoint, load_vqvae
+from models.classifier import Classifier
+from models.config import ClassifierConfig, ClassifierRun, GPTConfig, GPTRun, RunConfig, VQVAERun
+from models.errors import PoseGPTError
+from models.features import Root, features_to_motion, yaw_of
+from models.gpt import GPT, Condition
+from models.kinematics import forward_kinematics
+from models.losses import LIKELIHOOD_GROUPS, Skeleton, Skin, reconstruction_losses
+from models.metrics import mean_average_precision
+from models.quantizer import perplexity
+from models.skeleton import BodyType, n_joints
+from models.vqvae import VQVAE, make_vqvae
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What a run must know of its data set."""
+
+    labels: tuple[str, ...]
+    body_type: BodyType
+    fps: float
+    fingerprint: str
+
+
+class TrainStage(nn.Module):
+    """What the loop trains: `network` is what a checkpoint holds, `forward` gives the loss terms."""
+
+    stage: Stage
+    network: nn.Module
+    best_metric: str
+    tokenizer: Path | None = None
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Called once before the first step of a new run, with some training data."""
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def validate(self, network: Any, batches: Iterable[Batch]) -> dict[str, float]:
+        raise NotImplementedError
+
+    def network_config(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class VQVAEStage(TrainStage):
+    """Reconstruct windows through the bottleneck."""
+
+    stage: Stage = "vqvae"
+    network: VQVAE
+    best_metric = "mpjpe"
+
+    def __init__(self, run: VQVAERun, info: DataInfo) -> None:
+        super().__init__()
+        self.config, self.run, self.fps = run.network, run, info.fps
+        self.network = make_vqvae(run.network)
+        self.skeleton = load_skeleton(info.body_type, run.losses.prop_vert if run.losses.alpha_vert else 0.0)
+        likelihood = run.losses.loss in ("gaussian", "laplacian")
+        self.log_scales = nn.ParameterDict({g: torch.zeros(()) for g in LIKELIHOOD_GROUPS if likelihood})
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Mean and deviation of the features; channels that hardly move are not blown up."""
+        rows = torch.cat([self.network.features(b.poses, b.trans)[b.mask()] for b in batches])
+        self.network.mean.copy_(rows.mean(0))
+        std = rows.std(0)
+        n_rotation = 6 * n_joints(self.config.body_type)
+        std[:n_rotation] = std[:n_rotation].clamp(min=0.1)
+        self.network.std.copy_(std.clamp(min=1e-3))
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        with autocast(self.run, batch.poses.device):
+            r = self.network(batch.poses, batch.trans, batch.length)
+        losses = self.run.losses
+        terms = reconstruction_losses(
+            r.features, r.target, batch.mask(), losses, self.skeleton.to(r.target.device),
+            self.config.translation, self.fps, with_vertices=step % losses.freq_vert == 0,
+            log_scales=dict(self.log_scales.items()),
+        )  # fmt: skip
+        terms["codebook"] = losses.alpha_codebook * r.quantized.commitment
+        return terms
+
+    @torch.no_grad()
+    def validate(self, network: VQVAE, batches: Iterable[Batch]) -> dict[str, float]:
+        """Joint errors in mm over all valid frames, and how evenly the codes are used."""
+        total = {"mpjpe": 0.0, "mpjpe_trans": 0.0}
+        frames, indices = 0.0, []
+        for batch in batches:
+            r, mask = network(batch.poses, batch.trans, batch.length), batch.mask()
+            skeleton = self.skeleton.to(mask.device)
+            truth, decoded = (
+                self._joints(r.target, batch, skeleton),
+                self._joints(r.features, batch, skeleton),
+            )
+            error = (truth - decoded).norm(dim=-1).mean(-1) * 1000
+            centred = ((truth - truth[:, :, :1]) - (decoded - decoded[:, :, :1])).norm(dim=-1).mean(-1) * 1000
+            total["mpjpe_trans"] += float(error[mask].sum())
+            total["mpjpe"] += float(centred[mask].sum())
+            frames += float(mask.sum())
+            indices.append(r.quantized.indices[network.token_mask(mask.shape[1], batch.length)].cpu())
+        used = perplexity(torch.cat(indices), self.config.codes_per_book)
+        return {k: v / frames for k, v in total.items()} | {"perplexity": float(used.mean())}
+
+    def network_config(self) -> dict[str, Any]:
+        return self.config.model_dump()
+
+    def _joints(self, features: Tensor, batch: Batch, skeleton: Skeleton) -> Tensor:
+        """(B, T, 22, 3) body joints of features that start where the batch starts."""
+        from roma import rotvec_to_rotmat
+
+        start = Root(yaw_of(rotvec_to_rotmat(batch.poses[:, 0, 0])), batch.trans[:, 0])
+        pose = features_to_motion(features.float(), self.config.translation, start)
+        joints, _ = forward_kinematics(pose.rotmats, pose.trans, skeleton.rest_joints, skeleton.parents)
+        return joints[:, :, :22]
+
+
+class GPTStage(TrainStage):
+    """Predict the tokens of windows, given their labels and duration."""
+
+    stage: Stage = "gpt"
+    network: GPT
+    best_metric = "nll"
+
+    def __init__(self, run: GPTRun, info: DataInfo) -> None:
+        super().__init__()
+        self.run = run
+        self.tokenizer = find_checkpoint(run.vqvae, "vqvae")
+        vqvae, about = load_vqvae(self.tokenizer)
+        if about.body_type != info.body_type or about.fps != info.fps:
+            raise PoseGPTError(
+                f"{self.tokenizer} was trained on {about.body_type} at {about.fps:g} fps, "
+                f"the data is {info.body_type} at {info.fps:g} fps",
+                f"train another: posegpt train vqvae --data {run.data}",
+            )
+        # In a list, so that it is no part of what is trained, averaged and saved.
+        self._vqvae = [vqvae]
+        self.config = GPTConfig.model_validate(
+            run.network.model_dump()
+            | {"n_codebook": vqvae.config.n_codebook, "codes_per_book": vqvae.config.codes_per_book}
+            | {"n_labels": len(info.labels)}
+        )
+        self.network = GPT(self.config)
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        # Half of the windows are cut shorter, so that every duration is learned.
+        drawn = torch.randint(self.run.min_seq_len, 2 * self.run.seq_len, batch.length.shape)
+        frames = torch.minimum(batch.length, drawn.to(batch.length))
+        # A window that is not filled holds its clip's end; a cut one does not.
+        ended = (frames == batch.length) & (frames < batch.poses.shape[1]) | self.run.eos_force
+        with autocast(self.run, batch.length.device):
+            indices, length = self._tokenize(batch, frames)
+            nll = self.network.loss(indices, length, Condition.of(batch.labels, length), ended)
+        return {"nll": nll}
+
+    @torch.no_grad()
+    def validate(self, network: GPT, batches: Iterable[Batch]) -> dict[str, float]:
+        """Negative log-likelihood (nats an index) and share of indices predicted right."""
+        nll, right, count = 0.0, 0.0, 0
+        for batch in batches:
+            indices, length = self._tokenize(batch, batch.length)
+            condition = Condition.of(batch.labels, length)
+            valid = torch.arange(indices.shape[1], device=length.device) < length[:, None]
+            logits = network(indices, condition)
+            n = int(valid.sum()) * indices.shape[-1]
+            nll += float(network.loss(indices, length, condition)) * n
+            right += float((logits.argmax(-1) == indices)[valid].sum())
+            count += n
+        return {"nll": nll / count, "accuracy": right / count}
+
+    def network_config(self) -> dict[str, Any]:
+        return self.config.model_dump()
+
+    def _tokenize(self, batch: Batch, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Indices (B, S, K) and valid steps (B,) of the first `length` frames."""
+        vqvae = self._vqvae[0].to(length.device)
+        with torch.no_grad():
+            return vqvae.encode(batch.poses, batch.trans, length), -(-length // vqvae.config.factor)
+
+
+class ClassifierStage(TrainStage):
+    """Tell the actions of windows; several labels may hold at once."""
+
+    stage: Stage = "classifier"
+    network: Classifier
+    best_metric = "bce"
+
+    def __init__(self, run: ClassifierRun, info: DataInfo) -> None:
+        super().__init__()
+        self.run = run
+        sizes = {"body_type": info.body_type, "n_labels": len(info.labels)}
+        self.config = ClassifierConfig.model_validate(run.network.model_dump() | sizes)
+        self.network = Classifier(self.config)
+        self.network.rest_joints.copy_(load_skeleton(info.body_type, 0.0).rest_joints)
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        rows = torch.cat([self.network.inputs(b.poses, b.trans)[b.mask()] for b in batches])
+        self.network.mean.copy_(rows.mean(0))
+        self.network.std.copy_(rows.std(0).clamp(min=1e-2))
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        with autocast(self.run, batch.poses.device):
+            logits = self.network(batch.poses, batch.trans, batch.length).logits
+        return {"bce": F.binary_cross_entropy_with_logits(logits, batch.labels)}
+
+    @torch.no_grad()
+    def validate(self, network: Classifier, batches: Iterable[Batch]) -> dict[str, float]:
+        """Loss, share of windows whose likeliest label is a true one, and mean average precision."""
+        outputs = [(network(b.poses, b.trans, b.length).logits.cpu(), b.labels.cpu()) for b in batches]
+        logits, labels = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+        right = labels.gather(1, logits.argmax(1, keepdim=True))
+        return {
+            "bce": float(F.binary_cross_entropy_with_logits(logits, labels)),
+            "accuracy": float(right.mean()),
+            "map": mean_average_precision(logits, labels),
+        }
+
+    def network_config(self) -> dict[str, Any]:
+        return self.config.model_dump()
+
+
+def autocast(run: RunConfig, device: torch.device) -> torch.autocast:
+    """Half precision for the network alone: Fabric's own would round the motion that goes in, too."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=run.precision == "bf16-mixed")
+
+
+def load_skeleton(body_type: BodyType, vertex_share: float) -> Skeleton:
+    """Skeleton of the default body, with every so-many-th vertex of its skin."""
+    from models.body import load_body
+
+    body = load_body(body_type)
+    skin = None
+    if vertex_share:
+        every = max(1, round(1 / vertex_share))
+        skin = Skin(body.v_template[::every].clone(), body.weights[::every].clone())
+    return Skeleton(body.rest_joints, body.parents, skin)
+
+
+def make_stage(run: RunConfig, info: DataInfo) -> TrainStage:
+    """Stage of a run's config; raises PoseGPTError where it does not fit the data."""
+    if isinstance(run, GPTRun):
+        return GPTStage(run, info)
+    if isinstance(run, ClassifierRun):
+        return ClassifierStage(run, info)
+    assert isinstance(run, VQVAERun)
+    if run.network.body_type != info.body_type:
+        network = run.network.model_copy(update={"body_type": info.body_type})
+        run = run.model_copy(update={"network": network})
+    return VQVAEStage(run, info)
