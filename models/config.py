@@ -253,6 +253,8 @@ class RunConfig(Config):
 class VQVAERun(RunConfig):
     """`posegpt train vqvae`."""
 
+    body_model: Path | None = None
+    """Folder of official SMPL-family files for the joint and vertex losses (none: the body in the box)."""
     network: VQVAEConfig = VQVAEConfig()
     """The network."""
     losses: LossConfig = LossConfig()

@@ -66,7 +66,8 @@ class VQVAEStage(TrainStage):
         super().__init__()
         self.config, self.run, self.fps = run.network, run, info.fps
         self.network = make_vqvae(run.network)
-        self.skeleton = load_skeleton(info.body_type, run.losses.prop_vert if run.losses.alpha_vert else 0.0)
+        vertex_share = run.losses.prop_vert if run.losses.alpha_vert else 0.0
+        self.skeleton = load_skeleton(info.body_type, vertex_share, run.body_model)
         likelihood = run.losses.loss in ("gaussian", "laplacian")
         self.log_scales = nn.ParameterDict({g: torch.zeros(()) for g in LIKELIHOOD_GROUPS if likelihood})
 
@@ -234,11 +235,11 @@ def autocast(run: RunConfig, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=run.precision == "bf16-mixed")
 
 
-def load_skeleton(body_type: BodyType, vertex_share: float) -> Skeleton:
-    """Skeleton of the default body, with every so-many-th vertex of its skin."""
+def load_skeleton(body_type: BodyType, vertex_share: float, body_model: Path | None = None) -> Skeleton:
+    """Skeleton of the default body, or of an official one, with every so-many-th vertex of its skin."""
     from models.body import load_body
 
-    body = load_body(body_type)
+    body = load_body(body_type, body_model)
     skin = None
     if vertex_share:
         every = max(1, round(1 / vertex_share))

@@ -61,7 +61,7 @@ DEBUG_RUN = {
 }
 
 PANELS = {
-    "network": "Network", "losses": "Losses",
+    "network": "Network", "losses": "Losses", "body_model": "Losses",
     **dict.fromkeys(
         ("train_batch_size", "learning_rate", "weight_decay", "ab1", "ab2", "warmup", "grad_clip", "ema",
          "iter", "minutes", "precision"), "Optimisation",

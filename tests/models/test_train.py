@@ -5,6 +5,7 @@ import os
 import signal
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -25,6 +26,21 @@ def test_tokenizer_learns(tmp_path, precision):
     run = vqvae_run(iter=60, eval_every=30, learning_rate=1e-2, precision=precision)
     train(run, tmp_path, INFO, data, data, lambda p: losses.append(sum(p.terms.values())))
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+
+
+def test_an_official_body_gives_the_skin_of_the_vertex_loss(tmp_path):
+    from models.body_files import default_model, smplx_arrays
+    from models.stages import VQVAEStage
+
+    arrays = smplx_arrays(default_model("smpl", with_shapes=True))
+    arrays["v_template"] = 1.5 * arrays["v_template"]
+    (tmp_path / "smpl").mkdir()
+    np.savez(tmp_path / "smpl" / "SMPL_NEUTRAL.npz", **arrays)
+    run = vqvae_run(losses={"alpha_vert": 1.0, "prop_vert": 0.01})
+    ours = VQVAEStage(run, INFO).skeleton.rest_joints
+    official = VQVAEStage(run.model_copy(update={"body_model": tmp_path}), INFO).skeleton
+    np.testing.assert_allclose(official.skin.vertices, arrays["v_template"][::100])
+    torch.testing.assert_close(official.rest_joints, 1.5 * ours, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "laplacian"])
