@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 from rich.columns import Columns
 from rich.console import Console
 from rich.table import Table
+from rich.text import TextType
 
 from models.errors import PoseGPTError
 
@@ -120,6 +122,8 @@ def ask(flag: str, question: str, choices: Sequence[str], default: str, yes: boo
     from rich.prompt import InvalidResponse, Prompt
 
     class Choice(Prompt):
+        get_input = staticmethod(_typed_line)
+
         def process_response(self, value: str) -> str:
             answer = value.strip()
             if answer in choices:
@@ -137,12 +141,26 @@ def ask_path(flag: str, question: str) -> str:
     """Ask on the terminal for the path that `flag` would have given; raises UsageError as `ask` does."""
     if not is_interactive():
         raise UsageError(f"{flag} is missing", f"add {flag} PATH")
-    from rich.prompt import Prompt
-
     answer = ""
     while not answer:
-        answer = Prompt.ask(f"{flag}: {question}", console=messages()).strip()
+        answer = _typed_line(messages(), f"{flag}: {question}: ").strip()
     return answer
+
+
+def _typed_line(console: Console, prompt: TextType, password: bool = False, stream: Any = None) -> str:
+    """A line from the keyboard, in the manner of rich's Prompt.get_input.
+
+    A Ctrl-C that comes after input() began and before it reads is noted by Python, but does not end the
+    read: input() is called only once a line is there, and meanwhile Python looks up now and then.
+    Ctrl-D leaves as Ctrl-C does.
+    """
+    console.print(prompt, end="")
+    while not select.select([sys.stdin], [], [], 0.2)[0]:
+        pass
+    try:
+        return input()
+    except EOFError:
+        raise KeyboardInterrupt from None
 
 
 def _one_line(text: str) -> str:

@@ -83,11 +83,12 @@ def test_a_missing_action_is_asked_for_with_its_choices(small_generator, tmp_pat
         assert printed.splitlines() == [str(out)] and out.is_file()
 
 
-@pytest.mark.slow  # now and then the signal is lost on a busy machine: to be mended
-def test_ctrl_c_at_a_question_leaves(small_generator, tmp_path):
+@pytest.mark.parametrize("key", ["\x03", "\x04"], ids=["ctrl-c", "ctrl-d"])
+def test_ctrl_c_at_a_question_leaves(small_generator, tmp_path, key):
+    """Also in the instant after the question appears, before anything reads the keyboard."""
     with Terminal("sample", "--gpt", small_generator, "--out", tmp_path / "a.npz") as terminal:
         terminal.wait_for("(walk): ")
-        terminal.type("\x03")
+        terminal.type(key)
         code, _ = terminal.finish()
         assert code == 130
         assert "Traceback" not in terminal.seen
