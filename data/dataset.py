@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from data.actions import STYLE_PREFIX
 from data.augment import mirror_labels, mirror_poses, mirror_trans, rotate_heading
 from data.store import Store
+from data.transitions import FADE_FRAMES, join_at
 from models.errors import PoseGPTError
 from models.skeleton import REST_PELVIS, n_joints
 
@@ -46,6 +47,28 @@ class WindowPlan:
     """(B,) whether it is mirrored."""
     turned: NDArray[np.float64]
     """(B,) radians about the vertical, from +Z toward +X."""
+    cuts: IntArray
+    """(B,) frame from which on another clip follows; `lengths` where none does."""
+    next_clips: IntArray
+    """(B,) that clip."""
+    next_starts: IntArray
+    """(B,) its first frame."""
+
+    @property
+    def joined(self) -> NDArray[np.bool_]:
+        """(B,) whether the window is of two clips."""
+        return self.cuts < self.lengths
+
+
+@dataclass(frozen=True, eq=False)
+class _Second:
+    """The second part of a batch's windows; all (B,)."""
+
+    lengths: IntArray
+    """Frames of both parts."""
+    cuts: IntArray
+    clips: IntArray
+    starts: IntArray
 
 
 class Windows:
@@ -67,7 +90,9 @@ class Windows:
         balance: how much more often clips of rare actions are drawn, from 0 (as often as they occur) to 1
             (every action about equally, within a factor of MOST_OFTEN).
         rank, world: this process among all; each gets its own batches.
-        per_frame: labels (B, T, L) of every frame, where the store has them, instead of those of the window.
+        per_frame: labels (B, T, L) of every frame instead of those of the window.
+        join_share: share of training windows that are two clips, each with its own labels, joined without a
+            jump at a random place (asks for per_frame).
 
     Raises PoseGPTError where no clip is long enough.
     """
@@ -86,14 +111,14 @@ class Windows:
         rank: int = 0,
         world: int = 1,
         per_frame: bool = False,
+        join_share: float = 0.0,
     ) -> None:
         self.store, self.seq_len, self.min_seq_len = store, seq_len, min(min_seq_len, seq_len)
         self.batch_size, self.seed, self.mirror, self.start_share = batch_size, seed, mirror, start_share
         self.rank, self.world, self.rotate, self.per_frame = rank, world, rotate, per_frame
-        if per_frame and store.frame_labels is None:
-            raise PoseGPTError(
-                f"{store.path} has no labels per frame", "prepare BABEL with --untrimmed, or do without"
-            )
+        self.join_share = join_share
+        if join_share and not per_frame:
+            raise ValueError("joined windows have two sets of labels: ask for per_frame")
         self.body_type = store.manifest.body_type
         lengths = np.asarray(store.lengths)
         usable = np.flatnonzero(lengths >= self.min_seq_len)
@@ -134,14 +159,14 @@ class Windows:
         for epoch in np.unique(epochs):
             chosen = epochs == epoch
             clips[chosen] = self._slots[_permutation(len(self._slots), self.seed, int(epoch))[places[chosen]]]
+        second = self._second_clips(clips, np.random.default_rng([self.seed, 2, step, self.rank]))
         rng = np.random.default_rng([self.seed, 1, step, self.rank])
-        n_frames = np.asarray(self.store.lengths)[clips]
-        lengths = np.minimum(n_frames, self.seq_len)
-        starts = rng.integers(0, n_frames - lengths + 1)
-        starts[rng.random(self.batch_size) < self.start_share] = 0
+        starts = self._starts(clips, second.cuts, rng)
         mirrored = rng.random(self.batch_size) < (0.5 if self.mirror else 0.0)
         turned = rng.uniform(-np.pi, np.pi, self.batch_size) if self.rotate else np.zeros(self.batch_size)
-        return WindowPlan(clips, starts, lengths, mirrored, turned)
+        return WindowPlan(
+            clips, starts, second.lengths, mirrored, turned, second.cuts, second.clips, second.starts
+        )
 
     def eval_plan(self) -> WindowPlan:
         """Every non-overlapping window, in a fixed mixed order: the first batches are a fair sample."""
@@ -154,14 +179,9 @@ class Windows:
                     starts.append(start)
                     lengths.append(length)
         order = np.random.default_rng(0).permutation(len(clips))[self.rank :: self.world]
-        table = np.array([clips, starts, lengths], np.int64)[:, order]
-        return WindowPlan(
-            table[0],
-            table[1],
-            table[2],
-            mirrored=np.zeros(len(order), bool),
-            turned=np.zeros(len(order), np.float64),
-        )
+        c, s, n = np.array([clips, starts, lengths], np.int64)[:, order]
+        plain = {"mirrored": np.zeros(len(order), bool), "turned": np.zeros(len(order), np.float64)}
+        return WindowPlan(c, s, n, **plain, cuts=n, next_clips=c, next_starts=s)
 
     def eval_batches(self) -> Iterator[Batch]:
         """All windows of `eval_plan`, never mirrored; the last batch may be smaller."""
@@ -184,18 +204,50 @@ class Windows:
             prefetch_factor=prefetch_factor if num_workers else None,
         )
 
+    def _starts(self, clips: IntArray, lengths: IntArray, rng: np.random.Generator) -> IntArray:
+        """(B,) random first frames for so many frames out of each clip, some of them its first."""
+        starts = rng.integers(0, np.asarray(self.store.lengths)[clips] - lengths + 1)
+        starts[rng.random(len(clips)) < self.start_share] = 0
+        return starts
+
+    def _second_clips(self, clips: IntArray, rng: np.random.Generator) -> _Second:
+        """What follows on each window's first clip: nothing, or another clip from a random place on.
+
+        A window stays single where either clip is too short for a hand-over.
+        """
+        n_frames = np.asarray(self.store.lengths)[clips]
+        lengths = np.minimum(n_frames, self.seq_len)
+        single = _Second(lengths, lengths, clips, np.zeros_like(lengths))
+        if not self.join_share:
+            return single
+        shortest = FADE_FRAMES + 1
+        others = rng.choice(self._slots, len(clips))
+        places = rng.integers(shortest, max(shortest, self.seq_len - shortest), len(clips), endpoint=True)
+        cuts = np.minimum(n_frames, places)
+        rest = np.minimum(np.asarray(self.store.lengths)[others], self.seq_len - cuts)
+        joined = (rng.random(len(clips)) < self.join_share) & (cuts >= shortest) & (rest >= shortest)
+        starts = self._starts(others, np.where(joined, rest, 0), rng)
+        choice = (lengths, cuts + rest), (lengths, cuts), (clips, others), (0, starts)
+        return _Second(*(np.where(joined, two, one) for one, two in choice))
+
     def _gather(self, plan: WindowPlan) -> Batch:
         import torch
 
         from models.batch import Batch
 
-        frames = np.minimum(np.arange(self.seq_len), plan.lengths[:, None] - 1)
-        rows = np.asarray(self.store.starts)[plan.clips, None] + plan.starts[:, None] + frames
+        times = np.minimum(np.arange(self.seq_len), plan.lengths[:, None] - 1)
+        after = times >= plan.cuts[:, None]
+        clips = np.where(after, plan.next_clips[:, None], plan.clips[:, None])
+        starts = np.where(after, (plan.next_starts - plan.cuts)[:, None], plan.starts[:, None])
+        rows = np.asarray(self.store.starts)[clips] + starts + times
         poses = self.store.poses[rows].reshape(*rows.shape, n_joints(self.body_type), 3)
         trans = self.store.trans[rows]
         if self.store.heights is not None:
-            trans[..., 1] += self.store.heights[plan.clips, None]
-        labels = self._labels(plan, rows)
+            trans[..., 1] += self.store.heights[clips]
+        labels = self._labels(clips, rows)
+        if (joined := plan.joined).any():
+            parts = poses[joined], trans[joined], plan.cuts[joined]
+            poses[joined], trans[joined] = join_at(*parts)
         if plan.mirrored.any():
             poses[plan.mirrored] = mirror_poses(poses[plan.mirrored], self.body_type)
             trans[plan.mirrored] = mirror_trans(trans[plan.mirrored])
@@ -210,12 +262,14 @@ class Windows:
             labels=torch.from_numpy(labels),
         )
 
-    def _labels(self, plan: WindowPlan, rows: IntArray) -> NDArray[np.float32]:
-        """(B, L) k-hot labels of each window, or (B, T, L) of its frames."""
+    def _labels(self, clips: IntArray, rows: IntArray) -> NDArray[np.float32]:
+        """(B, T, L) k-hot labels of each frame, or (B, L) of each window; clips and rows are (B, T)."""
         if self.store.frame_labels is None:
-            return self.store.labels[plan.clips].astype(np.float32)
-        labels = self.store.frame_labels[rows].astype(np.float32)
-        return labels if self.per_frame else labels.max(axis=1, keepdims=True)[:, 0]
+            labels = self.store.labels[clips if self.per_frame else clips[:, 0]]
+        else:
+            labels = self.store.frame_labels[rows]
+            labels = labels if self.per_frame else np.logical_or.reduce(labels, axis=1)
+        return labels.astype(np.float32)
 
 
 class _Steps:

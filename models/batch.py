@@ -18,7 +18,9 @@ class Batch:
     length: Tensor
     """(B,) valid frames of each window, int64."""
     labels: Tensor
-    """(B, L) k-hot action labels, float32."""
+    """(B, L) k-hot action labels of each window, or (B, T, L) of its frames; float32."""
+    ended: Tensor | None = None
+    """(B,) bool: windows whose clip ends where they end (None: all of them)."""
 
     def to(self, device: torch.device | str) -> Self:
         return self._map(lambda t: t.to(device, non_blocking=True))
@@ -32,4 +34,5 @@ class Batch:
         return torch.arange(self.poses.shape[1], device=self.length.device) < self.length[:, None]
 
     def _map(self, f: Any) -> Self:
-        return type(self)(**{field.name: f(getattr(self, field.name)) for field in fields(self)})
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return type(self)(**{name: None if t is None else f(t) for name, t in values.items()})

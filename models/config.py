@@ -125,6 +125,10 @@ class GPTConfig(Config):
     """Share of training clips that show only some of their labels."""
     seqlen_dropout: Share = 0.1
     """Share of training clips whose duration is hidden."""
+    past_dropout: Share = 0.1
+    """Share of training clips whose labels are hidden up to a random step, as those of an observed past."""
+    label_changes: bool = False
+    """Labels of its training changed within motions; set by the run and the data."""
     token_corruption: Share = 0.05
     """Share of input indices replaced at random in training, against exposure bias."""
 
@@ -234,6 +238,8 @@ class RunConfig(Config):
     """Share of training windows that begin where their clip begins."""
     mirror: bool = True
     """Mirror half of the training windows, left to right."""
+    rotate: bool = False
+    """Turn training windows about the vertical at random (of use where the network sees the world's axes)."""
     seed: int = 0
     """Seed of weights, data order and dropout."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -270,6 +276,8 @@ class GPTRun(RunConfig):
     """How much more often rare actions are drawn: 0 as often as they occur, 1 all equally."""
     start_share: Share = 0.25
     """Share of training windows that begin where their clip begins."""
+    join_share: Share = 0.25
+    """Share of training windows (of 22 frames and more) that are two clips joined: the action changes."""
     eos_force: bool = False
     """With --gen-eos: every window ends where it is cut, not only those that hold their clip's end."""
     network: GPTConfig = GPTConfig()
@@ -301,6 +309,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "paper": {
             "learning_rate": 5e-5,
             "ab1": 0.95,
+            "rotate": True,
             "network": {"n_codebook": 2, "n_e": 512, "e_dim": 256, "hid_dim": 384, "translation": "delta"},
             "losses": {"alpha_vert": 100.0, "alpha_joint": 0.0, "alpha_velocity": 0.0, "alpha_contact": 0.0},
         },
@@ -324,12 +333,15 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "paper": {
             "learning_rate": 1e-4,
             "balance": 0.0,
+            "join_share": 0.0,
+            "rotate": True,
             "network": {
                 "style": "paper",
                 "head": "independent",
                 "label_dropout": 0.0,
                 "label_subset": 0.0,
                 "seqlen_dropout": 0.0,
+                "past_dropout": 0.0,
                 "token_corruption": 0.0,
             },
         },

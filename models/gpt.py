@@ -32,7 +32,7 @@ class Condition:
 
     @classmethod
     def of(cls, labels: Tensor, steps: Tensor) -> "Condition":
-        """Nothing hidden, but clips without any label count as unlabelled."""
+        """Nothing hidden, but clips without any label count as unlabelled, as do steps without any."""
         unlabelled = labels.flatten(1).sum(1) == 0
         return cls(labels, steps, unlabelled, torch.zeros_like(unlabelled))
 
@@ -193,8 +193,10 @@ class GPT(nn.Module):
             # The last set of labels lasts.
             last = labels.shape[1] - 1
             labels = labels[:, min(first, last) : stop].to(self.embed_labels.weight.dtype)
-            x = self.embed_labels(labels / labels.sum(-1, keepdim=True).clamp(min=1))
-            x = torch.where(condition.hide_labels[:, None, None], self.no_labels.to(x.dtype), x)
+            count = labels.sum(-1, keepdim=True)
+            x = self.embed_labels(labels / count.clamp(min=1))
+            hidden = condition.hide_labels[:, None, None] | (count == 0)
+            x = torch.where(hidden, self.no_labels.to(x.dtype), x)
             lasting = x[:, -1:].expand(-1, stop - first - x.shape[1], -1)
             parts.append(torch.cat([x, lasting], 1))
         if self.config.seqlen_conditional:
@@ -221,12 +223,19 @@ class GPT(nn.Module):
         device = condition.steps.device
         draw = torch.rand(3, len(condition.steps), device=device)
         # Some labels of some clips: who asks for a walk need not know the clips' other labels.
-        partial = draw[2] < self.config.label_subset
-        kept = torch.rand(condition.labels.shape, device=device) < 0.5
-        fewer = condition.labels * (kept | ~partial.view(-1, *[1] * (condition.labels.dim() - 1)))
+        partial = (draw[2] < self.config.label_subset)[:, None]
+        labels = condition.labels
+        kept = (torch.rand(len(labels), labels.shape[-1], device=device) < 0.5) | ~partial
+        fewer = labels * (kept if labels.dim() == 2 else kept[:, None])
         some = fewer.sum(-1, keepdim=True) > 0
+        labels = torch.where(some, fewer, labels)
+        if labels.dim() == 3 and self.config.embed_every_step:
+            # As of an observed past, of which nobody says what it shows.
+            begin = (torch.rand(len(labels), device=device) * condition.steps).floor()
+            begin = begin * (torch.rand(len(labels), device=device) < self.config.past_dropout)
+            labels = labels * (torch.arange(labels.shape[1], device=device) >= begin[:, None])[..., None]
         return Condition(
-            torch.where(some, fewer, condition.labels),
+            labels,
             condition.steps,
             condition.hide_labels | (draw[0] < self.config.label_dropout),
             condition.hide_steps | (draw[1] < self.config.seqlen_dropout),

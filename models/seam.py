@@ -21,8 +21,8 @@ def join(rotmats: Tensor, trans: Tensor, future: Pose, fade: int = FADE_FRAMES) 
     """The frames after the seam, corrected so that they continue the observed ones.
 
     Args:
-        rotmats: (P, J, 3, 3) the last observed frames, P = 1 or 2; one frame has no velocity.
-        trans: (P, 3) metres.
+        rotmats: (..., P, J, 3, 3) the last observed frames, P = 1 or 2; one frame has no velocity.
+        trans: (..., P, 3) metres.
         future: (B, T) generated frames, the first of which follows the last observed one.
 
     Returns:
@@ -33,20 +33,21 @@ def join(rotmats: Tensor, trans: Tensor, future: Pose, fade: int = FADE_FRAMES) 
     carried = torch.minimum(time, time.new_tensor(fade + 1)) * (1 - share / 2)
     weight = share**2 * (3 - 2 * share)
 
-    turn = roma.rotmat_to_rotvec(rotmats[-1] @ rotmats[0].transpose(-1, -2))
-    ahead = roma.rotvec_to_rotmat(carried[:, None, None] * turn) @ rotmats[-1]
+    last, before = rotmats[..., -1:, :, :, :], rotmats[..., :1, :, :, :]
+    turn = roma.rotmat_to_rotvec(last @ before.transpose(-1, -2))
+    ahead = roma.rotvec_to_rotmat(carried[:, None, None] * turn) @ last
     rest = roma.rotmat_to_rotvec(future.rotmats @ ahead.transpose(-1, -2))
     rotation = roma.rotvec_to_rotmat(weight[:, None, None] * rest) @ ahead
 
-    place = trans[-1] + carried[:, None] * (trans[-1] - trans[0])
+    place = trans[..., -1:, :] + carried[:, None] * (trans[..., -1:, :] - trans[..., :1, :])
     return Pose(rotation, torch.lerp(place, future.trans, weight[:, None]), future.root_local)
 
 
 def append(first: Motion, second: Motion) -> Motion:
     """`first` and then `second`, moved to where it ends and turned to face the same way, without a jump."""
-    past = roma.rotvec_to_rotmat(torch.from_numpy(first.poses[-2:]))
-    path = torch.from_numpy(first.trans[-2:])
-    rotmats, trans = roma.rotvec_to_rotmat(torch.from_numpy(second.poses)), torch.from_numpy(second.trans)
+    past = roma.rotvec_to_rotmat(torch.tensor(first.poses[-2:]))
+    path = torch.tensor(first.trans[-2:])
+    rotmats, trans = roma.rotvec_to_rotmat(torch.tensor(second.poses)), torch.tensor(second.trans)
     turn = yaw_of(past[-1, 0]) - yaw_of(rotmats[0, 0])
     rotmats[:, 0] = yaw_to_rotmat(turn) @ rotmats[:, 0]
     ground = rotate_horizontal(trans[:, ::2] - trans[0, ::2], turn) + path[-1, ::2]

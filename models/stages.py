@@ -1,7 +1,7 @@
 """What the stages train: each supplies its network, its loss and its validation to the loop."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from models.errors import PoseGPTError
 from models.features import Root, features_to_motion, yaw_of
 from models.gpt import GPT, Condition
 from models.kinematics import forward_kinematics
-from models.losses import LIKELIHOOD_GROUPS, Skeleton, Skin, reconstruction_losses
+from models.losses import LIKELIHOOD_GROUPS, Skeleton, Skin, reconstruction_counts, reconstruction_losses
 from models.metrics import mean_average_precision
 from models.quantizer import perplexity
 from models.skeleton import BodyType, n_joints
@@ -32,6 +32,8 @@ class DataInfo:
     body_type: BodyType
     fps: float
     fingerprint: str
+    per_frame: bool = False
+    """Labels of the data change within clips."""
 
 
 class TrainStage(nn.Module):
@@ -45,7 +47,16 @@ class TrainStage(nn.Module):
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Called once before the first step of a new run, with some training data."""
 
+    def draw(self, batch: Batch) -> Batch:
+        """The batch as it is trained on, where that is left to chance."""
+        return batch
+
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Weighted terms of the loss, each a mean over this batch alone."""
+        raise NotImplementedError
+
+    def counts(self, batch: Batch) -> dict[str, Tensor]:
+        """How many values each term of `forward` is a mean over, to join the means of several batches."""
         raise NotImplementedError
 
     def validate(self, network: Any, batches: Iterable[Batch]) -> dict[str, float]:
@@ -69,7 +80,7 @@ class VQVAEStage(TrainStage):
         vertex_share = run.losses.prop_vert if run.losses.alpha_vert else 0.0
         self.skeleton = load_skeleton(info.body_type, vertex_share, run.body_model)
         likelihood = run.losses.loss in ("gaussian", "laplacian")
-        self.log_scales = nn.ParameterDict({g: torch.zeros(()) for g in LIKELIHOOD_GROUPS if likelihood})
+        self.log_scales = nn.ParameterDict({g: torch.zeros(1) for g in LIKELIHOOD_GROUPS if likelihood})
 
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Mean and deviation of the features; channels that hardly move are not blown up."""
@@ -91,6 +102,12 @@ class VQVAEStage(TrainStage):
         )  # fmt: skip
         terms["codebook"] = losses.alpha_codebook * r.quantized.commitment
         return terms
+
+    def counts(self, batch: Batch) -> dict[str, Tensor]:
+        target, mask = self.network.features(batch.poses, batch.trans), batch.mask()
+        skeleton, how = self.skeleton.to(mask.device), self.config.translation
+        counts = reconstruction_counts(target, mask, self.run.losses, skeleton, how, self.fps)
+        return counts | {"codebook": self.network.token_mask(mask.shape[1], batch.length).sum()}
 
     @torch.no_grad()
     def validate(self, network: VQVAE, batches: Iterable[Batch]) -> dict[str, float]:
@@ -150,19 +167,26 @@ class GPTStage(TrainStage):
             run.network.model_dump()
             | {"n_codebook": vqvae.config.n_codebook, "codes_per_book": vqvae.config.codes_per_book}
             | {"n_labels": len(info.labels)}
+            | {"label_changes": (run.join_share > 0 or info.per_frame) and run.network.embed_every_step}
         )
         self.network = GPT(self.config)
 
-    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def draw(self, batch: Batch) -> Batch:
         # Half of the windows are cut shorter, so that every duration is learned.
         drawn = torch.randint(self.run.min_seq_len, 2 * self.run.seq_len, batch.length.shape)
         frames = torch.minimum(batch.length, drawn.to(batch.length))
         # A window that is not filled holds its clip's end; a cut one does not.
         ended = (frames == batch.length) & (frames < batch.poses.shape[1]) | self.run.eos_force
+        return replace(batch, length=frames, ended=ended)
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         with autocast(self.run, batch.length.device):
-            indices, length = self._tokenize(batch, frames)
-            nll = self.network.loss(indices, length, Condition.of(batch.labels, length), ended)
+            indices, length = self._tokenize(batch, batch.length)
+            nll = self.network.loss(indices, length, self._condition(batch, length), batch.ended)
         return {"nll": nll}
+
+    def counts(self, batch: Batch) -> dict[str, Tensor]:
+        return {"nll": self._n_steps(batch.length).sum()}
 
     @torch.no_grad()
     def validate(self, network: GPT, batches: Iterable[Batch]) -> dict[str, float]:
@@ -170,7 +194,7 @@ class GPTStage(TrainStage):
         nll, right, count = 0.0, 0.0, 0
         for batch in batches:
             indices, length = self._tokenize(batch, batch.length)
-            condition = Condition.of(batch.labels, length)
+            condition = self._condition(batch, length)
             valid = torch.arange(indices.shape[1], device=length.device) < length[:, None]
             logits = network(indices, condition)
             n = int(valid.sum()) * indices.shape[-1]
@@ -182,11 +206,22 @@ class GPTStage(TrainStage):
     def network_config(self) -> dict[str, Any]:
         return self.config.model_dump()
 
+    def _condition(self, batch: Batch, length: Tensor) -> Condition:
+        """Labels of each token's first frame, and the duration (B,) of the whole window in tokens."""
+        labels = batch.labels
+        if labels.dim() == 2:
+            labels = labels[:, None].expand(-1, batch.poses.shape[1], -1)
+        return Condition.of(labels[:, :: self._vqvae[0].config.factor], length)
+
     def _tokenize(self, batch: Batch, length: Tensor) -> tuple[Tensor, Tensor]:
         """Indices (B, S, K) and valid steps (B,) of the first `length` frames."""
         vqvae = self._vqvae[0].to(length.device)
         with torch.no_grad():
-            return vqvae.encode(batch.poses, batch.trans, length), -(-length // vqvae.config.factor)
+            return vqvae.encode(batch.poses, batch.trans, length), self._n_steps(length)
+
+    def _n_steps(self, length: Tensor) -> Tensor:
+        """(B,) tokens of so many frames."""
+        return -(-length // self._vqvae[0].config.factor)
 
 
 class ClassifierStage(TrainStage):
@@ -213,6 +248,9 @@ class ClassifierStage(TrainStage):
         with autocast(self.run, batch.poses.device):
             logits = self.network(batch.poses, batch.trans, batch.length).logits
         return {"bce": F.binary_cross_entropy_with_logits(logits, batch.labels)}
+
+    def counts(self, batch: Batch) -> dict[str, Tensor]:
+        return {"bce": torch.tensor(len(batch.length), device=batch.length.device)}
 
     @torch.no_grad()
     def validate(self, network: Classifier, batches: Iterable[Batch]) -> dict[str, float]:

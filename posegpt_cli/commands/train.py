@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 SET_BY_DATA = {
     "vqvae": ("body_type",),
-    "gpt": ("n_codebook", "codes_per_book", "n_labels"),
+    "gpt": ("n_codebook", "codes_per_book", "n_labels", "label_changes"),
     "classifier": ("body_type", "n_labels"),
 }
 """Fields of the networks that the data and the tokenizer decide."""
@@ -66,7 +66,10 @@ PANELS = {
         ("train_batch_size", "learning_rate", "weight_decay", "ab1", "ab2", "warmup", "grad_clip", "ema",
          "iter", "minutes", "precision"), "Optimisation",
     ),
-    **dict.fromkeys(("seq_len", "min_seq_len", "start_share", "balance", "mirror", "dummy_data"), "Data"),
+    **dict.fromkeys(
+        ("seq_len", "min_seq_len", "start_share", "join_share", "balance", "mirror", "rotate", "dummy_data"),
+        "Data",
+    ),
     "eval_every": "Validation", "eval_batches": "Validation",
     "seed": BEHAVIOUR_PANEL, "device": BEHAVIOUR_PANEL, "debug": BEHAVIOUR_PANEL,
 }  # fmt: skip
@@ -253,21 +256,26 @@ def _open_data(run: RunConfig, folder: Path) -> _Data:
 
     train_store = open_store(find_store(folder, "train"))
     sizes = (run.seq_len, run.min_seq_len, run.train_batch_size)
+    per_frame = isinstance(run, GPTRun)
     train_windows = Windows(
         train_store,
         *sizes,
         seed=run.seed,
         mirror=run.mirror,
+        rotate=run.rotate,
         start_share=run.start_share,
         balance=run.balance,
+        per_frame=per_frame,
+        join_share=run.join_share if isinstance(run, GPTRun) else 0.0,
     )
     try:
-        val_windows = Windows(open_store(find_store(folder, "val")), *sizes, mirror=False)
+        val_windows = Windows(open_store(find_store(folder, "val")), *sizes, per_frame=per_frame)
     except PoseGPTError as error:
         warn(f"{error.message}: validating on training clips")
-        val_windows = Windows(train_store, *sizes, mirror=False)
-    manifest = train_store.manifest
-    info = DataInfo(manifest.label_names, manifest.body_type, manifest.fps, manifest.fingerprint)
+        val_windows = Windows(train_store, *sizes, per_frame=per_frame)
+    m = train_store.manifest
+    changing = train_store.frame_labels is not None
+    info = DataInfo(m.label_names, m.body_type, m.fps, m.fingerprint, changing)
     return _Data(info, train_windows, val_windows)
 
 

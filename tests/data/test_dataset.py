@@ -272,7 +272,67 @@ def test_windows_of_every_body_turn_and_mirror(tmp_path, body_type):
     assert (batch.trans[:, 0, ::2] == 0).all() and equal(batch, both.batch(2))
 
 
-def test_labels_per_frame_are_refused_where_there_are_none(store):
-    with pytest.raises(PoseGPTError, match="has no labels per frame") as caught:
-        Windows(store, 8, per_frame=True)
-    assert "--untrimmed" in caught.value.hint
+def test_labels_per_frame_of_clips_that_have_one_set(store):
+    common = {"seq_len": 8, "batch_size": 8, "seed": 1}
+    whole, frames = Windows(store, **common).batch(0), Windows(store, **common, per_frame=True).batch(0)
+    assert frames.labels.shape == (8, 8, 3)
+    assert torch.equal(frames.labels, whole.labels[:, None].expand(-1, 8, -1))
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory):
+    """Clips of several actions that go somewhere and face somewhere."""
+    return open_store(find_store(make_store(tmp_path_factory.mktemp("moving"), n_clips=30), "train"))
+
+
+JOINED = {"seq_len": 48, "batch_size": 16, "seed": 3, "per_frame": True, "join_share": 1.0}
+
+
+def test_joined_windows_are_two_clips_set_one_on_the_other(moving):
+    """The naive twin: cut both parts out of their clips and append them."""
+    from models.seam import append
+
+    windows = Windows(moving, **JOINED, mirror=False)
+    plan, batch = windows.plan(1), windows.batch(1)
+    assert plan.joined.sum() > 10 and len(set(plan.cuts[plan.joined].tolist())) > 5
+    for b in np.flatnonzero(plan.joined):
+        cut, length, start, after = (
+            int(a[b]) for a in (plan.cuts, plan.lengths, plan.starts, plan.next_starts)
+        )
+        first = moving.motion(int(plan.clips[b])).crop(start, start + cut)
+        second = moving.motion(int(plan.next_clips[b])).crop(after, after + length - cut)
+        whole = append(first, second)
+        assert whole.n_frames == length and min(cut, length - cut) >= 11
+        np.testing.assert_allclose(batch.poses[b, :length], whole.poses, atol=1e-4)
+        trans = whole.trans - whole.trans[0] * [1, 0, 1]
+        np.testing.assert_allclose(batch.trans[b, :length], trans, atol=1e-5)
+        assert torch.equal(
+            batch.poses[b, length:], batch.poses[b, length - 1 :][:1].expand(48 - length, -1, -1)
+        )
+        for t, clip in ((0, first), (cut - 1, first), (cut, second), (length - 1, second)):
+            names = {moving.label_names[k] for k in batch.labels[b, t].nonzero()[:, 0]}
+            assert names == set(clip.labels)
+
+
+def test_a_window_that_is_not_filled_ends_with_its_last_clip(moving):
+    windows = Windows(moving, **{**JOINED, "seq_len": 200, "min_seq_len": 16})
+    for step in range(3):
+        plan = windows.plan(step)
+        last, start = (
+            np.where(plan.joined, plan.next_clips, plan.clips),
+            np.where(plan.joined, plan.next_starts - plan.cuts, plan.starts),
+        )
+        ends = start + plan.lengths == moving.lengths[last]
+        assert (ends | (plan.lengths == 200)).all() and (plan.lengths < 200).any() and plan.joined.any()
+
+
+def test_so_many_windows_are_joined_and_the_rest_is_as_without(moving):
+    some = Windows(moving, **{**JOINED, "batch_size": 200, "join_share": 0.4})
+    none = Windows(moving, **{**JOINED, "batch_size": 200, "join_share": 0.0})
+    assert 0.3 < some.plan(0).joined.mean() < 0.5 and not none.plan(0).joined.any()
+    assert not Windows(moving, **{**JOINED, "seq_len": 21}).plan(0).joined.any()
+    assert equal(some.batch(4), Windows(moving, **{**JOINED, "batch_size": 200, "join_share": 0.4}).batch(4))
+    with pytest.raises(ValueError, match="per_frame"):
+        Windows(moving, 48, join_share=0.5)
+    single = ~some.plan(0).joined
+    np.testing.assert_array_equal(some.plan(0).lengths[single], none.plan(0).lengths[single])
