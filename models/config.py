@@ -270,6 +270,8 @@ class VQVAERun(RunConfig):
 class GPTRun(RunConfig):
     """`posegpt train gpt`."""
 
+    encoder: Path | None = None
+    """Tokenizer whose encoder and codes are kept as they are; only a decoder is trained, as for streaming."""
     vqvae: Path | None = None
     """Tokenizer: a run or checkpoint folder."""
     balance: Share = 0.5

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from models.losses import LIKELIHOOD_GROUPS, Skeleton, Skin, reconstruction_coun
 from models.metrics import mean_average_precision
 from models.quantizer import perplexity
 from models.skeleton import BodyType, n_joints
+from models.vocabulary import hold_vocabulary, take_vocabulary
 from models.vqvae import VQVAE, make_vqvae
 
 
@@ -77,13 +78,23 @@ class VQVAEStage(TrainStage):
         super().__init__()
         self.config, self.run, self.fps = run.network, run, info.fps
         self.network = make_vqvae(run.network)
+        if run.encoder:
+            take_vocabulary(self.network, run.encoder, info.fps)
         vertex_share = run.losses.prop_vert if run.losses.alpha_vert else 0.0
         self.skeleton = load_skeleton(info.body_type, vertex_share, run.body_model)
         likelihood = run.losses.loss in ("gaussian", "laplacian")
         self.log_scales = nn.ParameterDict({g: torch.zeros(1) for g in LIKELIHOOD_GROUPS if likelihood})
 
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.run.encoder:
+            hold_vocabulary(self.network)
+        return self
+
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Mean and deviation of the features; channels that hardly move are not blown up."""
+        if self.run.encoder:
+            return
         rows = torch.cat([self.network.features(b.poses, b.trans)[b.mask()] for b in batches])
         self.network.mean.copy_(rows.mean(0))
         std = rows.std(0)
@@ -100,7 +111,8 @@ class VQVAEStage(TrainStage):
             self.config.translation, self.fps, with_vertices=step % losses.freq_vert == 0,
             log_scales=dict(self.log_scales.items()),
         )  # fmt: skip
-        terms["codebook"] = losses.alpha_codebook * r.quantized.commitment
+        if not self.run.encoder:
+            terms["codebook"] = losses.alpha_codebook * r.quantized.commitment
         return terms
 
     def counts(self, batch: Batch) -> dict[str, Tensor]:

@@ -317,9 +317,9 @@ def _fixed_randomness() -> Iterator[None]:
 
 
 def _parameter_groups(stage: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; gains, biases and embeddings' vectors do not."""
-    matrices = [p for p in stage.parameters() if p.dim() >= 2]
-    vectors = [p for p in stage.parameters() if p.dim() < 2]
+    """Matrices decay; gains, biases and embeddings' vectors do not. What is frozen is left out."""
+    trained = [p for p in stage.parameters() if p.requires_grad]
+    matrices, vectors = [p for p in trained if p.dim() >= 2], [p for p in trained if p.dim() < 2]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
