@@ -59,6 +59,10 @@ class WindowPlan:
         """(B,) whether the window is of two clips."""
         return self.cuts < self.lengths
 
+    def part(self, rows: slice) -> WindowPlan:
+        """Some of the windows."""
+        return WindowPlan(*(getattr(self, field.name)[rows] for field in fields(self)))
+
 
 @dataclass(frozen=True, eq=False)
 class _Second:
@@ -75,21 +79,22 @@ class Windows:
     """Windows of seq_len frames out of a store's clips.
 
     Training: clips are visited in proportion to their lengths, in random order, at a random place.
-    Batch `step` depends on seed, step, rank and world alone, so a run resumes anywhere, with any number of
-    workers. Evaluation: non-overlapping windows, the remainder of a clip kept from min_seq_len frames on.
+    Batch `step` depends on seed and step alone, so a run resumes anywhere, with any number of workers; of
+    several processes each gets its part of it. Evaluation: non-overlapping windows, the remainder of a clip
+    kept from min_seq_len frames on.
 
     Args:
         store: an open store.
         seq_len: frames of a window; shorter ones are padded by repeating their last frame.
         min_seq_len: shortest window and clip used.
-        batch_size: windows a batch.
+        batch_size: windows a batch, of all processes together.
         seed: of order, places and mirroring.
         mirror: mirror half of the training windows.
         rotate: turn training windows about the vertical by a random angle.
         start_share: share of training windows that begin where their clip begins.
         balance: how much more often clips of rare actions are drawn, from 0 (as often as they occur) to 1
             (every action about equally, within a factor of MOST_OFTEN).
-        rank, world: this process among all; each gets its own batches.
+        rank, world: this process among all, which share every batch.
         per_frame: labels (B, T, L) of every frame instead of those of the window.
         join_share: share of training windows that are two clips, each with its own labels, joined without a
             jump at a random place (asks for per_frame).
@@ -143,30 +148,30 @@ class Windows:
 
     @property
     def steps_per_epoch(self) -> float:
-        """Steps in which all ranks together draw as many frames as the clips have."""
-        return len(self._slots) / (_SLOTS_PER_WINDOW * self.batch_size * self.world)
+        """Steps in which as many frames are drawn as the clips have."""
+        return len(self._slots) / (_SLOTS_PER_WINDOW * self.batch_size)
 
     def batch(self, step: int) -> Batch:
-        """Training batch number `step` of this rank."""
+        """This rank's part of training batch number `step`."""
         return self._gather(self.plan(step))
 
     def plan(self, step: int) -> WindowPlan:
-        """Which windows batch number `step` of this rank holds."""
-        first = (step * self.world + self.rank) * self.batch_size
-        positions = np.arange(first, first + self.batch_size)
+        """Which windows this rank's part of batch number `step` holds."""
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs, places = np.divmod(positions, len(self._slots))
         clips = np.empty(self.batch_size, np.int64)
         for epoch in np.unique(epochs):
             chosen = epochs == epoch
             clips[chosen] = self._slots[_permutation(len(self._slots), self.seed, int(epoch))[places[chosen]]]
-        second = self._second_clips(clips, np.random.default_rng([self.seed, 2, step, self.rank]))
-        rng = np.random.default_rng([self.seed, 1, step, self.rank])
+        second = self._second_clips(clips, np.random.default_rng([self.seed, 2, step]))
+        rng = np.random.default_rng([self.seed, 1, step])
         starts = self._starts(clips, second.cuts, rng)
         mirrored = rng.random(self.batch_size) < (0.5 if self.mirror else 0.0)
         turned = rng.uniform(-np.pi, np.pi, self.batch_size) if self.rotate else np.zeros(self.batch_size)
-        return WindowPlan(
+        whole = WindowPlan(
             clips, starts, second.lengths, mirrored, turned, second.cuts, second.clips, second.starts
         )
+        return whole.part(slice(self.rank, None, self.world))
 
     def eval_plan(self) -> WindowPlan:
         """Every non-overlapping window, in a fixed mixed order: the first batches are a fair sample."""
@@ -186,9 +191,9 @@ class Windows:
     def eval_batches(self) -> Iterator[Batch]:
         """All windows of `eval_plan`, never mirrored; the last batch may be smaller."""
         plan = self.eval_plan()
-        for first in range(0, len(plan.clips), self.batch_size):
-            part = slice(first, first + self.batch_size)
-            yield self._gather(WindowPlan(*(getattr(plan, f.name)[part] for f in fields(plan))))
+        size = max(1, self.batch_size // self.world)
+        for first in range(0, len(plan.clips), size):
+            yield self._gather(plan.part(slice(first, first + size)))
 
     def loader(
         self, start_step: int, stop_step: int, num_workers: int = 0, prefetch_factor: int = 2
