@@ -1,6 +1,7 @@
 """Checkpoints: a folder with model.safetensors and config.json. Nothing is ever unpickled.
 
-A generator's checkpoint holds its tokenizer in the subfolder `tokenizer`, so that it is complete by itself.
+A generator's checkpoint holds its tokenizer in the subfolder `tokenizer`, so that it is complete by itself,
+and may hold an OnlineVQVAE of the same vocabulary in `streaming`.
 """
 
 import hashlib
@@ -30,6 +31,7 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMAT = 1
 _C = TypeVar("_C", bound=Config)
 
+STREAMING = "streaming"
 
 class CheckpointInfo(Config):
     """What a checkpoint says of itself in config.json."""

@@ -1,8 +1,9 @@
 """Streaming: frames as they are made, with a tokenizer whose decoder is causal."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import roma
@@ -10,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.checkpoint import CONFIG, STREAMING, find_checkpoint, load_vqvae
 from models.errors import PoseGPTError
 from models.features import Root, features_to_motion, yaw_of
-from models.generate import DEFAULT, Generator, Sampling, draw_steps, make_condition
+from models.generate import DEFAULT, Generator, Sampling, draw_steps, load_generator, make_condition
+from models.vocabulary import same_vocabulary
 from models.vqvae import OnlineVQVAE
 
 
@@ -24,6 +27,30 @@ class Frame:
     """(J, 3) rotation vectors, joint 0 the root orientation."""
     trans: NDArray[np.float32]
     """(3,) metres, Y up."""
+
+
+def load_streaming(gpt: Path | None = None, decoder: Path | None = None, device: str = "auto") -> Generator:
+    """A generator with the tokenizer whose frames can be shown as they are made.
+
+    Args:
+        gpt: run or checkpoint folder; None is the one in the box.
+        decoder: run or checkpoint folder of an OnlineVQVAE with the codes of the generator's tokenizer; None:
+            the one in the generator's checkpoint, or else its tokenizer itself.
+
+    Raises PoseGPTError where the decoder has other codes.
+    """
+    generator = load_generator(gpt, device)
+    beside = find_checkpoint(gpt, "gpt") / STREAMING
+    if decoder is None and not (beside / CONFIG).is_file():
+        return generator
+    folder = beside if decoder is None else find_checkpoint(decoder, "vqvae")
+    vqvae, _ = load_vqvae(folder, generator.device)
+    if not same_vocabulary(generator.vqvae, vqvae):
+        raise PoseGPTError(
+            f"{folder} does not share the codes of the generator's tokenizer",
+            "train one that does: posegpt train vqvae --model OnlineVQVAE --encoder RUN --data DIR",
+        )
+    return replace(generator, vqvae=vqvae)
 
 
 def stream(
@@ -44,7 +71,8 @@ def stream(
     if not isinstance(vqvae, OnlineVQVAE):
         raise PoseGPTError(
             f"streaming needs an OnlineVQVAE, this generator has a {vqvae.config.model}",
-            "train one: posegpt train vqvae --model OnlineVQVAE --data DIR",
+            "train one for its codes: posegpt train vqvae --model OnlineVQVAE --encoder RUN --data DIR, "
+            "then give it as --decoder",
         )
     steps = vqvae.n_tokens(n_frames) if n_frames else 1
     condition = make_condition(generator, labels, steps, 1, hide_steps=n_frames is None)

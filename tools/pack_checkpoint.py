@@ -1,6 +1,6 @@
 """Put a trained generator, with its tokenizer, into the box: half precision, no optimizer state.
 
-python tools/pack_checkpoint.py runs/gpt/NAME
+python tools/pack_checkpoint.py runs/gpt/NAME --streaming runs/vqvae/ONLINE
 """
 
 import argparse
@@ -9,17 +9,21 @@ from pathlib import Path
 
 from models.checkpoint import (
     PRETRAINED,
+    STREAMING,
     TOKENIZER,
     find_checkpoint,
     load_gpt,
     load_vqvae,
+    read_info,
     save_checkpoint,
 )
+from models.stream import load_streaming
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="run or checkpoint folder of a generator")
+    parser.add_argument("--streaming", type=Path, help="run of an OnlineVQVAE for the tokenizer's codes")
     parser.add_argument("--out", type=Path, default=PRETRAINED / "gpt", help="where to put it")
     arguments = parser.parse_args()
     source = find_checkpoint(arguments.run, "gpt")
@@ -29,6 +33,10 @@ def main() -> None:
         tokenizer = Path(folder) / TOKENIZER
         save_checkpoint(tokenizer, about, vqvae.state_dict(), half=True)
         save_checkpoint(arguments.out, info, gpt.state_dict(), tokenizer, half=True)
+    if arguments.streaming:
+        online = load_streaming(source, arguments.streaming, "cpu").vqvae
+        about = read_info(find_checkpoint(arguments.streaming, "vqvae"))
+        save_checkpoint(arguments.out / STREAMING, about, online.state_dict(), half=True)
     size = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file())
     print(f"{arguments.out}: {size / 1e6:.1f} MB")
 

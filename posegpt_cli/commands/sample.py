@@ -73,7 +73,7 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
         "posegpt sample --action walk --style elderly --len 3.5s --out walk.mp4 --out walk.npz",
         "posegpt sample --action walk --action wave -n 4 --seed 7 --out both.mp4",
         "posegpt sample --timeline 'walk 2s, wave 1.5s, run 2s' --out t.mp4",
-        "posegpt sample --action walk --stream --gpt runs/gpt/online",
+        "posegpt sample --action walk --stream --decoder runs/vqvae/online",
         "posegpt sample --action bow --renderer skeleton --size 480x480 --out bow.gif",
     )
     app.command("sample", help=f"{summary}\n{HELP}", epilog=epilog, rich_help_panel=panel)(sample)
@@ -98,6 +98,14 @@ Timeline = Annotated[
 Stream = Annotated[
     bool, typer.Option("--stream", help="Write frames to stdout as they are made (needs an OnlineVQVAE).")
 ]
+Decoder = Annotated[
+    Path | None,
+    typer.Option(
+        help="OnlineVQVAE of --stream, trained with --encoder: a run or checkpoint folder."
+        + default_note("default: the generator's own"),
+        show_default=False,
+    ),
+]
 
 
 def sample(
@@ -108,6 +116,7 @@ def sample(
     n: Annotated[int, typer.Option("-n", help="Motions: walk_00.mp4, walk_01.mp4, ...", min=1)] = 1,
     out: Out = None,
     stream: Stream = False,
+    decoder: Decoder = None,
     gpt: GptRun = None,
     seed: Seed = 0,
     temperature: Temperature = 1.0,
@@ -129,6 +138,8 @@ def sample(
     _refuse_together("--stream", stream, {
         "--timeline": timeline, "--out": out, "-n": n > 1, "--json": as_json, "--len auto": length == AUTO,
     })  # fmt: skip
+    if decoder and not stream:
+        raise UsageError("--decoder goes with --stream alone", "add --stream, or leave out --decoder")
     request = Request(gpt, device, seed, {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
         "greedy": greedy, "guidance": guidance,
@@ -138,7 +149,7 @@ def sample(
     labels = segments[0].labels if segments else _labels(action, style, info.labels, yes)
     n_frames = _frames(length or (None if stream else DEFAULT_LENGTH), info.fps)
     if stream:
-        _stream(request, labels, n_frames)
+        _stream(request, decoder, labels, n_frames)
         return
     outs = out or [Path(f"{file_stem(labels[0])}.mp4")]
     targets = [numbered(path, n) for path in outs]
@@ -195,11 +206,13 @@ def _generate(
         return generate.timeline(generator, plan, n, request.seed, how, report)
 
 
-def _stream(request: Request, labels: Sequence[str], n_frames: int | None) -> None:
+def _stream(request: Request, decoder: Path | None, labels: Sequence[str], n_frames: int | None) -> None:
     """Write frames until they end, or until nobody reads them any more."""
-    from models.stream import stream
+    from models.generate import Sampling
+    from models.stream import load_streaming, stream
 
-    generator, how = request.load()
+    how = Sampling(**request.how)
+    generator = load_streaming(request.gpt, decoder, request.device)
     frames = stream(generator, labels, n_frames, request.seed, how)
     say(f"{' + '.join(labels)}: {generator.fps:g} frames a second, {generator.body_type}")
     try:

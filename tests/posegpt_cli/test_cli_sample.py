@@ -196,6 +196,7 @@ def sample_long(posegpt, small_generator):
         (["--stream", "--action", "walk", "--out", "a.mp4"], 2, "--stream does not go with --out", "--out"),
         (["--stream", "--action", "walk", "-n", "2"], 2, "--stream does not go with -n", "-n"),
         (["--stream", "--timeline", "walk 2s"], 2, "--stream does not go with --timeline", ""),
+        (["--action", "walk", "--decoder", "d"], 2, "--decoder goes with --stream alone", "--decoder"),
     ],
 )
 def test_what_does_not_go_together(sample_long, no_torch_work, words, code, message, hint):
