@@ -1,6 +1,5 @@
 """BABEL's annotations (Punnakkal et al. 2021): which spans of a clip show which actions. No torch."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data.files import parse_json
 from models.errors import PoseGPTError
 from models.skeleton import BodyType
 
@@ -82,7 +82,7 @@ def read_babel(path: Path) -> tuple[list[Record], list[tuple[str, str]]]:
     Raises PoseGPTError where the file is missing or no BABEL file.
     """
     try:
-        found = json.loads(path.read_bytes())
+        found = parse_json(path.read_bytes())
     except FileNotFoundError:
         raise PoseGPTError(f"no file {path}", "leave that split out of --split") from None
     except (OSError, ValueError) as error:

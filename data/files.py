@@ -1,10 +1,12 @@
 """Files: written so that nothing half-written is ever taken for whole, read with one error for all."""
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from models.errors import PoseGPTError
 
@@ -82,6 +84,14 @@ def _swap_in(partial: Path, path: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     else:
         old.unlink(missing_ok=True)
+
+
+def parse_json(content: bytes | str) -> Any:
+    """json.loads; raises ValueError also where it is nested deeper than the parser can follow."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def read_text(path: Path) -> str:

@@ -2,12 +2,12 @@
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from data.actions import bandai_labels, clip_labels
+from data.files import parse_json
 from models.errors import PoseGPTError
 
 Labeller = Callable[[Path], tuple[str, ...] | None]
@@ -103,8 +103,8 @@ _PATTERN_HINT = r"e.g. --label-pattern '(?P<action>[a-z]+)_(?P<style>[a-z]+)_\d+
 
 def _read_json(text: str, path: Path) -> dict[str, tuple[str, ...]]:
     try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
+        found = parse_json(text)
+    except ValueError as error:
         raise PoseGPTError(f"{path} is no JSON: {error}", "give {clip: label or [labels]}") from None
     if not isinstance(found, dict):
         raise PoseGPTError(f"{path} does not map clips to labels", "give {clip: label or [labels]}")
@@ -118,14 +118,18 @@ def _read_json(text: str, path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _read_csv(text: str, path: Path, column: str) -> dict[str, tuple[str, ...]]:
-    rows = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    columns = [name.strip().lower() for name in rows.fieldnames or ()]
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True))
+    except csv.Error as error:
+        raise PoseGPTError(f"{path} is no CSV: {error}", f"give columns clip,{column}") from None
+    columns = [name.strip().lower() for name in (rows[0] if rows else ())]
     if not {"clip", column} <= set(columns):
         raise PoseGPTError(
             f"{path} needs columns clip and {column}, got {', '.join(columns) or 'none'}", "name them so"
         )
-    rows.fieldnames = columns
-    return {row["clip"].strip(): _clean(re.split(r"[|;]", row[column] or "")) for row in rows if row["clip"]}
+    clip, labels = columns.index("clip"), columns.index(column)
+    full = [row for row in rows[1:] if len(row) > max(clip, labels) and row[clip].strip()]
+    return {row[clip].strip(): _clean(re.split(r"[|;]", row[labels])) for row in full}
 
 
 def _clean(labels: list[str]) -> tuple[str, ...]:

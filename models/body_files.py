@@ -7,6 +7,7 @@ one, with chumpy objects inside) by an unpickler that knows arrays and refuses t
 import functools
 import pickle
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,7 +212,15 @@ def _read_npz(path: Path) -> Mapping[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files if name in _NEEDED}
-    except (OSError, ValueError, zipfile.BadZipFile) as problem:
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as problem:
         raise PoseGPTError(f"cannot read {path}: {problem}", "download the file again") from problem
 
 

@@ -29,6 +29,8 @@ class ConfigField:
     path: tuple[str, ...]
     """Names from the config down to the field."""
     info: FieldInfo
+    aliases: tuple[str, ...] = ()
+    """Further flags of the same meaning."""
 
     @property
     def name(self) -> str:
@@ -49,14 +51,22 @@ class ConfigField:
         return _plain_type(self.info.annotation)
 
 
-def config_fields(config: type[BaseModel], without: Sequence[str] = ()) -> list[ConfigField]:
-    """All fields of a config, those of its parts after its own; `without` leaves names out."""
+def config_fields(
+    config: type[BaseModel], without: Sequence[str] = (), aliases: Mapping[str, tuple[str, ...]] = {}
+) -> list[ConfigField]:
+    """All fields of a config, those of its parts after its own.
+
+    Args:
+        without: names left out.
+        aliases: further flags of a field, by its name.
+    """
     own, nested = [], []
     for name, info in config.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            nested += [ConfigField((name, *f.path), f.info) for f in config_fields(info.annotation, without)]
+            parts = config_fields(info.annotation, without, aliases)
+            nested += [ConfigField((name, *f.path), f.info, f.aliases) for f in parts]
         elif name not in without:
-            own.append(ConfigField((name,), info))
+            own.append(ConfigField((name,), info, aliases.get(name, ())))
     return own + nested
 
 
@@ -95,6 +105,8 @@ def config_options(
     presets: Mapping[str, Values],
     panels: Mapping[str, str],
     without: Sequence[str] = (),
+    aliases: Mapping[str, tuple[str, ...]] = {},
+    preset_help: str = "",
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorator: give a command a flag for every field of `config`; with presets also --preset and --config.
 
@@ -102,10 +114,16 @@ def config_options(
 
     Args:
         presets: settings by name, the first one being the default; {} for a config without presets.
-        panels: help panel of a field, or of a part of the config, by name.
+        panels: help panel of a field, or of a part of the config, by name; the help keeps their order.
         without: fields that are no options, because something else decides them.
+        aliases: further flags of a field, by its name.
+        preset_help: help of --preset.
     """
-    fields = config_fields(config, without)
+    order = list(panels)
+    fields = sorted(
+        config_fields(config, without, aliases),
+        key=lambda f: order.index(key) if (key := _panel_key(f, panels)) else -1,
+    )
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
@@ -119,7 +137,7 @@ def config_options(
         own = list(inspect.signature(command).parameters.values())[1:]
         hints = get_type_hints(command, include_extras=True)
         parameters = [
-            *(_source_parameters(presets) if presets else []),
+            *(_source_parameters(presets, preset_help) if presets else []),
             *(p for f in fields for p in _field_parameters(f, presets, panels)),
             *(p.replace(annotation=hints[p.name], kind=p.KEYWORD_ONLY) for p in own),
         ]
@@ -137,7 +155,7 @@ def read_config_file(path: Path, config: type[BaseModel]) -> Values:
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(f"{path} cannot be read: {error}", "give a YAML file") from error
     if values is None:
         return {}
@@ -157,6 +175,16 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
     return merged
 
 
+def dashed_words(words: Sequence[str], flags: Iterable[str]) -> list[str]:
+    """Words with PoseGPT's own `--n_codebook` put as `--n-codebook`, for those that are flags then."""
+    known, result = set(flags), list[str]()
+    for word in words:
+        flag, equals, value = word.partition("=")
+        dashed = flag.replace("_", "-")
+        result.append(dashed + equals + value if dashed in known else word)
+    return result
+
+
 def switch_words(words: Sequence[str], switches: Iterable[str]) -> list[str]:
     """PoseGPT's own `--debug 1` and `--debug 0` as `--debug` and `--no-debug`, for flags in `switches`."""
     known, result = set(switches), list[str]()
@@ -170,12 +198,10 @@ def switch_words(words: Sequence[str], switches: Iterable[str]) -> list[str]:
     return result
 
 
-def _source_parameters(presets: Mapping[str, Values]) -> list[inspect.Parameter]:
+def _source_parameters(presets: Mapping[str, Values], preset_help: str) -> list[inspect.Parameter]:
     choice = Literal[tuple(presets)]  # type: ignore[valid-type]
     first = next(iter(presets))
-    preset = typer.Option(
-        first, help="Settings to start from." + default_note(f"default: {first}"), show_default=False
-    )
+    preset = typer.Option(first, help=preset_help + default_note(f"default: {first}"), show_default=False)
     file = typer.Option(None, "--config", help="YAML file over the preset, e.g. a run's config.yaml.")
     return [
         inspect.Parameter("preset", inspect.Parameter.KEYWORD_ONLY, default=preset, annotation=choice),
@@ -201,9 +227,10 @@ def _field_parameters(
     option = typer.Option(
         None,
         field.flag,
+        *field.aliases,
         help=_escape(field.info.description or "") + default_note("; ".join(notes)),
         show_default=False,
-        rich_help_panel=panels.get(field.path[0], panels.get(field.name)),
+        rich_help_panel=panels.get(_panel_key(field, panels) or ""),
     )
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [inspect.Parameter(field.name, kind, default=option, annotation=field.type | None)]
@@ -211,6 +238,11 @@ def _field_parameters(
         off = typer.Option(False, field.off_flag, hidden=True)
         parameters.append(inspect.Parameter(f"no_{field.name}", kind, default=off, annotation=bool))
     return parameters
+
+
+def _panel_key(field: ConfigField, panels: Mapping[str, str]) -> str | None:
+    """What a field's panel is found by: its name, or else that of its part of the config."""
+    return next((key for key in (field.name, field.path[0]) if key in panels), None)
 
 
 def _pop(given: Values, field: ConfigField) -> Any:

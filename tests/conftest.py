@@ -78,3 +78,17 @@ def bvh_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         action, style = ("walk", "wave")[k % 2], ("elderly", "happy")[k // 2 % 2]
         write_bvh(folder / f"{action}_{style}_{k:03d}.bvh", make_motion(action, 40, seed=k), rest_joints)
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Run folders of a tokenizer and a generator, trained for a few steps."""
+    from models.train import train
+    from tests.models.small import INFO, SwingingArms, gpt_run, vqvae_run
+
+    root = tmp_path_factory.mktemp("runs")
+    folders = {stage: root / stage for stage in ("vqvae", "gpt")}
+    data = SwingingArms()
+    train(vqvae_run(), folders["vqvae"], INFO, data, data)
+    train(gpt_run(folders["vqvae"]), folders["gpt"], INFO, data, data)
+    return folders
