@@ -35,4 +35,5 @@ class Batch:
 
     def _map(self, f: Any) -> Self:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return type(self)(**{name: None if t is None else f(t) for name, t in values.items()})
+        mapped: Any = {name: None if t is None else f(t) for name, t in values.items()}
+        return type(self)(**mapped)

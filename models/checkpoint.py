@@ -6,10 +6,14 @@ and may hold an OnlineVQVAE of the same vocabulary in `streaming`.
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -18,7 +22,7 @@ from models.errors import PoseGPTError
 from models.skeleton import BodyType
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from models.classifier import Classifier
     from models.gpt import GPT
@@ -27,11 +31,13 @@ if TYPE_CHECKING:
 Stage = Literal["vqvae", "gpt", "classifier"]
 PRETRAINED = Path(__file__).parent / "pretrained"
 TOKENIZER = "tokenizer"
+STREAMING = "streaming"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMAT = 1
+_REPLACED = "-old"
 _C = TypeVar("_C", bound=Config)
+_N = TypeVar("_N", bound="nn.Module")
 
-STREAMING = "streaming"
 
 class CheckpointInfo(Config):
     """What a checkpoint says of itself in config.json."""
@@ -50,6 +56,8 @@ class CheckpointInfo(Config):
     """Label vocabulary, in the order of the network's input."""
     data_fingerprint: str
     """Fingerprint of the training data."""
+    tokenizer_sha256: str = ""
+    """Checksum of the tokenizer's weights, of a generator."""
     weights_sha256: str = ""
     """Checksum of model.safetensors."""
     step: int = 0
@@ -70,7 +78,10 @@ def find_checkpoint(path: Path | None, stage: Stage) -> Path:
         raise PoseGPTError(f"{path} is a file, expected the folder of a {stage} run", train_hint)
     if not path.is_dir():
         raise PoseGPTError(f"{path} does not exist, expected the folder of a {stage} run", train_hint)
-    tried = [path, path / "checkpoints" / "best", path / "checkpoints" / "last"]
+    names = ("best", "last")
+    tried = [path, *(path / "checkpoints" / name for name in names)]
+    # Where a process was killed while it put a new checkpoint in place, the one before it stands here.
+    tried += [replaced_by(path / "checkpoints" / name) for name in names]
     found = [folder for folder in tried if (folder / CONFIG).is_file()]
     if stage == "vqvae":
         found += [folder / TOKENIZER for folder in found if (folder / TOKENIZER / CONFIG).is_file()]
@@ -107,9 +118,7 @@ def load_vqvae(folder: Path, device: str = "cpu") -> "tuple[VQVAE, CheckpointInf
     from models.vqvae import make_vqvae
 
     info = read_info(folder)
-    model = make_vqvae(_network(VQVAEConfig, info, folder))
-    model.load_state_dict(read_weights(folder, info, model.state_dict()))
-    return model.to(device).eval().requires_grad_(False), info
+    return _load(make_vqvae, _network(VQVAEConfig, info, folder), folder, info).to(device), info
 
 
 def load_gpt(folder: Path, device: str = "cpu") -> "tuple[GPT, CheckpointInfo]":
@@ -117,9 +126,7 @@ def load_gpt(folder: Path, device: str = "cpu") -> "tuple[GPT, CheckpointInfo]":
     from models.gpt import GPT
 
     info = read_info(folder)
-    model = GPT(_network(GPTConfig, info, folder))
-    model.load_state_dict(read_weights(folder, info, model.state_dict()))
-    return model.to(device).eval().requires_grad_(False), info
+    return _load(GPT, _network(GPTConfig, info, folder), folder, info).to(device), info
 
 
 def load_classifier(folder: Path, device: str = "cpu") -> "tuple[Classifier, CheckpointInfo]":
@@ -127,9 +134,32 @@ def load_classifier(folder: Path, device: str = "cpu") -> "tuple[Classifier, Che
     from models.classifier import Classifier
 
     info = read_info(folder)
-    model = Classifier(_network(ClassifierConfig, info, folder))
-    model.load_state_dict(read_weights(folder, info, model.state_dict()))
-    return model.to(device).eval().requires_grad_(False), info
+    return _load(Classifier, _network(ClassifierConfig, info, folder), folder, info).to(device), info
+
+
+def check_tokenizer(folder: Path, info: CheckpointInfo, tokenizer: CheckpointInfo) -> None:
+    """Raises PoseGPTError where a generator in `folder` was trained on another tokenizer's codes."""
+    if info.tokenizer_sha256 and info.tokenizer_sha256 != tokenizer.weights_sha256:
+        raise PoseGPTError(
+            f"{folder} was trained with the tokenizer {info.tokenizer_sha256[:12]}, "
+            f"got {tokenizer.weights_sha256[:12]}",
+            "use the tokenizer of its training, or train the generator again",
+        )
+
+
+def _load(make: "Callable[[_C], _N]", config: _C, folder: Path, info: CheckpointInfo) -> "_N":
+    """A network with its weights, in evaluation mode; what a file does not fill is never made room for."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            expected = make(config).state_dict()
+    except (RuntimeError, OverflowError) as error:
+        raise PoseGPTError(f"{folder / CONFIG}: {_first_line(error)}", "use another run") from error
+    weights = read_weights(folder, info, expected)
+    network = make(config)
+    network.load_state_dict(weights)
+    return network.eval().requires_grad_(False)
 
 
 def read_weights(folder: Path, info: CheckpointInfo, expected: "dict[str, Tensor]") -> "dict[str, Tensor]":
@@ -159,15 +189,17 @@ def save_checkpoint(
     info: CheckpointInfo,
     state: "dict[str, Tensor]",
     tokenizer: Path | None = None,
-    extra: "dict[str, bytes] | None" = None,
+    extra: Mapping[str, Callable[[BinaryIO], object]] | None = None,
     half: bool = False,
 ) -> None:
-    """Write a checkpoint folder whole or not at all.
+    """Write a checkpoint folder whole or not at all; the one before it is whole until then.
 
     Args:
         tokenizer: checkpoint folder of the tokenizer that goes along with a generator.
-        extra: further files by name (optimizer state).
+        extra: what writes further files, by their names (optimizer state).
         half: store floating-point weights in half precision.
+
+    Raises PoseGPTError where it cannot be written.
     """
     import torch
     from safetensors.torch import save
@@ -177,32 +209,89 @@ def save_checkpoint(
         for name, t in state.items()
     }
     blob = save(tensors)
-    info = info.model_copy(update={"weights_sha256": hashlib.sha256(blob).hexdigest()})
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        (temporary / WEIGHTS).write_bytes(blob)
-        (temporary / CONFIG).write_text(json.dumps(info.model_dump(mode="json"), indent=1) + "\n")
-        for name, content in (extra or {}).items():
-            (temporary / name).write_bytes(content)
+    sums = {"weights_sha256": hashlib.sha256(blob).hexdigest()}
+    if tokenizer:
+        sums["tokenizer_sha256"] = read_info(tokenizer).weights_sha256
+    about = json.dumps(info.model_copy(update=sums).model_dump(mode="json"), indent=1) + "\n"
+    with _new_folder(folder) as temporary:
+        _write(temporary / WEIGHTS, lambda file: file.write(blob))
+        _write(temporary / CONFIG, lambda file: file.write(about.encode()))
+        for name, write in (extra or {}).items():
+            _write(temporary / name, write)
         if tokenizer:
-            shutil.copytree(
-                tokenizer, temporary / TOKENIZER, ignore=lambda _, names: set(names) - {WEIGHTS, CONFIG}
-            )
-        temporary.chmod(0o755)
-        _replace_folder(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            (temporary / TOKENIZER).mkdir()
+            for name in (WEIGHTS, CONFIG):
+                with (tokenizer / name).open("rb") as source:
+                    _write(temporary / TOKENIZER / name, partial(shutil.copyfileobj, source))
+
+
+def link_checkpoint(source: Path, folder: Path) -> None:
+    """The same checkpoint under another name, without copying what it holds where the disk can do that.
+
+    Raises PoseGPTError where it cannot be written.
+    """
+    with _new_folder(folder) as temporary:
+        shutil.copytree(source, temporary, copy_function=_link, dirs_exist_ok=True)
+
+
+def replaced_by(folder: Path) -> Path:
+    """Where a checkpoint stands for the moment in which another takes its place."""
+    return folder.with_name(f".{folder.name}{_REPLACED}")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder of checkpoints."""
+    for path in folder.glob(".*-*"):
+        name, replaced = path.name.removeprefix(".").removesuffix(_REPLACED), path.name.endswith(_REPLACED)
+        if replaced and not (folder / name).exists():
+            path.rename(folder / name)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder to fill, which then takes the place of `folder`."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            _replace_folder(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except (OSError, RuntimeError) as error:  # torch.save makes a RuntimeError of a full disk
+        reason = error.strerror if isinstance(error, OSError) else _first_line(error)
+        raise PoseGPTError(
+            f"cannot write the checkpoint {folder}: {reason}; the one before it stays as it was",
+            "make room, then go on with --resume",
+        ) from error
 
 
 def _replace_folder(new: Path, folder: Path) -> None:
-    """Put `new` in the place of `folder`; at any moment one of them, or the backup, is whole."""
-    backup = folder.with_name(f".{folder.name}-old")
-    shutil.rmtree(backup, ignore_errors=True)
+    """Put `new` in the place of `folder`; at any moment one of them, or the one replaced, is whole."""
+    old = replaced_by(folder)
     if folder.exists():
-        folder.rename(backup)
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
     new.rename(folder)
-    shutil.rmtree(backup, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """A file that is on the disk itself before its folder takes its name: power may fail, too."""
+    with path.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # not every file system has hard links
+        shutil.copyfile(source, target)
 
 
 def _network(kind: "type[_C]", info: CheckpointInfo, folder: Path) -> "_C":

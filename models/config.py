@@ -14,6 +14,7 @@ Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
+VQVAEModel = Literal["OfflineVQVAE", "CausalVQVAE", "OnlineVQVAE"]
 
 
 DEFAULT_GUIDANCE = 2.0
@@ -29,7 +30,7 @@ class Config(BaseModel):
 class VQVAEConfig(Config):
     """The tokenizer's architecture (PoseGPT section 3.1)."""
 
-    model: Literal["OfflineVQVAE", "CausalVQVAE", "OnlineVQVAE"] = "CausalVQVAE"
+    model: VQVAEModel = "CausalVQVAE"
     """OfflineVQVAE sees all frames, CausalVQVAE has a causal encoder, OnlineVQVAE a causal decoder too."""
     body_type: BodyType = "smpl"
     """Body whose joints are modelled."""
@@ -206,6 +207,8 @@ class RunConfig(Config):
     """Shortest window kept."""
     train_batch_size: Positive = 64
     """Windows a step, all devices together."""
+    accumulate: Positive = 1
+    """Batches a step: the gradient of so many times the windows, in the memory of one batch."""
     num_workers: Annotated[int, Field(ge=0)] = 0
     """Processes that load batches (0: in the training process, which is enough for a local disk)."""
     prefetch_factor: Positive = 4
@@ -232,6 +235,10 @@ class RunConfig(Config):
     """Steps between validations, each followed by a checkpoint."""
     eval_batches: Positive = 8
     """Batches a validation."""
+    n_visu_to_save: Annotated[int, Field(ge=0)] = 2
+    """Clips drawn as video at every validation, into the run's samples/ (0: none)."""
+    keep: Annotated[int, Field(ge=0)] = 0
+    """Checkpoints kept beside the best and the last, the latest ones (as checkpoints/step-000500)."""
     balance: Share = 0.0
     """How much more often rare actions are drawn: 0 as often as they occur, 1 all equally."""
     start_share: Share = 0.0
@@ -245,11 +252,15 @@ class RunConfig(Config):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train."""
     devices: Positive = 1
-    """Devices on each machine; several train together by DDP."""
+    """Devices on each machine; torchrun and SLURM say so themselves."""
     num_nodes: Positive = 1
     """Machines."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """How several devices share the work: ddp a copy of the network on each, fsdp a part of it on each."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Arithmetic of the forward pass."""
+    compile: bool = False
+    """Compile the network's blocks (CUDA only): slower to start, then faster."""
     debug: bool = False
     """Ten steps on small batches: does everything run?"""
     dummy_data: bool = False
@@ -259,6 +270,8 @@ class RunConfig(Config):
 class VQVAERun(RunConfig):
     """`posegpt train vqvae`."""
 
+    encoder: Path | None = None
+    """Tokenizer whose encoder and codes are kept as they are; only a decoder is trained, as for streaming."""
     body_model: Path | None = None
     """Folder of official SMPL-family files for the joint and vertex losses (none: the body in the box)."""
     network: VQVAEConfig = VQVAEConfig()
@@ -270,10 +283,10 @@ class VQVAERun(RunConfig):
 class GPTRun(RunConfig):
     """`posegpt train gpt`."""
 
-    encoder: Path | None = None
-    """Tokenizer whose encoder and codes are kept as they are; only a decoder is trained, as for streaming."""
     vqvae: Path | None = None
-    """Tokenizer: a run or checkpoint folder."""
+    """Tokenizer: a run or checkpoint folder (none: the one in the box)."""
+    vq_model: VQVAEModel | None = None
+    """What --vqvae must be; another tokenizer is refused."""
     balance: Share = 0.5
     """How much more often rare actions are drawn: 0 as often as they occur, 1 all equally."""
     start_share: Share = 0.25
@@ -282,6 +295,12 @@ class GPTRun(RunConfig):
     """Share of training windows (of 22 frames and more) that are two clips joined: the action changes."""
     eos_force: bool = False
     """With --gen-eos: every window ends where it is cut, not only those that hold their clip's end."""
+    eval_fid: bool = False
+    """Validate by the FID of generated motion, too: as many clips as there are validation windows."""
+    eval_classif: bool = False
+    """Validate by the classifier's accuracy on generated motion, too."""
+    classifier: Path | None = None
+    """Classifier of --eval-fid and --eval-classif: a run or checkpoint folder (none: the one in the box)."""
     network: GPTConfig = GPTConfig()
     """The network."""
 

@@ -11,7 +11,7 @@ import roma
 import torch
 from torch import Tensor
 
-from models.checkpoint import TOKENIZER, find_checkpoint, load_gpt, load_vqvae
+from models.checkpoint import TOKENIZER, check_tokenizer, find_checkpoint, load_gpt, load_vqvae
 from models.config import DEFAULT_GUIDANCE
 from models.errors import PoseGPTError
 from models.features import Pose, Root, features_to_motion, yaw_of
@@ -105,7 +105,8 @@ def load_generator(gpt: Path | None = None, device: str = "auto") -> Generator:
     device = resolve_device(device)
     folder = find_checkpoint(gpt, "gpt")
     network, info = load_gpt(folder, device)
-    vqvae, _ = load_vqvae(folder / TOKENIZER, device)
+    vqvae, about = load_vqvae(folder / TOKENIZER, device)
+    check_tokenizer(folder, info, about)
     return Generator(network, vqvae, info.labels, info.fps, info.body_type, device)
 
 

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.config import GPTConfig
-from models.distributed import shared_count
 from models.layers import Block, KVCache, make_norm
 
 
@@ -164,7 +163,7 @@ class GPT(nn.Module):
         loss = F.cross_entropy(logits.flatten(0, 2).float(), target.flatten(), reduction="sum")
         if self.config.gen_eos:
             loss = loss + self._end_loss(given, length, condition, ended)
-        return loss / shared_count(valid.sum() * indices.shape[-1])
+        return loss / (valid.sum() * indices.shape[-1])
 
     def new_caches(self, batch: int, like: Tensor) -> list[KVCache]:
         c = self.config

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.config import LossConfig
-from models.distributed import shared_count
 from models.features import Root, Translation, features_to_motion
 from models.kinematics import forward_kinematics
 from models.skeleton import joint_index
@@ -91,6 +90,34 @@ def reconstruction_losses(
     return {name: weights[name] * term for name, term in terms.items() if weights[name]}
 
 
+@torch.no_grad()
+def reconstruction_counts(
+    target: Tensor, mask: Tensor, config: LossConfig, skeleton: Skeleton, translation: Translation, fps: float
+) -> dict[str, Tensor]:
+    """How many frames, or feet that stand, each term of `reconstruction_losses` is a mean over."""
+    frames, pairs = mask.sum(), mask[:, 1:] & mask[:, :-1]
+    counts = dict.fromkeys(("body", "root", "trans", "joint"), frames) | {"velocity": pairs.sum()}
+    if config.alpha_contact:
+        start = Root(target.new_zeros(len(target)), target.new_zeros(len(target), 3))
+        t = features_to_motion(target, translation, start)
+        joints, _ = forward_kinematics(t.rotmats, t.trans, skeleton.rest_joints, skeleton.parents)
+        counts["contact"] = _stands(joints[:, :, FEET].diff(dim=1) * fps, pairs).sum()
+    return counts | {"vert": _vertex_frames(mask, config).sum()}
+
+
+def _stands(speed: Tensor, mask: Tensor) -> Tensor:
+    """(B, T, 4) bool: feet that stand, of (B, T, 4, 3) true velocities in m/s."""
+    return (speed.norm(dim=-1) < STANCE_SPEED) & mask[..., None]
+
+
+def _vertex_frames(mask: Tensor, config: LossConfig) -> Tensor:
+    """(B, T) bool: the valid frames on which vertices are compared."""
+    every = max(1, round(1 / max(config.tprop_vert, 1e-6)))
+    keep = torch.zeros_like(mask)
+    keep[:, every // 2 :: every] = True
+    return mask & keep
+
+
 def _rotation_loss(
     predicted: Tensor, target: Tensor, mask: Tensor, kind: str, log_scale: Tensor | None
 ) -> Tensor:
@@ -129,9 +156,9 @@ def _penalty(error: Tensor, kind: str, log_scale: Tensor | None) -> Tensor:
 
 def _contact_loss(p_speed: Tensor, t_speed: Tensor, mask: Tensor) -> Tensor:
     """Speed (m/s) of foot joints where the true foot stands; (B, T, 4, 3) velocities."""
-    stands = (t_speed.norm(dim=-1) < STANCE_SPEED) & mask[..., None]
+    stands = _stands(t_speed, mask)
     speed = _distance(p_speed, torch.zeros_like(p_speed))
-    return (speed * stands).sum() / shared_count(stands.sum()).clamp(min=1)
+    return (speed * stands).sum() / stands.sum().clamp(min=1)
 
 
 def _vertex_loss(
@@ -143,13 +170,10 @@ def _vertex_loss(
 ) -> Tensor:
     """Mean squared distance (m2) of vertices, pelvis at the origin, on every so-many-th valid frame."""
     assert skeleton.skin is not None
-    every = max(1, round(1 / max(config.tprop_vert, 1e-6)))
-    keep = torch.zeros_like(mask)
-    keep[:, every // 2 :: every] = True
-    rows = (mask & keep).nonzero(as_tuple=True)
+    rows = _vertex_frames(mask, config).nonzero(as_tuple=True)
     p, t = (_skin(_centred(j)[rows], g[rows], skeleton) for j, g in (predicted, target))
     squared = (p - t).square().sum(-1).mean(-1)
-    return squared.sum() / shared_count(torch.tensor(len(squared), device=p.device)).clamp(min=1)
+    return squared.sum() / max(len(squared), 1)
 
 
 def _skin(joints: Tensor, rotations: Tensor, skeleton: Skeleton) -> Tensor:
@@ -172,6 +196,6 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of (B, T, ...) over the valid frames of (B, T), of all processes, and all further axes."""
+    """Mean of (B, T, ...) over the valid frames of (B, T) and all further axes."""
     weights = mask.view(*mask.shape, *[1] * (values.dim() - 2)).expand_as(values)
-    return (values * weights).sum() / shared_count(weights.sum()).clamp(min=1)
+    return (values * weights).sum() / weights.sum().clamp(min=1)

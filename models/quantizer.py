@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.config import VQVAEConfig
-from models.distributed import from_first_process, shared_count, sum_over_processes
+from models.distributed import from_first_process, sum_over_processes
 
 DEAD_USES_PER_STEP = 0.02
 """A code whose moving average of uses falls below this is restarted."""
@@ -112,7 +112,7 @@ class BookQuantizer(nn.Module):
         """Quantize (B, S, D); only steps of the (B, S) mask teach the books and count in the commitment."""
         flat = latents.float().flatten(0, 1)
         valid = mask.flatten()
-        depth = self._depth()
+        depth = self._depth(latents.device)
         rest, total = flat, torch.zeros_like(flat)
         indices: list[Tensor] = []
         for k, book in enumerate(self.books):
@@ -131,7 +131,7 @@ class BookQuantizer(nn.Module):
                     [total[:, : k * code.shape[-1]], code, total[:, (k + 1) * code.shape[-1] :]], -1
                 )
         distance = (flat - total.detach())[valid].square().mean(-1)
-        commitment = distance.sum() / shared_count(valid.sum()).clamp(min=1)
+        commitment = distance.sum() / valid.sum().clamp(min=1)
         quantized = (flat + (total - flat).detach()).view_as(latents)
         return Quantized(quantized, torch.stack(indices, -1).unflatten(0, mask.shape), commitment)
 
@@ -148,12 +148,16 @@ class BookQuantizer(nn.Module):
         book.follow(x[valid], indices[valid])
         return indices
 
-    def _depth(self) -> int:
-        """How many books this step uses (rvq with quantizer dropout: sometimes only the first few)."""
+    def _depth(self, device: torch.device) -> int:
+        """How many books this step uses (rvq with quantizer dropout: sometimes only the first few).
+
+        The same on every process, because each book adds up its latents over all of them.
+        """
         n = len(self.books)
-        if self.training and self.dropout and torch.rand(()) < self.dropout:
-            return int(torch.randint(1, n + 1, ()))
-        return n
+        if not (self.training and self.dropout):
+            return n
+        drops, share = from_first_process(torch.rand(2, device=device)).tolist()
+        return 1 + int(share * n) if drops < self.dropout else n
 
 
 class FiniteScalarQuantizer(nn.Module):

@@ -1,30 +1,30 @@
 """One training loop for all stages."""
 
-import io
-import json
 import math
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from copy import deepcopy
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
+from models.average import AveragedWeights
 from models.batch import Batch
-from models.checkpoint import CheckpointInfo, save_checkpoint
+from models.checkpoint import CheckpointInfo, read_info
 from models.config import RunConfig
+from models.distributed import from_every_process, sum_over_processes
 from models.errors import PoseGPTError
-from models.generate import resolve_device
+from models.fabric import compile_blocks, make_fabric
+from models.memory import peak_memory
+from models.run_folder import Checkpoints, FigureLog
 from models.stages import DataInfo, TrainStage, make_stage
-
-STATE = "state.pt"
 
 
 class Windows(Protocol):
@@ -41,6 +41,10 @@ class Windows(Protocol):
     def of_rank(self, rank: int, world: int) -> "Windows": ...
 
 
+Visit = Callable[[Any, int], dict[str, float]]
+"""Looks at the averaged network, in evaluation mode, after a step; returns further figures."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """One step of training, or one validation."""
@@ -51,9 +55,13 @@ class Progress:
     seconds_left: float
     windows_per_second: float
     terms: dict[str, float]
-    """Loss terms, weighted; their sum is the loss."""
+    """Loss terms, weighted, of all processes; their sum is the loss."""
     metrics: dict[str, float]
     """Validation figures; empty between validations."""
+    learning_rate: float
+    """Of this step."""
+    memory: int
+    """Bytes in use at most so far: of the GPU on CUDA, else of this process."""
 
 
 @dataclass(frozen=True)
@@ -82,19 +90,21 @@ def train(
     val_windows: Windows,
     report: Callable[[Progress], None] = lambda progress: None,
     resume: bool = False,
+    visit: Visit = lambda network, step: {},
 ) -> TrainResult:
     """Train a stage and leave its checkpoints in `folder`/checkpoints.
 
     Args:
         run: VQVAERun, GPTRun or ClassifierRun.
         resume: go on from checkpoints/last; on CPU the run continues exactly as if never stopped.
+        visit: called by the first process at each validation; what it returns joins the figures.
 
     Raises:
         TrainingInterrupted: on Ctrl-C and SIGTERM, after saving.
         PoseGPTError: where the loss is not finite (the last checkpoint stays), or nothing can be resumed.
     """
     torch.manual_seed(run.seed)
-    loop = _Loop(run, folder, info, make_stage(run, info), train_windows, val_windows, report)
+    loop = _Loop(run, folder, info, make_stage(run, info), train_windows, val_windows, report, visit)
     if resume:
         loop.load()
     else:
@@ -108,188 +118,199 @@ class _Loop:
 
     def __init__(
         self, run: RunConfig, folder: Path, info: DataInfo, stage: TrainStage, train_windows: Windows,
-        val_windows: Windows, report: Callable[[Progress], None],
+        val_windows: Windows, report: Callable[[Progress], None], visit: Visit,
     ) -> None:  # fmt: skip
-        from lightning_fabric import Fabric
-
-        device = resolve_device(run.device)
         self.run, self.folder, self.info, self.stage = run, folder, info, stage
-        self.train_windows, self.val_windows, self.report = train_windows, val_windows, report
-        self.fabric = Fabric(
-            accelerator=device, devices=run.devices, num_nodes=run.num_nodes,
-            strategy="ddp" if run.devices * run.num_nodes > 1 else "auto",
-        )  # fmt: skip
+        self.train_windows, self.val_windows = train_windows, val_windows
+        self.report, self.visit = report, visit
+        self.checkpoints = Checkpoints(folder / "checkpoints", run.keep)
+        self.fabric = make_fabric(run)
         self.fabric.launch()
-        rank, world = self.fabric.global_rank, self.fabric.world_size
-        if world > 1:
-            self.train_windows = train_windows.of_rank(rank, world)
+        rank, self.world = self.fabric.global_rank, self.fabric.world_size
+        if self.world > 1:
+            self.train_windows = train_windows.of_rank(rank, self.world)
         torch.manual_seed(run.seed + rank)
-        optimizer = torch.optim.AdamW(
-            _parameter_groups(stage, run.weight_decay),
-            lr=run.learning_rate, betas=(run.ab1, run.ab2), fused=device in ("cpu", "cuda"),
+        plain = deepcopy(stage.network).to(self.fabric.device)
+        if run.compile:
+            compile_blocks(stage.network)
+        self.model = self.fabric.setup_module(stage)
+        # After the set-up, because sharding puts other parameters in the place of these.
+        self.adamw = torch.optim.AdamW(
+            _parameter_groups(stage, run.weight_decay), lr=run.learning_rate, betas=(run.ab1, run.ab2),
+            fused=self.fabric.device.type in ("cpu", "cuda"),
         )  # fmt: skip
-        self.model, self.optimizer = self.fabric.setup(stage, optimizer)
-        self.average = AveragedModel(stage.network, multi_avg_fn=self._average)
+        self.optimizer: Any = self.fabric.setup_optimizers(self.adamw)
+        self.average = AveragedWeights(stage.network, plain)
         self.step, self.seconds = 0, 0.0
         self.best: dict[str, float] = {}
 
     def run_all(self) -> TrainResult:
+        if self.fabric.is_global_zero:
+            self.checkpoints.clean()
         started = time.monotonic() - self.seconds
-        with _catch_signals() as caught, _Log(self.folder, self.step, self.fabric.is_global_zero) as log:
-            for batch in self._batches():
-                terms = self._train_step(batch.to(self.fabric.device), self._done())
+        with _catch_signals() as caught, FigureLog(self.folder, self.step, self.fabric.is_global_zero) as log:
+            for batches in self._steps():
+                mine = self._train_step(batches)
                 self.step += 1
-                self.seconds = self._agree(time.monotonic() - started)
+                terms, self.seconds, signum = self._agree(mine, time.monotonic() - started, caught)
                 at_end = self._done() >= 1
                 metrics = self._validate() if self.step % self.run.eval_every == 0 or at_end else {}
                 self._tell(terms, metrics, log)
-                if signum := int(self._agree(max(caught, default=0))):
-                    self._save("last", with_state=True)
+                if signum:
+                    self._save_last()
                     raise TrainingInterrupted(signum, self.folder, self.step)
                 if at_end:
                     break
         return TrainResult(self.folder, self.step, self.best)
 
-    def _batches(self) -> Iterable[Batch]:
-        """Training batches from here on; none where the run is over already."""
-        run = self.run
+    def _steps(self) -> Iterator[list[Batch]]:
+        """The batches of each step from here on, on the device; none where the run is over already."""
+        run, device = self.run, self.fabric.device
         if self._done() >= 1:
-            return ()
+            return
+        first, stop = self.step * run.accumulate, run.iter * run.accumulate
+        batches: Iterable[Batch] = (self.train_windows.batch(i) for i in range(first, stop))
         if run.num_workers:
-            return self.train_windows.loader(self.step, run.iter, run.num_workers, run.prefetch_factor)
-        return (self.train_windows.batch(step) for step in range(self.step, run.iter))
+            batches = self.train_windows.loader(first, stop, run.num_workers, run.prefetch_factor)
+        batches = map(self.stage.draw, batches)
+        if device.type == "cuda":  # copied while the device computes
+            batches = (batch.pin_memory() for batch in batches)
+        on_device = (batch.to(device) for batch in batches)
+        while step := list(islice(on_device, run.accumulate)):
+            yield step
 
-    def _agree(self, value: float) -> float:
-        """The largest value of any process: to stop together, all must see the same time and signal."""
-        if self.fabric.world_size == 1:
-            return value
-        mine = torch.tensor(value, dtype=torch.float64, device=self.fabric.device)
-        latest = self.fabric.all_reduce(mine, reduce_op="max")
-        assert isinstance(latest, torch.Tensor)
-        return latest.item()
+    def _train_step(self, batches: list[Batch]) -> dict[str, Tensor]:
+        """One step of the optimizer; returns this process's part of the loss terms.
+
+        Raises PoseGPTError, on every process, where loss or gradient is not finite, and leaves the weights.
+        """
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.run.learning_rate * _schedule(self.step, self._done(), self.run.warmup)
+        sums: dict[str, Tensor] = {}
+        for i, (batch, shares) in enumerate(zip(batches, self._shares(batches), strict=True), start=1):
+            with self.fabric.no_backward_sync(self.model, enabled=i < len(batches)):
+                means = self.model(batch, self.step)
+                terms = {name: mean * shares.get(name, 1) for name, mean in means.items()}
+                self.fabric.backward(torch.stack(list(terms.values())).sum())
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0) + term.detach()
+        clipped = self.fabric.clip_gradients(
+            self.model, self.optimizer, max_norm=self.run.grad_clip, error_if_nonfinite=False
+        )
+        assert clipped is not None
+        norm, loss = float(clipped), float(sum(sums.values()))
+        if not math.isfinite(norm):
+            raise PoseGPTError(
+                f"the loss is {loss:.4g}, its gradient {norm:.4g} at step {self.step}",
+                "lower --learning-rate, then --resume from the last checkpoint",
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        # Its memory grows with the steps seen.
+        self.average.update(min(self.run.ema, self.step / (9 + self.step)))
+        return sums
+
+    def _shares(self, batches: list[Batch]) -> list[dict[str, Tensor]]:
+        """What a term of each batch is multiplied by: its part in the mean over all batches and processes.
+
+        The gradients of the processes are averaged, so the shares of each sum up to 1 in the mean.
+        """
+        if self.world * len(batches) == 1:
+            return [{}]
+        counts = [self.stage.counts(batch) for batch in batches]
+        table = torch.stack([torch.stack(list(count.values())) for count in counts]).float()
+        total = sum_over_processes(table.sum(0)).clamp(min=1)
+        return [dict(zip(counts[0], row, strict=True)) for row in table * self.world / total]
+
+    def _agree(
+        self, terms: dict[str, Tensor], seconds: float, caught: list[int]
+    ) -> tuple[dict[str, float], float, int]:
+        """Terms, latest time and signal of all processes: to stop together, all must see the same."""
+        values = torch.stack([*terms.values()]).double()
+        mine = torch.cat([values, values.new_tensor([seconds, max(caught, default=0)])])
+        everyone = from_every_process(mine).cpu()
+        means = everyone.mean(0).tolist()[:-2]
+        *_, latest, signum = everyone.amax(0).tolist()
+        return dict(zip(terms, means, strict=True)), latest, int(signum)
 
     def load(self) -> None:
         """Take up checkpoints/last."""
-        path = self.folder / "checkpoints" / "last" / STATE
-        if not path.is_file():
-            raise PoseGPTError(f"{self.folder} has nothing to resume (no {path.name})", "leave out --resume")
-        state = torch.load(path, map_location=self.fabric.device, weights_only=True)
-        self.stage.load_state_dict(state["stage"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
-        if len(state["rng"]) == self.fabric.world_size:
-            torch.set_rng_state(state["rng"][self.fabric.global_rank].cpu())
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
 
-    def _train_step(self, batch: Batch, done: float) -> dict[str, float]:
-        self.model.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.run.learning_rate * _schedule(self.step, done, self.run.warmup)
-        terms = self.model(batch, self.step)
-        loss = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(loss):
-            raise PoseGPTError(
-                f"the loss is {loss.item()} at step {self.step}",
-                "lower --learning-rate, then --resume from the last checkpoint",
-            )
-        self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.run.grad_clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.average.update_parameters(self.stage.network)
-        return {name: float(term.detach()) for name, term in terms.items()}
+        saved = self.checkpoints.load_last(self._about(), self.average.plain.state_dict())
+        state = saved.training
+        self.average.load(saved.weights)
+        set_state_dict(
+            self.stage, self.adamw, model_state_dict=state["stage"],
+            optim_state_dict=state["optimizer"], options=StateDictOptions(full_state_dict=True),
+        )  # fmt: skip
+        self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+        if len(state["rng"]) == self.world:
+            # Cloned, because torch reads from the beginning of the storage, whatever row it is given.
+            torch.set_rng_state(state["rng"][self.fabric.global_rank].clone())
 
     def _validate(self) -> dict[str, float]:
-        network = self.average.module.eval()
+        network = self.average.whole()
         first = islice(self.val_windows.eval_batches(), self.run.eval_batches)
         batches = (batch.to(self.fabric.device) for batch in first)
         with _fixed_randomness():
             metrics = self.stage.validate(network, batches)
+            if self.fabric.is_global_zero:
+                metrics |= self.visit(network, self.step)
         name = self.stage.best_metric
         if not self.best or metrics[name] <= self.best[name]:
             self.best = metrics
-            self._save("best", with_state=False)
-        self._save("last", with_state=True)
+            if self.fabric.is_global_zero:
+                self.checkpoints.save_best(self._about(), network.state_dict(), self.stage.tokenizer)
+        self._save_last()
         return metrics
 
-    def _save(self, name: Literal["best", "last"], with_state: bool) -> None:
-        """Write a checkpoint, from the first process; all of them take part and wait."""
-        extra = {STATE: self._state()} if with_state else {}
-        info = CheckpointInfo(
-            stage=self.stage.stage, network=self.stage.network_config(), body_type=self.info.body_type,
-            fps=self.info.fps, labels=self.info.labels, data_fingerprint=self.info.fingerprint,
-            step=self.step, metrics=self.best,
-        )  # fmt: skip
-        state = self.average.module.state_dict()
+    def _save_last(self) -> None:
+        """Write the last checkpoint, from the first process; all of them take part and wait."""
+        weights, training = self.average.whole().state_dict(), self._training_state()
         if self.fabric.is_global_zero:
-            save_checkpoint(self.folder / "checkpoints" / name, info, state, self.stage.tokenizer, extra)
+            self.checkpoints.save_last(self._about(), weights, self.stage.tokenizer, training)
         self.fabric.barrier()
 
-    def _state(self) -> bytes:
-        buffer = io.BytesIO()
-        state = {
-            "stage": self.stage.state_dict(), "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "rng": self._random_states(),
-            "step": self.step, "seconds": self.seconds, "best": self.best,
-        }  # fmt: skip
-        torch.save(state, buffer)
-        return buffer.getvalue()
+    def _about(self) -> CheckpointInfo:
+        """What a checkpoint says of itself at this step."""
+        tokenizer = self.stage.tokenizer
+        return CheckpointInfo(
+            stage=self.stage.stage, network=self.stage.network_config(), body_type=self.info.body_type,
+            fps=self.info.fps, labels=self.info.labels, data_fingerprint=self.info.fingerprint,
+            tokenizer_sha256=read_info(tokenizer).weights_sha256 if tokenizer else "",
+            step=self.step, metrics=self.best,
+        )  # fmt: skip
 
-    def _random_states(self) -> Tensor:
-        """(world, N) random state of every process."""
-        gathered = self.fabric.all_gather(torch.get_rng_state().to(self.fabric.device))
-        assert isinstance(gathered, Tensor)
-        return gathered.view(self.fabric.world_size, -1).cpu()
+    def _training_state(self) -> dict[str, Any]:
+        """What --resume needs beside the averaged weights, gathered from all processes."""
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
+
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        stage, optimizer = get_state_dict(self.stage, self.adamw, options=options)
+        rng = from_every_process(torch.get_rng_state().to(self.fabric.device)).cpu()
+        return {
+            "stage": stage, "optimizer": optimizer, "rng": rng, "step": self.step, "seconds": self.seconds,
+            "best": self.best,
+        }  # fmt: skip
 
     def _done(self) -> float:
         """Share of the run that is behind us, by steps or by time, whichever is further."""
         by_time = self.seconds / (60 * self.run.minutes) if self.run.minutes else 0.0
         return max(self.step / self.run.iter, by_time)
 
-    def _tell(self, terms: dict[str, float], metrics: dict[str, float], log: "_Log") -> None:
+    def _tell(self, terms: dict[str, float], metrics: dict[str, float], log: FigureLog) -> None:
         done, per_second = self._done(), self.step / max(self.seconds, 1e-9)
         total = max(self.step, round(self.step / done)) if done else self.run.iter
-        left = (total - self.step) / per_second
-        progress = Progress(self.step, total, left, per_second * self.run.train_batch_size, terms, metrics)
+        windows = self.run.train_batch_size * self.run.accumulate
+        progress = Progress(
+            self.step, total, (total - self.step) / per_second, per_second * windows, terms, metrics,
+            self.optimizer.param_groups[0]["lr"], peak_memory(self.fabric.device),
+        )  # fmt: skip
         log.write(progress)
         if self.fabric.is_global_zero:
             self.report(progress)
-
-    def _average(self, averaged: Any, current: Any, n: Any) -> None:
-        """Exponential moving average whose memory grows with the steps seen."""
-        decay = min(self.run.ema, (1 + self.step) / (10 + self.step)) if self.run.ema else 0.0
-        torch._foreach_lerp_(averaged, current, 1 - decay)
-
-
-class _Log:
-    """metrics.jsonl and TensorBoard events of a run, written by the first process."""
-
-    EVERY = 20
-
-    def __init__(self, folder: Path, step: int, writes: bool) -> None:
-        self.folder, self.step, self.writes = folder, step, writes
-
-    def __enter__(self) -> Self:
-        if self.writes:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.lines = (self.folder / "metrics.jsonl").open("a", buffering=1)
-            self.board = SummaryWriter(str(self.folder), purge_step=self.step)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.writes:
-            self.lines.close()
-            self.board.close()
-
-    def write(self, progress: Progress) -> None:
-        if not self.writes or (progress.step % self.EVERY and not progress.metrics):
-            return
-        self.lines.write(json.dumps(asdict(progress)) + "\n")
-        for prefix, values in (("loss", progress.terms), ("val", progress.metrics)):
-            for name, value in values.items():
-                self.board.add_scalar(f"{prefix}/{name}", value, progress.step)
 
 
 @contextmanager

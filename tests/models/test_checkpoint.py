@@ -1,13 +1,22 @@
 """Checkpoints: whole or not at all, and every wrong one refused in a sentence."""
 
 import json
+import resource
 import shutil
 
 import pytest
 import torch
 
-from models.checkpoint import find_checkpoint, load_gpt, load_vqvae, read_info, save_checkpoint
+from models.checkpoint import (
+    find_checkpoint,
+    link_checkpoint,
+    load_gpt,
+    load_vqvae,
+    read_info,
+    save_checkpoint,
+)
 from models.errors import PoseGPTError
+from models.generate import load_generator
 
 
 @pytest.fixture
@@ -91,15 +100,38 @@ def test_weights_of_another_size(copy):
         load_gpt(copy)
 
 
-def test_a_failing_write_leaves_the_old_checkpoint(copy, monkeypatch):
+@pytest.mark.parametrize("limit", [100, 5_000])
+def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(copy, limit):
+    """Files may grow to `limit` bytes: the weights do not fit, or only the optimizer's state does not."""
     model, info = load_gpt(copy)
-
-    def full(self, content):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
-        save_checkpoint(copy, info, model.state_dict())
-    monkeypatch.undo()
+    weights = {name: t[:0] if t.dim() else t for name, t in model.state_dict().items()}
+    state = {"state.pt": lambda file: torch.save(torch.zeros(10_000), file)}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(PoseGPTError, match=r"cannot write the checkpoint .*stays as it was") as refused:
+            save_checkpoint(copy, info, weights, extra=state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "--resume" in refused.value.hint
     load_gpt(copy)
     assert [p.name for p in copy.parent.iterdir()] == [copy.name]
+
+
+def test_a_linked_checkpoint_is_the_same_and_outlives_the_other(copy):
+    link_checkpoint(copy, copy.with_name("step-000006"))
+    shutil.rmtree(copy)
+    _, info = load_gpt(copy.with_name("step-000006"))
+    assert info.stage == "gpt"
+
+
+def test_a_generator_with_another_tokenizer_is_refused(copy, trained):
+    _, info = load_gpt(copy)
+    assert info.tokenizer_sha256 == read_info(copy / "tokenizer").weights_sha256
+    load_generator(copy, "cpu")
+    other, about = load_vqvae(copy / "tokenizer")
+    other.embed.weight.mul_(2)
+    save_checkpoint(copy / "tokenizer", about, other.state_dict())
+    with pytest.raises(PoseGPTError, match="was trained with the tokenizer") as refused:
+        load_generator(copy, "cpu")
+    assert info.tokenizer_sha256[:12] in refused.value.message
