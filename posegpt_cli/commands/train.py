@@ -1,14 +1,12 @@
 """`posegpt train vqvae|gpt|classifier`: resolve the run's config, open the data, train with a live line."""
 
-import math
 import shlex
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,20 +20,23 @@ from posegpt_cli.config_options import (
     Choices,
     config_fields,
     config_options,
+    dashed_words,
     read_config_file,
     switch_words,
 )
 from posegpt_cli.console import (
     UsageError,
     ask_path,
-    messages,
     next_step,
     say,
     show_json,
     show_result,
     warn,
 )
+from posegpt_cli.curves import draw_curves
+from posegpt_cli.live import show_figures, show_size, show_training
 from posegpt_cli.options import BEHAVIOUR_PANEL, DryRun, Force, Json, examples
+from posegpt_cli.visits import SAMPLES, Visits
 
 if TYPE_CHECKING:
     from models.stages import DataInfo
@@ -61,18 +62,31 @@ DEBUG_RUN = {
 }
 
 PANELS = {
-    "network": "Network", "losses": "Losses", "body_model": "Losses",
     **dict.fromkeys(
-        ("train_batch_size", "learning_rate", "weight_decay", "ab1", "ab2", "warmup", "grad_clip", "ema",
-         "iter", "minutes", "precision"), "Optimisation",
+        ("train_batch_size", "accumulate", "learning_rate", "iter", "minutes", "warmup", "ab1", "ab2",
+         "weight_decay", "grad_clip", "ema", "eos_force"), "Optimisation",
     ),
     **dict.fromkeys(
-        ("seq_len", "min_seq_len", "start_share", "join_share", "balance", "mirror", "rotate", "dummy_data"),
+        ("seq_len", "min_seq_len", "balance", "start_share", "join_share", "mirror", "rotate", "dummy_data"),
         "Data",
     ),
-    "eval_every": "Validation", "eval_batches": "Validation",
-    "seed": BEHAVIOUR_PANEL, "device": BEHAVIOUR_PANEL, "debug": BEHAVIOUR_PANEL,
+    **dict.fromkeys(
+        ("eval_every", "eval_batches", "n_visu_to_save", "keep", "eval_fid", "eval_classif", "classifier"),
+        "Validation",
+    ),
+    **dict.fromkeys(
+        ("device", "devices", "num_nodes", "strategy", "precision", "compile", "num_workers",
+         "prefetch_factor"), "Machine",
+    ),
+    "network": "Network",
+    **dict.fromkeys(("losses", "body_model"), "Losses"),
+    **dict.fromkeys(("seed", "debug"), BEHAVIOUR_PANEL),
 }  # fmt: skip
+"""Help panel of a field, or of a part of the config; the help keeps this order."""
+
+PRESET_HELP = "Settings to start from: tiny for a CPU, base for a GPU, paper for the original's architecture."
+ALIASES = {"vqvae": ("--vq-ckpt",)}
+"""PoseGPT's own names of fields that are called otherwise here."""
 
 Resume = Annotated[
     bool,
@@ -80,6 +94,25 @@ Resume = Annotated[
         "--resume", help="Go on where the run of this name stopped.", rich_help_panel=BEHAVIOUR_PANEL
     ),
 ]
+Plot = Annotated[
+    bool,
+    typer.Option(
+        "--plot",
+        help="Draw curves.png at every validation, not only at the end. Of a run that exists: draw it, stop.",
+        rich_help_panel=BEHAVIOUR_PANEL,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class _Wishes:
+    """What a command line asks for beside the run's config."""
+
+    resume: bool
+    force: bool
+    plot: bool
+    dry_run: bool
+    as_json: bool
 
 
 def register(app: typer.Typer, summary: str, panel: str) -> None:
@@ -93,7 +126,7 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
             "posegpt train vqvae --data dataset/ --preset paper --name paper --device cuda",
             "posegpt train vqvae --data dataset/ --preset tiny --resume",
         ),
-    )(train_vqvae)
+    )(_command("vqvae", VQVAERun))
     group.command(
         "gpt",
         help="Train the generator: codes from an action and a duration.",
@@ -101,7 +134,7 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
             "posegpt train gpt --data dataset/ --vqvae runs/vqvae/default --preset tiny",
             "posegpt train gpt --data dataset/ --vqvae runs/vqvae/default --config run.yaml --seq-len 96",
         ),
-    )(train_gpt)
+    )(_command("gpt", GPTRun))
     group.command(
         "classifier",
         help="Train the classifier: an action from motion, and the features that evaluation compares.",
@@ -109,98 +142,103 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
             "posegpt train classifier --data dataset/ --preset tiny",
             "posegpt train classifier --data dataset/ --classif-method TR --use-bm --iter 3000",
         ),
-    )(train_classifier)
+    )(_command("classifier", ClassifierRun))
     app.add_typer(group, name="train", rich_help_panel=panel)
 
 
 def original_spelling(words: Sequence[str]) -> list[str]:
-    """The command line with PoseGPT's own `--debug 1` put as `--debug`."""
-    fields = [f for run in (VQVAERun, GPTRun, ClassifierRun) for f in config_fields(run)]
+    """The command line with PoseGPT's own `--n_e 512` as `--n-e 512`, and its `--debug 1` as `--debug`."""
+    fields = [f for run in (VQVAERun, GPTRun, ClassifierRun) for f in config_fields(run, aliases=ALIASES)]
+    words = dashed_words(words, (flag for field in fields for flag in (field.flag, *field.aliases)))
     return switch_words(words, (field.flag for field in fields if field.type is bool))
 
 
-@config_options(
-    VQVAERun, {name: PRESETS["vqvae"][name] for name in PRESET_ORDER}, PANELS, SET_BY_DATA["vqvae"]
-)
-def train_vqvae(
-    choices: Choices[VQVAERun],
-    resume: Resume = False,
-    force: Force = False,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    _train("vqvae", choices, resume, force, dry_run, as_json)
+def _command(stage: str, config: type[RunConfig]) -> Callable[..., None]:
+    """`posegpt train STAGE`, with an option for every field of its config."""
+    presets = {name: PRESETS[stage][name] for name in PRESET_ORDER}
+
+    @config_options(config, presets, PANELS, SET_BY_DATA[stage], ALIASES, PRESET_HELP)
+    def train_stage(
+        choices: Choices[Any],
+        resume: Resume = False,
+        plot: Plot = False,
+        force: Force = False,
+        dry_run: DryRun = False,
+        as_json: Json = False,
+    ) -> None:
+        _train(stage, choices, _Wishes(resume, force, plot, dry_run, as_json))
+
+    return train_stage
 
 
-@config_options(GPTRun, {name: PRESETS["gpt"][name] for name in PRESET_ORDER}, PANELS, SET_BY_DATA["gpt"])
-def train_gpt(
-    choices: Choices[GPTRun],
-    resume: Resume = False,
-    force: Force = False,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    _train("gpt", choices, resume, force, dry_run, as_json)
+def _train(stage: str, choices: Choices[Any], wishes: _Wishes) -> None:
+    from models.distributed import is_first_process
 
-
-@config_options(
-    ClassifierRun,
-    {name: PRESETS["classifier"][name] for name in PRESET_ORDER},
-    PANELS,
-    SET_BY_DATA["classifier"],
-)
-def train_classifier(
-    choices: Choices[ClassifierRun],
-    resume: Resume = False,
-    force: Force = False,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    _train("classifier", choices, resume, force, dry_run, as_json)
-
-
-def _train(
-    stage: str, choices: Choices[Any], resume: bool, force: bool, dry_run: bool, as_json: bool
-) -> None:
     run = choices.resolve()
     folder = run.out / stage / run.name
-    if resume:
+    if wishes.resume:
         run = _resumed(choices, folder)
-    elif folder.exists() and not force and not dry_run:
+    elif folder.exists() and not wishes.force and not wishes.dry_run and is_first_process():
+        if wishes.plot:
+            show_result(str(draw_curves(folder)))
+            return
         raise PoseGPTError(
             f"{folder} exists already", "--resume it, --force to replace it, or give another --name"
         )
     run = _with_data(run)
     with _data_folder(run) as data_folder:
         data = _open_data(run, data_folder)
-        if dry_run:
-            _show_plan(run, folder, data, as_json)
+        if wishes.dry_run:
+            _show_plan(run, folder, data, wishes.as_json)
             return
-        if folder.exists() and not resume:
-            _remove_run(folder)
-        write_atomically(folder / RUN_FILE, _to_yaml(run).encode(), force=True)
-        result = _run(run, folder, data, resume)
+        if is_first_process():
+            if folder.exists() and not wishes.resume:
+                _remove_run(folder)
+            write_atomically(folder / RUN_FILE, _to_yaml(run).encode(), force=True)
+        result = _run(run, folder, data, wishes)
+    if is_first_process():
+        _show_end(result, wishes.as_json)
+        next_step(shlex.join(["posegpt", *_next_words(stage, run, choices, data.info.labels)]))
+
+
+def _show_end(result: "TrainResult", as_json: bool) -> None:
+    """What came out of a run, and what there is to look at."""
+    curves = draw_curves(result.folder)
     if as_json:
-        show_json({"folder": str(result.folder), "step": result.step, "metrics": result.metrics})
+        show_json(
+            {
+                "folder": str(result.folder), "step": result.step, "metrics": result.metrics,
+                "curves": str(curves),
+            }
+        )  # fmt: skip
     else:
         show_result(str(result.folder))
-    say(f"best: {_figures(result.metrics)}")
-    next_step(shlex.join(["posegpt", *_next_words(stage, run, folder, data.info.labels)]))
+    show_figures(result.metrics)
+    samples = result.folder / SAMPLES
+    say(f"look at: {curves}" + (f", {samples}" if samples.is_dir() else ""))
 
 
-def _next_words(stage: str, run: RunConfig, folder: Path, labels: tuple[str, ...]) -> list[str]:
+def _next_words(stage: str, run: RunConfig, choices: Choices[Any], labels: tuple[str, ...]) -> list[str]:
     """The command that follows a stage."""
-    source = ["--data", str(run.data)] if run.data else ["--dummy-data"]
-    if stage == "vqvae":
-        return ["train", "gpt", *source, "--vqvae", str(folder)]
+    folder = run.out / stage / run.name
     if stage == "gpt":
         return ["sample", "--gpt", str(folder), "--action", labels[0], "--out", "sample.mp4"]
-    return ["train", "vqvae", *source]
+    words = ["--data", str(run.data)] if run.data else ["--dummy-data"]
+    preset = next(name for name, values in PRESETS[stage].items() if values is choices.preset)
+    if preset != PRESET_ORDER[0]:
+        words += ["--preset", preset]
+    if run.out != RunConfig().out:
+        words += ["--out", str(run.out)]
+    if stage == "vqvae":
+        return ["train", "gpt", *words, "--vqvae", str(folder)]
+    return ["train", "vqvae", *words]
 
 
 def _with_data(run: RunConfig) -> RunConfig:
     """The run with its data set asked for where it is missing, and cut short by --debug."""
     if run.data is None and not run.dummy_data:
+        if run.devices * run.num_nodes > 1:  # each process would ask
+            raise UsageError("--data is missing", "add --data PATH")
         run = run.model_copy(update={"data": Path(ask_path("--data", "prepared data set"))})
     return run.model_copy(update=DEBUG_RUN) if run.debug else run
 
@@ -267,6 +305,7 @@ def _open_data(run: RunConfig, folder: Path) -> _Data:
         balance=run.balance,
         per_frame=per_frame,
         join_share=run.join_share if isinstance(run, GPTRun) else 0.0,
+        copies=run.token_copies if isinstance(run, GPTRun) else 0,
     )
     try:
         val_windows = Windows(open_store(find_store(folder, "val")), *sizes, per_frame=per_frame)
@@ -279,13 +318,26 @@ def _open_data(run: RunConfig, folder: Path) -> _Data:
     return _Data(info, train_windows, val_windows)
 
 
-def _run(run: RunConfig, folder: Path, data: _Data, resume: bool) -> "TrainResult":
-    """Train with one live line on the terminal; an interruption that was saved exits with 130 or 143."""
+def _run(run: RunConfig, folder: Path, data: _Data, wishes: _Wishes) -> "TrainResult":
+    """Train, the first process showing how it goes; an interruption that was saved exits with 130 or 143."""
+    from models.distributed import is_first_process
     from models.train import TrainingInterrupted, train
 
+    windows = (data.info, data.train, data.val)
+    if not is_first_process():
+        return train(run, folder, *windows, resume=wishes.resume)
     try:
-        with _live_line() as report:
-            return train(run, folder, data.info, data.train, data.val, report, resume)
+        with (
+            show_training(f"train {folder.parent.name}") as show,
+            Visits(run, folder, *windows[::2]) as visits,
+        ):
+
+            def report(progress: "Progress") -> None:
+                show(progress)
+                if progress.metrics and wishes.plot:
+                    visits.draw(draw_curves, folder)
+
+            return train(run, folder, *windows, report, wishes.resume, visits)
     except TrainingInterrupted as stop:
         say(str(stop))
         again = [word for word in sys.argv[1:] if word not in ("--resume", "--force")]
@@ -293,58 +345,29 @@ def _run(run: RunConfig, folder: Path, data: _Data, resume: bool) -> "TrainResul
         raise typer.Exit(stop.exit_code) from stop
 
 
-@contextmanager
-def _live_line() -> "Iterator[Callable[[Progress], None]]":
-    """Loss, speed and time left on one line; every validation leaves a line of its own."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    console = messages()
-    columns = (
-        TextColumn("train"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("")
-
-        def report(p: "Progress") -> None:
-            left = timedelta(seconds=round(p.seconds_left)) if math.isfinite(p.seconds_left) else "?"
-            loss = sum(p.terms.values())
-            text = f"loss {loss:.4f}, {p.windows_per_second:.0f} windows/s, {left} left"
-            bar.update(task, completed=p.step, total=p.total, description=text)
-            if p.metrics:
-                line = f"step {p.step}/{p.total}: loss {loss:.4f}, {_figures(p.metrics)}, {left} left"
-                bar.console.print(line, highlight=False, soft_wrap=True)
-
-        yield report
-
-
 def _show_plan(run: RunConfig, folder: Path, data: _Data, as_json: bool) -> None:
-    """What training would do: folder, size, steps, settings."""
+    """What training would do: folder, size, steps, memory, settings."""
+    from models.memory import estimate_memory
     from models.stages import make_stage
 
-    network = make_stage(run, data.info).network
-    parameters = sum(p.numel() for p in network.parameters())
-    plan = {
+    stage = make_stage(run, data.info)
+    memory = estimate_memory(run, stage, data.info)
+    plan: dict[str, Any] = {
         "folder": str(folder),
-        "parameters": parameters,
+        "parameters": sum(p.numel() for p in stage.network.parameters()),
         "steps": run.iter,
         "labels": len(data.info.labels),
     }
     if as_json:
-        show_json(plan | {"settings": run.model_dump(mode="json")})
+        show_json(plan | {"memory": asdict(memory), "settings": run.model_dump(mode="json")})
         return
     for key, value in plan.items():
         show_result(f"{key}: {value}")
+    parts = ", ".join(f"{name} {show_size(n_bytes)}" for name, n_bytes in asdict(memory).items())
+    show_result(f"memory: about {show_size(memory.total)} a device, beside the program's own ({parts})")
     show_result(_to_yaml(run).rstrip())
 
 
 def _to_yaml(run: RunConfig) -> str:
     text: str = yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False)
     return text
-
-
-def _figures(metrics: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())

@@ -14,27 +14,7 @@ import yaml
 from models.checkpoint import find_checkpoint, read_info
 from models.config import PRESETS, ClassifierRun
 from posegpt_cli.config_options import Choices, merge
-
-SMALL = (
-    "--dummy-data", "--device", "cpu", "--train-batch-size", 2, "--seq-len", 16, "--iter", 4,
-    "--eval-every", 2, "--eval-batches", 1, "--warmup", 1,
-)  # fmt: skip
-SMALL_VQVAE = (
-    "train", "vqvae", *SMALL, "--n-codebook", 2, "--n-e", 16, "--e-dim", 8, "--hid-dim", 8, "--heads", 2,
-    "--n-layers", 1,
-)  # fmt: skip
-SMALL_CLASSIFIER = ("train", "classifier", *SMALL, "--hid-dim", 8, "--heads", 2, "--n-layers", 1)
-SMALL_GPT = ("train", "gpt", *SMALL, "--gpt-nlayer", 1, "--gpt-nhead", 2, "--gpt-nembd", 16)
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Folder of runs with a trained tokenizer named `default`."""
-    from posegpt_cli.app import main
-
-    out = tmp_path_factory.mktemp("runs")
-    assert main([str(word) for word in (*SMALL_VQVAE, "--out", out)]) == 0
-    return out
+from tests.posegpt_cli.small_runs import SMALL_CLASSIFIER, SMALL_GPT, SMALL_VQVAE
 
 
 def test_a_run_leaves_its_config_its_figures_and_its_checkpoints(runs):
