@@ -98,6 +98,8 @@ class Windows:
         per_frame: labels (B, T, L) of every frame instead of those of the window.
         join_share: share of training windows that are two clips, each with its own labels, joined without a
             jump at a random place (asks for per_frame).
+        copies: how many times over the clips' frames are drawn before the same training batches come again,
+            in another order (0: they never do).
 
     Raises PoseGPTError where no clip is long enough.
     """
@@ -117,6 +119,7 @@ class Windows:
         world: int = 1,
         per_frame: bool = False,
         join_share: float = 0.0,
+        copies: int = 0,
     ) -> None:
         self.store, self.seq_len, self.min_seq_len = store, seq_len, min(min_seq_len, seq_len)
         self.batch_size, self.seed, self.mirror, self.start_share = batch_size, seed, mirror, start_share
@@ -139,6 +142,8 @@ class Windows:
             usable, np.maximum(1, np.round(windows * _rarity(store, usable) ** balance).astype(np.int64))
         )
         self._mirrored_label = mirror_labels(store.label_names)
+        self.n_steps = max(1, round(copies * self.steps_per_epoch)) if copies else None
+        """Training batches there are (None: they never come again)."""
 
     def of_rank(self, rank: int, world: int) -> Windows:
         """The same windows as one process among several sees them."""
@@ -153,10 +158,17 @@ class Windows:
 
     def batch(self, step: int) -> Batch:
         """This rank's part of training batch number `step`."""
-        return self._gather(self.plan(step))
+        batch = self._gather(self.plan(step))
+        if self.n_steps:
+            import torch
+
+            rows = self._repeated(step) * self.batch_size + np.arange(self.batch_size)
+            batch.rows = torch.from_numpy(rows[self.rank :: self.world])
+        return batch
 
     def plan(self, step: int) -> WindowPlan:
         """Which windows this rank's part of batch number `step` holds."""
+        step = self._repeated(step)
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs, places = np.divmod(positions, len(self._slots))
         clips = np.empty(self.batch_size, np.int64)
@@ -208,6 +220,13 @@ class Windows:
             num_workers=num_workers,
             prefetch_factor=prefetch_factor if num_workers else None,
         )
+
+    def _repeated(self, step: int) -> int:
+        """Which batch comes at a step: one after the other at first, then all again in random order."""
+        if not self.n_steps or step < self.n_steps:
+            return step
+        again, place = divmod(step, self.n_steps)
+        return int(_permutation(self.n_steps, self.seed, again)[place])
 
     def _starts(self, clips: IntArray, lengths: IntArray, rng: np.random.Generator) -> IntArray:
         """(B,) random first frames for so many frames out of each clip, some of them its first."""
@@ -298,6 +317,6 @@ def _rarity(store: Store, clips: IntArray) -> NDArray[np.float64]:
     return np.minimum(rarity, MOST_OFTEN)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _permutation(n: int, seed: int, epoch: int) -> IntArray:
     return np.random.default_rng([seed, 0, epoch]).permutation(n)

@@ -21,6 +21,10 @@ class Batch:
     """(B, L) k-hot action labels of each window, or (B, T, L) of its frames; float32."""
     ended: Tensor | None = None
     """(B,) bool: windows whose clip ends where they end (None: all of them)."""
+    rows: Tensor | None = None
+    """(B,) numbers of windows that will come again, int64 (None: they will not)."""
+    tokens: Tensor | None = None
+    """(B, S, K) indices of the whole windows, where they are known."""
 
     def to(self, device: torch.device | str) -> Self:
         return self._map(lambda t: t.to(device, non_blocking=True))

@@ -293,6 +293,8 @@ class GPTRun(RunConfig):
     """Share of training windows that begin where their clip begins."""
     join_share: Share = 0.25
     """Share of training windows (of 22 frames and more) that are two clips joined: the action changes."""
+    token_copies: Annotated[int, Field(ge=0)] = 16
+    """Augmented copies of the data, drawn again and again, their tokens kept in OUT/tokens (0: new ones)."""
     eos_force: bool = False
     """With --gen-eos: every window ends where it is cut, not only those that hold their clip's end."""
     eval_fid: bool = False

@@ -21,6 +21,7 @@ from models.losses import LIKELIHOOD_GROUPS, Skeleton, Skin, reconstruction_coun
 from models.metrics import mean_average_precision
 from models.quantizer import perplexity
 from models.skeleton import BodyType, n_joints
+from models.token_cache import MOST_CODES, TokenCache
 from models.vocabulary import hold_vocabulary, take_vocabulary
 from models.vqvae import VQVAE, make_vqvae
 
@@ -167,6 +168,11 @@ class GPTStage(TrainStage):
         self.run = run
         self.tokenizer = find_checkpoint(run.vqvae, "vqvae")
         vqvae, about = load_vqvae(self.tokenizer)
+        if run.vq_model not in (None, vqvae.config.model):
+            raise PoseGPTError(
+                f"{self.tokenizer} is a {vqvae.config.model}, expected a {run.vq_model}",
+                f"--vq-model {vqvae.config.model}, or give another --vqvae",
+            )
         if about.body_type != info.body_type or about.fps != info.fps:
             raise PoseGPTError(
                 f"{self.tokenizer} was trained on {about.body_type} at {about.fps:g} fps, "
@@ -182,19 +188,27 @@ class GPTStage(TrainStage):
             | {"label_changes": (run.join_share > 0 or info.per_frame) and run.network.embed_every_step}
         )
         self.network = GPT(self.config)
+        self._cache = token_cache(run, about, info, vqvae) if vqvae.causal_encoder else None
 
     def draw(self, batch: Batch) -> Batch:
-        # Half of the windows are cut shorter, so that every duration is learned.
+        # Half of the windows are cut shorter, so that every duration is learned. They are cut between tokens:
+        # with a causal encoder, those before the cut are the same as without it.
+        factor = self._vqvae[0].config.factor
         drawn = torch.randint(self.run.min_seq_len, 2 * self.run.seq_len, batch.length.shape)
-        frames = torch.minimum(batch.length, drawn.to(batch.length))
+        cut = (drawn // factor * factor).clamp(min=factor)
+        frames = torch.minimum(batch.length, cut.to(batch.length))
         # A window that is not filled holds its clip's end; a cut one does not.
         ended = (frames == batch.length) & (frames < batch.poses.shape[1]) | self.run.eos_force
-        return replace(batch, length=frames, ended=ended)
+        causal = self._vqvae[0].causal_encoder
+        with autocast(self.run, batch.length.device):
+            tokens = self._training_tokens(batch) if causal else self._tokenize(batch, frames)
+        return replace(batch, length=frames, ended=ended, tokens=tokens)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        length = self._n_steps(batch.length)
         with autocast(self.run, batch.length.device):
-            indices, length = self._tokenize(batch, batch.length)
-            nll = self.network.loss(indices, length, self._condition(batch, length), batch.ended)
+            tokens = self._tokenize(batch, batch.length) if batch.tokens is None else batch.tokens
+            nll = self.network.loss(tokens, length, self._condition(batch, length), batch.ended)
         return {"nll": nll}
 
     def counts(self, batch: Batch) -> dict[str, Tensor]:
@@ -205,7 +219,7 @@ class GPTStage(TrainStage):
         """Negative log-likelihood (nats an index) and share of indices predicted right."""
         nll, right, count = 0.0, 0.0, 0
         for batch in batches:
-            indices, length = self._tokenize(batch, batch.length)
+            indices, length = self._tokenize(batch, batch.length), self._n_steps(batch.length)
             condition = self._condition(batch, length)
             valid = torch.arange(indices.shape[1], device=length.device) < length[:, None]
             logits = network(indices, condition)
@@ -225,11 +239,20 @@ class GPTStage(TrainStage):
             labels = labels[:, None].expand(-1, batch.poses.shape[1], -1)
         return Condition.of(labels[:, :: self._vqvae[0].config.factor], length)
 
-    def _tokenize(self, batch: Batch, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Indices (B, S, K) and valid steps (B,) of the first `length` frames."""
-        vqvae = self._vqvae[0].to(length.device)
-        with torch.no_grad():
-            return vqvae.encode(batch.poses, batch.trans, length), self._n_steps(length)
+    def _training_tokens(self, batch: Batch) -> Tensor:
+        """(B, S, K) indices of the whole windows, from the disk where they lie there, and else kept there."""
+        if self._cache is None or batch.rows is None:
+            return self._tokenize(batch, batch.length)
+        tokens = self._cache.read(batch.rows)
+        if tokens is None:
+            tokens = self._tokenize(batch, batch.length)
+            self._cache.write(batch.rows, tokens)
+        return tokens
+
+    @torch.no_grad()
+    def _tokenize(self, batch: Batch, length: Tensor) -> Tensor:
+        """Indices (B, S, K) of the first `length` frames."""
+        return self._vqvae[0].to(length.device).encode(batch.poses, batch.trans, length)
 
     def _n_steps(self, length: Tensor) -> Tensor:
         """(B,) tokens of so many frames."""
@@ -278,6 +301,19 @@ class ClassifierStage(TrainStage):
 
     def network_config(self) -> dict[str, Any]:
         return self.config.model_dump()
+
+
+def token_cache(run: GPTRun, tokenizer: CheckpointInfo, info: DataInfo, vqvae: VQVAE) -> TokenCache | None:
+    """The cache for windows that a run's settings draw; None where it keeps none."""
+    if not run.token_copies or vqvae.config.codes_per_book > MOST_CODES:
+        return None
+    names = (
+        "seq_len", "min_seq_len", "train_batch_size", "seed", "mirror", "rotate", "balance", "start_share",
+        "join_share", "precision",
+    )  # fmt: skip
+    key = {name: getattr(run, name) for name in names}
+    key |= {"tokenizer": tokenizer.weights_sha256, "data": info.fingerprint}
+    return TokenCache(run.out / "tokens", key, vqvae.n_tokens(run.seq_len), vqvae.config.n_codebook)
 
 
 def autocast(run: RunConfig, device: torch.device) -> torch.autocast:

@@ -338,3 +338,19 @@ def test_so_many_windows_are_joined_and_the_rest_is_as_without(moving):
         Windows(moving, 48, join_share=0.5)
     single = ~some.plan(0).joined
     np.testing.assert_array_equal(some.plan(0).lengths[single], none.plan(0).lengths[single])
+
+
+def test_batches_come_again_in_another_order(store):
+    windows = Windows(store, 8, 5, 4, seed=1, copies=3)
+    never = Windows(store, 8, 5, 4, seed=1)
+    n = windows.n_steps
+    assert n == round(3 * windows.steps_per_epoch) and never.n_steps is None and never.batch(0).rows is None
+    rows = [windows.batch(step).rows for step in range(3 * n)]
+    for again in range(3):
+        assert sorted(torch.cat(rows[again * n : (again + 1) * n]).tolist()) == list(range(4 * n))
+    for step in (0, n + 1, 3 * n - 1):
+        batch = windows.batch(step)
+        assert equal(batch, never.batch(int(batch.rows[0]) // 4))
+    assert [int(r[0]) for r in rows[:n]] == list(range(0, 4 * n, 4)) != [int(r[0]) for r in rows[n : 2 * n]]
+    part = windows.of_rank(1, 2).batch(n + 1)
+    assert torch.equal(part.rows, windows.batch(n + 1).rows[1::2])

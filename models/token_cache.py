@@ -1,0 +1,71 @@
+"""Tokens of training windows on disk, so that a window that comes again is not tokenised again.
+
+One file a tokenizer, data set and way of drawing windows; rows are filled in as they are first needed, by
+any number of processes, and read by all. A row that is not whole counts as missing, so a killed writer
+does no harm.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.errors import PoseGPTError
+
+MOST_CODES = 2**16 - 1
+VERSION = 1
+"""Raised where the same settings come to draw other windows, or a row to hold something else."""
+
+
+class TokenCache:
+    """Indices of windows by their row number.
+
+    Args:
+        folder: of all caches.
+        key: everything that decides what a row holds (JSON values).
+        steps, books: shape of a row.
+    """
+
+    def __init__(self, folder: Path, key: dict[str, Any], steps: int, books: int) -> None:
+        name = hashlib.sha256(json.dumps(key | {"version": VERSION}, sort_keys=True).encode()).hexdigest()[:16]
+        self.path = folder / f"{name}.bin"
+        self.steps, self.books = steps, books
+
+    def read(self, rows: Tensor) -> Tensor | None:
+        """(B, S, K) indices of rows (B,), on their device; None unless all are there."""
+        size, numbers = 2 * self.steps * self.books, rows.tolist()
+        try:
+            with self.path.open("rb") as file:
+                blobs = [os.pread(file.fileno(), size, row * size) for row in numbers]
+        except FileNotFoundError:
+            return None
+        if any(len(blob) < size for blob in blobs):
+            return None
+        # Stored plus one: what was never written reads as zeros.
+        stored: NDArray[np.uint16] = np.frombuffer(b"".join(blobs), "<u2").reshape(-1, self.steps, self.books)
+        if not stored.all():
+            return None
+        return torch.from_numpy(stored.astype(np.int64) - 1).to(rows.device)
+
+    def write(self, rows: Tensor, indices: Tensor) -> None:
+        """Keep (B, S, K) indices as rows (B,). Raises PoseGPTError where the disk does not take them."""
+        blobs = (indices.cpu().numpy() + 1).astype("<u2")
+        size = blobs[0].nbytes
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                for row, blob in zip(rows.tolist(), blobs, strict=True):
+                    os.pwrite(descriptor, blob.tobytes(), row * size)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise PoseGPTError(
+                f"cannot write {self.path}: {error.strerror}", "make room, or go without: --token-copies 0"
+            ) from error
