@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.batch import Batch
-from models.checkpoint import Stage, find_checkpoint, load_vqvae
+from models.checkpoint import CheckpointInfo, Stage, find_checkpoint, load_vqvae
 from models.classifier import Classifier
 from models.config import ClassifierConfig, ClassifierRun, GPTConfig, GPTRun, RunConfig, VQVAERun
 from models.errors import PoseGPTError
