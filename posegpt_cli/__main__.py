@@ -1,5 +1,6 @@
 """The entry of `posegpt` and of `python -m posegpt_cli`: runs if `models` and `data` are ours."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ def main() -> int:
         return 1
     from posegpt_cli.app import main as run
 
+    # As an exception, so that what is half-written is removed on the way out.
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
     return run()
 
 
