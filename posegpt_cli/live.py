@@ -19,24 +19,33 @@ QUIET_SECONDS = 60.0
 @contextmanager
 def show_training(title: str) -> "Iterator[Callable[[Progress], None]]":
     """Show steps as they are reported: loss, rate, time left, memory; each validation leaves a line."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
+    from rich.table import Column
 
     console = messages()
-    columns = (TextColumn(title), BarColumn(None), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Bar(*columns, console=console, transient=True, expand=True, disable=not console.is_terminal) as bar:
-        task, said = bar.add_task(""), time.monotonic()
+    columns = (
+        TextColumn(title, table_column=Column(no_wrap=True)),
+        BarColumn(None),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+    )
+    bar = Bar(*columns, console=console, transient=True, expand=True, disable=not console.is_terminal)
+    task, said = bar.add_task(""), time.monotonic()
 
-        def report(p: "Progress") -> None:
-            nonlocal said
-            text = ", ".join((f"loss {sum(p.terms.values()):.4f}", *_pace(p)))
-            bar.update(task, completed=p.step, total=p.total, description=text)
-            silent = not console.is_terminal and time.monotonic() - said > QUIET_SECONDS
-            if p.metrics or silent:
-                said = time.monotonic()
-                bar.console.print(_line(p), markup=False, highlight=False, soft_wrap=True)
+    def report(p: "Progress") -> None:
+        nonlocal said
+        bar.start()  # and its thread: not before the processes that load batches were forked
+        text = ", ".join((f"{p.step}/{p.total} loss {sum(p.terms.values()):.4f}", *_pace(p)))
+        bar.update(task, completed=p.step, total=p.total, description=text)
+        silent = not console.is_terminal and time.monotonic() - said > QUIET_SECONDS
+        if p.metrics or silent:
+            said = time.monotonic()
+            bar.console.print(_line(p), markup=False, highlight=False, soft_wrap=True)
 
+    try:
         yield report
+    finally:
+        bar.stop()
 
 
 def show_figures(metrics: dict[str, float]) -> None:

@@ -87,6 +87,8 @@ PANELS = {
 PRESET_HELP = "Settings to start from: tiny for a CPU, base for a GPU, paper for the original's architecture."
 ALIASES = {"vqvae": ("--vq-ckpt",)}
 """PoseGPT's own names of fields that are called otherwise here."""
+OF_TOKENIZER = ("--n-codebook", "--n-e", "--e-dim", "--hid-dim", "--dropout", "--model")
+"""What PoseGPT's command for the generator repeats of its tokenizer."""
 
 Resume = Annotated[
     bool,
@@ -147,9 +149,14 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
 
 
 def original_spelling(words: Sequence[str]) -> list[str]:
-    """The command line with PoseGPT's own `--n_e 512` as `--n-e 512`, and its `--debug 1` as `--debug`."""
+    """The command line with PoseGPT's own `--n_e 512` as `--n-e 512`, and its `--debug 1` as `--debug`.
+
+    Raises UsageError where the generator is told the shape of its tokenizer, which brings it along.
+    """
     fields = [f for run in (VQVAERun, GPTRun, ClassifierRun) for f in config_fields(run, aliases=ALIASES)]
     words = dashed_words(words, (flag for field in fields for flag in (field.flag, *field.aliases)))
+    if words[1:2] == ["gpt"] and (repeated := [word for word in words if word in OF_TOKENIZER]):
+        raise UsageError(f"{repeated[0]} is the tokenizer's, and comes with it", f"leave out {repeated[0]}")
     return switch_words(words, (field.flag for field in fields if field.type is bool))
 
 
