@@ -14,6 +14,8 @@ from posegpt_cli.output import RenderOptions, save_motion
 from posegpt_cli.output.sheet import grid_shape
 
 if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
     from models.evaluation.validation import WindowJudge
     from models.generate import Generator
     from models.previews import Preview
@@ -47,6 +49,7 @@ class Visits:
         self._vqvae: VQVAE | None = None
         self._painter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures")
         self._drawing: Future[Any] | None = None
+        self._board: SummaryWriter | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -54,13 +57,15 @@ class Visits:
     def __exit__(self, *_: object) -> None:
         self._wait()
         self._painter.shutdown()
+        if self._board:
+            self._board.close()
 
     def __call__(self, network: Any, step: int) -> dict[str, float]:
         """Have this step's clips drawn; returns further figures of this validation."""
         if isinstance(self.run, GPTRun):
             network = self._as_generator(network)
         if self.run.n_visu_to_save:
-            self.draw(_draw_clips, self._preview(network), self.folder / SAMPLES, step)
+            self.draw(_draw_clips, self._preview(network), self._open_board(step), step)
         if self.judge:
             return self.judge.figures(network, self.run.seed)
         return {}
@@ -99,6 +104,14 @@ class Visits:
             self._vqvae, _ = load_vqvae(find_checkpoint(self.run.vqvae, "vqvae"), device)
         return Generator(network, self._vqvae, info.labels, info.fps, info.body_type, device)
 
+    def _open_board(self, step: int) -> "SummaryWriter":
+        """TensorBoard's events in the folder of samples; those of a run that went back are overwritten."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        if self._board is None:
+            self._board = SummaryWriter(str(self.folder / SAMPLES), purge_step=step)
+        return self._board
+
     def _open_judge(self) -> "WindowJudge":
         from models.evaluation.features import load_judge
         from models.evaluation.validation import WindowJudge
@@ -108,11 +121,10 @@ class Visits:
         return WindowJudge.of(judge, self.batches, self.info, self.run.eval_fid, self.run.eval_classif)
 
 
-def _draw_clips(preview: "Preview", folder: Path, step: int) -> None:
+def _draw_clips(preview: "Preview", board: "SummaryWriter", step: int) -> None:
     """A video of all clips side by side, and a still of it in a file and for TensorBoard."""
     import numpy as np
     from PIL import Image
-    from torch.utils.tensorboard import SummaryWriter
 
     if not preview.motions:
         return
@@ -122,9 +134,9 @@ def _draw_clips(preview: "Preview", folder: Path, step: int) -> None:
         size=(_CELL[0] * columns, _CELL[1] * rows), renderer="skeleton", sheet_frames=_SHEET_FRAMES,
         titles=tuple(shorten(title, _TITLE_LENGTH, placeholder="…") for title in titles),
     )  # fmt: skip
-    path = folder / f"step_{step:06d}.mp4"
+    path = Path(board.log_dir) / f"step_{step:06d}.mp4"
     save_motion(preview.motions, path, options)
     still = path.with_suffix(".png")
     save_motion(preview.motions, still, options)
-    with SummaryWriter(str(folder)) as board, Image.open(still) as picture:
+    with Image.open(still) as picture:
         board.add_image("clips", np.asarray(picture), step, dataformats="HWC")

@@ -87,6 +87,7 @@ def test_clips_are_drawn_at_every_validation(posegpt, tmp_path):
     video = iio.imread(samples / "step_000004.mp4")
     assert video.shape == (16, 320, 480, 3)  # truth and reconstruction side by side, 16 frames
     assert np.abs(video[:, :, :240].astype(int) - video[:, :, 240:]).max() > 100
+    assert len(list(samples.glob("events*"))) == 1
     board = EventAccumulator(str(samples)).Reload()
     assert [event.step for event in board.Images("clips")] == [2, 4]
 
@@ -94,7 +95,7 @@ def test_clips_are_drawn_at_every_validation(posegpt, tmp_path):
 @pytest.mark.parametrize("stage", ["gpt", "classifier"])
 def test_as_many_clips_as_asked_for(posegpt, monkeypatch, runs, tmp_path, stage):
     shown = []
-    monkeypatch.setattr("posegpt_cli.visits._draw_clips", lambda preview, folder, step: shown.append(preview))
+    monkeypatch.setattr("posegpt_cli.visits._draw_clips", lambda preview, *_: shown.append(preview))
     words = (*SMALL_GPT, "--vqvae", runs / "vqvae" / "default") if stage == "gpt" else SMALL_CLASSIFIER
     ran = posegpt(*words, "--out", tmp_path, "--n-visu-to-save", 2)
     assert ran.code == 0, ran.err
