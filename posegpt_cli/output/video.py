@@ -143,8 +143,9 @@ def _start(
     command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", shape, "-r", f"{fps:g}", "-i", "-"]
     command += _MP4 if palette is None else ["-i", str(palette), *_GIF]
     return subprocess.Popen(
-        [*command, str(partial)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log
-    )
+        [*command, str(partial)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log,
+        process_group=0,  # Ctrl-C is ours: training finishes its picture first
+    )  # fmt: skip
 
 
 def _failure(path: Path, log: IO[bytes]) -> PoseGPTError:
