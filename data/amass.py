@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import zipfile
 import zlib
 from dataclasses import replace
@@ -10,10 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from data.files import write_atomically
 from data.resample import resample
+from data.rotations import turn_rotvecs
 from models.errors import PoseGPTError
 from models.motion import Motion
 from models.skeleton import BODY_JOINTS, BODY_TYPES, JOINT_NAMES, REST_PELVIS, BodyType, n_joints
@@ -22,11 +23,18 @@ FloatArray = NDArray[np.float64]
 
 Z_TO_Y = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 """Turns AMASS's world (Z up) into ours (Y up): x stays, z becomes y, y becomes -z."""
+_Z_TO_Y_QUAT = np.array([-(0.5**0.5), 0.0, 0.0, 0.5**0.5])  # the same
 
 _BODY_TYPE_OF_WIDTH: dict[int, BodyType] = {n_joints(b) * 3: b for b in BODY_TYPES}
 _FIRST_OF_HANDS = [JOINT_NAMES["smplh"].index(f"{side}_index1") for side in ("left", "right")]
 _RATE_KEYS = ("mocap_framerate", "mocap_frame_rate", "fps")  # SMPL-H release, SMPL-X release, ours of old
+LARGEST_ARRAY = 1 << 32
+"""Bytes of an array: ten hours of SMPL-X at 100 fps; what claims more is no motion."""
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_USUAL_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '<([fi][48])', 'fortran_order': False, 'shape': \(([\d, ]*)\), \} *\n",
+    re.DOTALL,
+)
 _NO_AMASS = "give an AMASS .npz with poses, trans and mocap_framerate"
 
 
@@ -60,9 +68,11 @@ def read_amass(path: Path | str, fps: float | None = None, to_fps: float | None 
     rotvecs = poses.reshape(len(poses), -1, 3)
     if to_fps is not None:  # before the turn: fewer frames to turn, and the two commute
         rotvecs, trans = resample(rotvecs, trans, rate, to_fps)
-    rotvecs, moved = _turn_world(rotvecs, trans, Z_TO_Y, body_type)
+    root, moved = _turn_world(rotvecs[:, 0], trans, body_type)
+    turned = rotvecs.astype(np.float32)
+    turned[:, 0] = root
     return Motion(
-        poses=rotvecs.astype(np.float32),
+        poses=turned,
         trans=moved.astype(np.float32),
         fps=to_fps or rate,
         body_type=body_type,
@@ -85,9 +95,8 @@ def write_amass(
     Raises PoseGPTError where the target exists or cannot be written.
     """
     motion = motion.to_body_type(body_type or motion.body_type)
-    poses, trans = _turn_world(
-        motion.poses.astype(float), motion.trans.astype(float), Z_TO_Y.T, motion.body_type
-    )
+    poses = motion.poses.astype(float)
+    poses[:, 0], trans = _turn_world(poses[:, 0], motion.trans.astype(float), motion.body_type, back=True)
     content = io.BytesIO()
     np.savez_compressed(
         content,
@@ -104,17 +113,13 @@ def write_amass(
 
 
 def _turn_world(
-    poses: FloatArray, trans: FloatArray, turn: FloatArray, body_type: BodyType
+    root: FloatArray, trans: FloatArray, body_type: BodyType, back: bool = False
 ) -> tuple[FloatArray, FloatArray]:
-    """(T, J, 3) poses and (T, 3) trans in a world turned by a (3, 3) rotation; the pelvis turns with it."""
-    turned = poses.copy()
-    x, y, z, w = Rotation.from_matrix(turn).as_quat()
-    # the quaternion product as a matrix: a single rotation times many is slow in scipy
-    product = np.array([[w, -z, y, x], [z, w, -x, y], [-y, x, w, z], [-x, -y, -z, w]])
-    root = Rotation.from_rotvec(turned[:, 0]).as_quat() @ product.T
-    turned[:, 0] = Rotation.from_quat(root).as_rotvec()
+    """(T, 3) root rotations and trans from Z up to Y up, or back; the pelvis turns with the world."""
     pelvis = np.array(REST_PELVIS[body_type])
-    return turned, (trans + pelvis) @ turn.T - pelvis
+    sign, matrix = (-1, Z_TO_Y.T) if back else (1, Z_TO_Y)
+    quat = _Z_TO_Y_QUAT * [sign, sign, sign, 1]
+    return turn_rotvecs(root, quat), (trans + pelvis) @ matrix.T - pelvis
 
 
 def smplh_to_smpl(motion: Motion) -> Motion:
@@ -136,7 +141,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         with zipfile.ZipFile(path) as file:
             there = set(file.namelist())
             wanted = [key for key in ("poses", "trans", "labels", *_RATE_KEYS) if f"{key}.npy" in there]
-            return {key: _array(file.read(f"{key}.npy")) for key in wanted}
+            return {key: _array(_member(file, f"{key}.npy")) for key in wanted}
     except FileNotFoundError:
         raise PoseGPTError(f"no file {path}", "check the path") from None
     except zipfile.BadZipFile as error:
@@ -147,8 +152,20 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         raise PoseGPTError(f"{path.name} cannot be read: {reason}", _NO_AMASS) from None
 
 
+def _member(file: zipfile.ZipFile, name: str) -> bytes:
+    """A whole member; a small archive that would fill the memory is refused. Raises ValueError then."""
+    size = file.getinfo(name).file_size
+    if size > LARGEST_ARRAY:
+        raise ValueError(f"{name} is larger than {LARGEST_ARRAY >> 20} MiB")
+    return file.read(name)
+
+
 def _array(content: bytes) -> NDArray[Any]:
     """A .npy file's array, read-only, without a copy. Raises ValueError where it holds objects."""
+    usual = _USUAL_HEADER.match(content)  # numpy's parser takes as long as all else
+    if usual:
+        shape = tuple(int(number) for number in usual[2].split(b",") if number.strip())
+        return np.frombuffer(content, f"<{usual[1].decode()}", math.prod(shape), usual.end()).reshape(shape)
     file = io.BytesIO(content)
     read_header = _HEADERS.get(np.lib.format.read_magic(file))
     if read_header is None:

@@ -1,22 +1,8 @@
-"""Recordings to prepared motion, one file each in a work folder: in parallel, resumable. Imports no torch.
+"""One recording, of any kind, to prepared motion. Imports no torch."""
 
-A finished file is written under a temporary name and renamed, and its members carry checksums. Its name is a
-hash of source, size, time and settings, so what is there fits what is asked for: an interrupted run goes on
-where it stopped, and shards of one run meet in one folder.
-"""
-
-import contextlib
 import hashlib
 import json
-import math
-import multiprocessing
 import os
-import shutil
-import signal
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -28,23 +14,19 @@ from numpy.typing import NDArray
 from data.amass import read_amass, smplh_to_smpl
 from data.asf import AMC_FPS, Asf, find_asf, read_amc, read_asf
 from data.bvh import Bvh, read_bvh
-from data.files import as_written
+from data.glitches import count_glitches, mend_spikes
 from data.resample import resample
 from data.retarget import Reading, retarget
 from data.skeletons import named_skeleton
 from data.splits import frame_hashes
 from models.errors import PoseGPTError
 from models.motion import Motion
-from models.skeleton import BODY_TYPES, BodyType, n_joints
+from models.skeleton import BodyType
 
 Kind = Literal["bvh", "amc", "amass"]
-Progress = Callable[[int, int, str], None]
-"""Called with files done, files in all, and the name of the last one."""
-
 SUFFIX: dict[Kind, str] = {"bvh": ".bvh", "amc": ".amc", "amass": ".npz"}
 
-_VERSION = 1  # raised when the same file would be converted otherwise
-_AHEAD = 8  # files a job that may wait for the reader
+_VERSION = 2  # raised when the same file would be converted otherwise
 
 
 @dataclass(frozen=True)
@@ -80,11 +62,14 @@ class Task:
     def path(self) -> Path:
         return self.root / self.source
 
-    def key(self) -> str:
-        """Name of its result. Raises OSError where the file cannot be looked at."""
+    def state(self) -> tuple[int, int]:
+        """Size and time of the file. Raises OSError where it cannot be looked at."""
         found = self.path.stat()
-        how = _identity(self.conversion)
-        facts = (self.kind, self.source, found.st_size, found.st_mtime_ns, self.body_types, how)
+        return found.st_size, found.st_mtime_ns
+
+    def key(self, state: tuple[int, int]) -> str:
+        """Name of its result, as long as the file is in that state."""
+        facts = (self.kind, self.source, *state, self.body_types, _identity(self.conversion))
         return hashlib.blake2b(json.dumps(facts).encode(), digest_size=12).hexdigest()
 
 
@@ -93,40 +78,6 @@ def _identity(conversion: Conversion) -> str:
     """All that decides how a file is converted."""
     skeleton = conversion.skeleton and dict(named_skeleton(conversion.skeleton).joints)
     return json.dumps((_VERSION, asdict(conversion), skeleton))
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of a task."""
-
-    path: Path
-    """Its finished file, where it could be used."""
-    body_types: tuple[BodyType, ...] = ()
-    """Bodies that it holds; none where it could not be used."""
-    reason: str = ""
-    """Why it could not be used."""
-    arrays: Mapping[str, NDArray] | None = None
-    """What the finished file holds, as long as it is at hand; workers send none."""
-
-    @property
-    def is_usable(self) -> bool:
-        return bool(self.body_types)
-
-    def motion(self, body_type: BodyType, fps: float) -> Motion:
-        """The prepared motion for one of its bodies."""
-        rows = self._array(body_type)
-        poses = rows[:, :-3].reshape(len(rows), n_joints(body_type), 3)
-        return Motion(poses, rows[:, -3:], fps, body_type)
-
-    def hashes(self) -> NDArray[np.uint64]:
-        """Sorted hashes of its poses, where they were asked for."""
-        return self._array("hashes")
-
-    def without_arrays(self) -> "Result":
-        return replace(self, arrays=None)
-
-    def _array(self, name: str) -> NDArray:
-        return (_read(self.path) if self.arrays is None else self.arrays)[name]
 
 
 def find_files(folder: Path, suffix: str) -> list[Path]:
@@ -148,152 +99,20 @@ def find_files(folder: Path, suffix: str) -> list[Path]:
     return files
 
 
-class Work:
-    """The folder of finished files. As a context it is kept when the block is interrupted or fails.
-
-    Only `remove` deletes it; a folder that holds nothing is not left behind.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> "Work":
-        self._new_parents = [p for p in self.folder.parents if not p.exists()]
-        with as_written(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.folder.is_dir() and not any(self.folder.glob("*.clip")):
-            shutil.rmtree(self.folder, ignore_errors=True)
-        with contextlib.suppress(OSError):  # those that hold something stay
-            for parent in self._new_parents:
-                parent.rmdir()
-
-    def remove(self) -> None:
-        """Delete all results: they are in the stores now."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def finished(self, task: Task) -> Result | None:
-        """What an earlier run, or another shard, made of a task; None where nothing."""
-        try:
-            path = self.folder / f"{task.key()}.clip"
-        except OSError:
-            return None
-        found = _body_types(path)
-        if found:
-            return Result(path, found)
-        note = path.with_suffix(".txt")
-        return Result(path, reason=note.read_text(encoding="utf-8")) if note.is_file() else None
-
-    def convert(self, task: Task) -> Result:
-        """Convert a file unless it is finished; what is wrong with it comes back as a reason."""
-        try:
-            path = self.folder / f"{task.key()}.clip"
-        except OSError as error:
-            return Result(task.path, reason=error.strerror or str(error))
-        try:
-            found = _body_types(path)
-            if found:
-                return Result(path, found)
-            arrays = convert(task)
-            _write(path, arrays)
-            return Result(path, tuple(b for b in BODY_TYPES if b in arrays), arrays=arrays)
-        except PoseGPTError as error:
-            reason = error.message
-        except Exception as error:  # whatever a damaged file brings up: one file must not end the run
-            reason = f"{type(error).__name__}: {error}"
-        with contextlib.suppress(OSError):
-            path.with_suffix(".txt").write_text(reason, encoding="utf-8")
-        return Result(path, reason=reason)
-
-    def _convert_for_parent(self, task: Task) -> Result:
-        return self.convert(task).without_arrays()  # the parent reads the file: quicker than a pipe
-
-    def convert_all(self, tasks: Sequence[Task], jobs: int) -> Iterator[Result]:
-        """Results in the order of the tasks; workers never get far ahead of who reads them.
-
-        Raises PoseGPTError where a worker dies.
-        """
-        if jobs == 1 or len(tasks) < 2:
-            yield from (self.convert(task) for task in tasks)
-            return
-        # spawn: workers start clean, whatever threads the caller has
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_start_worker)
-        try:
-            waiting: list[Future[Result]] = []
-            for task in tasks:
-                waiting.append(pool.submit(self._convert_for_parent, task))
-                if len(waiting) >= _AHEAD * jobs:
-                    yield waiting.pop(0).result()
-            while waiting:
-                yield waiting.pop(0).result()
-        except BrokenProcessPool:
-            raise PoseGPTError(
-                "a worker was killed, perhaps for memory",
-                "run it again with fewer --jobs: finished files are kept",
-            ) from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def results(
-    work: Work,
-    tasks: Sequence[Task],
-    jobs: int,
-    report: Progress,
-    is_mine: Callable[[int], bool] = lambda index: True,
-    only_finished: bool = False,
-) -> Iterator[tuple[int, Result]]:
-    """(index, result) of every task, in order.
-
-    Args:
-        work: where results are, and go to.
-        tasks: all of them.
-        jobs: processes.
-        report: called after every task.
-        is_mine: which tasks (by index) this run converts; the others are passed over.
-        only_finished: take what other runs have converted, and convert nothing.
-
-    Raises PoseGPTError where only finished ones are wanted and some are not.
-    """
-    mine = [index for index in range(len(tasks)) if is_mine(index)]
-    chosen = [tasks[index] for index in mine]
-    if only_finished:
-        found = [work.finished(task) for task in chosen]
-        left = [task.source for task, result in zip(chosen, found, strict=True) if result is None]
-        if left:
-            raise PoseGPTError(
-                f"{len(left)} of {len(tasks)} files are not converted yet, the first is {left[0]}",
-                "run the --shard that is missing, or leave out --merge to convert them here",
-            )
-        made: Iterable[Result] = (result for result in found if result is not None)
-    else:
-        made = work.convert_all(chosen, jobs)
-    for done, (index, result) in enumerate(zip(mine, made, strict=True), start=1):
-        yield index, result
-        report(done, len(mine), tasks[index].source)
-
-
-def silent(done: int, total: int, name: str) -> None:
-    """A report that nobody reads."""
-
-
 def convert(task: Task) -> dict[str, NDArray]:
-    """Arrays of a finished file: per body (T, J*3 + 3) float32 rotation vectors and translation, and hashes.
+    """What becomes of a file.
+
+    Returns:
+        per body (T, J*3 + 3) float32 rotation vectors and translation; `hashes` of the poses, where they
+        are asked for; of recordings `glitches` (1,), the steps in which a joint jumps.
 
     Raises PoseGPTError where the file cannot be used.
     """
     how = task.conversion
-    if task.kind == "amass":
-        motion = read_amass(task.path, to_fps=how.fps)
-        hashes = frame_hashes(motion) if how.hashes else None
-    else:
-        skeleton = named_skeleton(how.skeleton) if how.skeleton else None
-        source = read_bvh(task.path) if task.kind == "bvh" else _read_amc(task)
-        motion = retarget(source, skeleton, how.reading)
-        hashes = frame_hashes(motion) if how.hashes else None
+    motion = read_amass(task.path, to_fps=how.fps) if task.kind == "amass" else _read_recording(task)
+    notes: dict[str, NDArray] = {"hashes": frame_hashes(motion)} if how.hashes else {}
+    if task.kind != "amass":
+        notes["glitches"] = np.array([count_glitches(motion.poses)])
         poses, trans = resample(motion.poses, motion.trans, motion.fps, how.fps)
         motion = replace(motion, poses=poses, trans=trans, fps=how.fps)
     bodies = {motion.body_type: motion}
@@ -302,7 +121,15 @@ def convert(task: Task) -> dict[str, NDArray]:
     arrays: dict[str, NDArray] = {b: _rows(m) for b, m in bodies.items() if b in task.body_types}
     if not arrays:
         raise PoseGPTError(f"it holds {motion.body_type}, not {' or '.join(task.body_types)}")
-    return arrays if hashes is None else {**arrays, "hashes": hashes}
+    return arrays | notes
+
+
+def _read_recording(task: Task) -> Motion:
+    """A BVH or AMC file at its own frame rate."""
+    how = task.conversion
+    skeleton = named_skeleton(how.skeleton) if how.skeleton else None
+    motion = retarget(read_bvh(task.path) if task.kind == "bvh" else _read_amc(task), skeleton, how.reading)
+    return replace(motion, poses=mend_spikes(motion.poses))
 
 
 def _read_amc(task: Task) -> Bvh:
@@ -317,53 +144,3 @@ def _cached_asf(path: Path, changed: int) -> Asf:
 
 def _rows(motion: Motion) -> NDArray[np.float32]:
     return np.concatenate([motion.poses.reshape(motion.n_frames, -1), motion.trans], axis=1)
-
-
-def _write(path: Path, arrays: Mapping[str, NDArray]) -> None:
-    """A line of JSON (names, dtypes, shapes, checksum), then the arrays: ten times as quick as an .npz."""
-    contents = [np.ascontiguousarray(array).data.cast("B") for array in arrays.values()]
-    checksum = 0
-    for content in contents:
-        checksum = zlib.crc32(content, checksum)
-    members = {name: (array.dtype.str, array.shape) for name, array in arrays.items()}
-    partial = f"{path}.{os.getpid()}.partial"
-    with as_written(path):
-        try:
-            with open(partial, "wb") as file:  # noqa: PTH123  # plain strings: a third of the time
-                file.write(json.dumps({"members": members, "crc32": checksum}).encode() + b"\n")
-                file.writelines(contents)
-            os.replace(partial, path)  # noqa: PTH105
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(partial)  # noqa: PTH108
-            raise
-
-
-def _read(path: Path) -> dict[str, NDArray]:
-    """What `_write` wrote. Raises ValueError or OSError where it is not there or not whole."""
-    with path.open("rb") as file:
-        header, content = json.loads(file.readline()), file.read()
-    if zlib.crc32(content) != header["crc32"]:
-        raise ValueError(f"{path.name} is damaged")
-    arrays, start = {}, 0
-    for name, (dtype, shape) in header["members"].items():
-        array = np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
-        arrays[name], start = array, start + array.nbytes
-    return arrays
-
-
-def _body_types(path: Path) -> tuple[BodyType, ...]:
-    """Bodies in a finished file; none where it is not there or its checksum does not fit.
-
-    A machine that lost power may leave a renamed file of which not all was written.
-    """
-    try:
-        names = _read(path)
-    except (OSError, ValueError, KeyError):
-        return ()
-    return tuple(b for b in BODY_TYPES if b in names)
-
-
-def _start_worker() -> None:
-    """Ctrl-C is the parent's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,6 +1,7 @@
 """Files: written so that nothing half-written is ever taken for whole, read with one error for all."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -64,9 +65,11 @@ def as_written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise PoseGPTError(
-            f"cannot write {path}: {error.strerror or error}", "choose a folder that you may write to"
-        ) from error
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        hint = (
+            "make room there, or choose another disk" if is_full else "choose a folder that you may write to"
+        )
+        raise PoseGPTError(f"cannot write {path}: {error.strerror or error}", hint) from error
 
 
 def _swap_in(partial: Path, path: Path) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from data.convert import Progress, Work, silent
 from data.prepare_babel import plan_babel, prepare_babel
 from data.prepare_mocap import plan_mocap, prepare_mocap
 from data.prepare_report import PrepareReport
 from data.prepare_settings import PrepareSettings
 from data.store import open_store, stores_below
+from data.work import Progress, Work, silent
 from models.errors import PoseGPTError
 from models.motion import Motion
 

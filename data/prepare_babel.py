@@ -21,11 +21,12 @@ from data.babel import (
     pieces,
     read_babel,
 )
-from data.convert import Progress, Task, Work, results, silent
+from data.convert import Task
 from data.files import refuse_existing
 from data.prepare_report import PrepareReport, Tally, most_frequent_first
 from data.prepare_settings import PrepareSettings
 from data.store import StoreWriter
+from data.work import Progress, Work, results, silent
 from models.errors import PoseGPTError
 from models.motion import Motion
 from models.skeleton import BodyType
@@ -64,7 +65,7 @@ def prepare_babel(settings: PrepareSettings, report: Progress = silent) -> Prepa
     if not settings.shard:
         for store in found.stores:
             refuse_existing(store, settings.force)
-    with Work(settings.work_folder) as work:
+    with Work(settings.work_folder, shared=bool(settings.shard)) as work:
         if settings.shard:
             made = _convert(settings, found, work, report, None)
         else:
@@ -209,7 +210,7 @@ class _Stores:
                 self.short += not windows
                 for start, stop in windows:
                     name = f"{record.sid}_{number}_{start}"
-                    self._put(clip, split, _part(motion, start, stop, piece.labels, name))
+                    self._put(clip, split, motion, (start, stop), piece.labels, name)
 
     def _add_whole(
         self, clip: BabelClip, record: Record, split: str, found: Sequence[Piece], motion: Motion
@@ -220,25 +221,28 @@ class _Stores:
         self.short += not windows
         for start, stop in windows:
             names = tuple(name for name, k in self.columns.items() if labels[start:stop, k].any())
-            part = _part(motion, start, stop, names, f"{record.sid}_{start}")
-            self._put(clip, split, part, labels[start:stop])
+            name = f"{record.sid}_{start}"
+            self._put(clip, split, motion, (start, stop), names, name, labels[start:stop])
 
     def _windows(self, start: int, stop: int) -> list[tuple[int, int]]:
         s = self.settings
         return cut(start, stop, s.seq_len, s.overlap, s.min_seq_len)
 
     def _put(
-        self, clip: BabelClip, split: str, part: Motion, labels: NDArray[np.bool_] | None = None
+        self,
+        clip: BabelClip,
+        split: str,
+        motion: Motion,
+        window: tuple[int, int],
+        labels: Sequence[str],
+        name: str,
+        per_frame: NDArray[np.bool_] | None = None,
     ) -> None:
-        both = part.body_type, split
-        self.writers[both].add(part, clip.task.source, labels)
-        self.tally.add(self.keys[both], clip.task.source, part.labels, 1, part.n_frames)
+        both = motion.body_type, split
+        source, (start, stop) = clip.task.source, window
+        self.writers[both].add_window(motion, start, stop, labels, name, source, per_frame)
+        self.tally.add(self.keys[both], source, labels, 1, stop - start)
 
     def summary(self) -> PrepareReport:
         folders = {key: self.writers[both].path for both, key in self.keys.items()}
         return PrepareReport(self.tally.splits, self.tally.by_label(), (), short=self.short, folders=folders)
-
-
-def _part(motion: Motion, start: int, stop: int, labels: tuple[str, ...], name: str) -> Motion:
-    frames = slice(start, stop)
-    return replace(motion, poses=motion.poses[frames], trans=motion.trans[frames], labels=labels, name=name)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from data.actions import order_labels
 from data.babel import cut
-from data.convert import SUFFIX, Kind, Progress, Result, Task, Work, find_files, results, silent
+from data.convert import SUFFIX, Kind, Task, find_files
 from data.files import folder_atomically, refuse_existing
 from data.labels import Labeller, actor_finder, default_labels, pattern_labeller, table_labeller
 from data.prepare_report import PrepareReport, Tally
 from data.prepare_settings import PrepareSettings
 from data.splits import SHARED_FRAMES, assign_splits, shared_groups, shuffled, thinned
 from data.store import SPLITS, StoreWriter
+from data.work import Progress, Result, Work, results, silent
 from models.errors import PoseGPTError
 from models.motion import Motion
 from models.skeleton import BodyType
@@ -49,7 +50,7 @@ def prepare_mocap(settings: PrepareSettings, report: Progress = silent) -> Prepa
     for folder in {store.parent for store in found.stores}:
         refuse_existing(folder, settings.force)
     skipped = list(found.skipped)
-    with Work(settings.work_folder) as work:
+    with Work(settings.work_folder, shared=bool(settings.shard)) as work:
         used: list[tuple[Clip, Result]] = []
         tasks = [clip.task for clip in found.clips]
         for k, result in results(work, tasks, settings.jobs, report, settings.in_shard, settings.merge):
@@ -67,7 +68,8 @@ def prepare_mocap(settings: PrepareSettings, report: Progress = silent) -> Prepa
             )
         made = _Stores(settings, used).write()
         work.remove()
-    return replace(made, skipped=tuple(skipped), converted=len(used))
+    glitches = tuple((clip.task.source, result.glitches) for clip, result in used if result.glitches)
+    return replace(made, skipped=tuple(skipped), converted=len(used), glitches=glitches)
 
 
 def plan_mocap(settings: PrepareSettings) -> MocapPlan:

@@ -46,6 +46,8 @@ class PrepareReport:
     """Groups of clips that have frames in common and therefore share a split."""
     torn: tuple[tuple[str, ...], ...] = ()
     """Groups of clips that have frames in common and that the given list puts into several splits."""
+    glitches: tuple[tuple[str, int], ...] = ()
+    """(file, steps in which a joint turns by more than 60 degrees a frame) of recordings that have some."""
     folders: dict[str, Path] = field(default_factory=dict)
     """Split -> its store."""
     converted: int = 0

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
+
+from data.rotations import slerp
 
 FloatArray = NDArray[Any]
 
@@ -38,17 +39,6 @@ def resample(
     between = np.flatnonzero(share > _SAME_TIME)
     if len(between):
         after, part = lower[between] + 1, share[between, None]
-        new_poses[between] = _slerp(new_poses[between], poses[after], part)
+        new_poses[between] = slerp(new_poses[between], poses[after], part[..., None])
         new_trans[between] += part * (trans[after] - trans[lower[between]])
     return new_poses, new_trans
-
-
-def _slerp(start: FloatArray, end: FloatArray, share: FloatArray) -> FloatArray:
-    """(T, J, 3) rotation vectors at (T, 1) shares of the shortest way from start to end."""
-    first = Rotation.from_rotvec(start.reshape(-1, 3))
-    way = (first.inv() * Rotation.from_rotvec(end.reshape(-1, 3))).as_rotvec().reshape(start.shape)
-    return (
-        (first * Rotation.from_rotvec((way * share[..., None]).reshape(-1, 3)))
-        .as_rotvec()
-        .reshape(start.shape)
-    )

@@ -7,6 +7,7 @@ frame_labels.npy (N, L) bool. It is written under a temporary name and renamed, 
 manifest is whole.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from data.files import as_written, folder_atomically
+from data.files import as_written, folder_atomically, parse_json
 from models.config import Config
 from models.errors import PoseGPTError
 from models.motion import Motion
@@ -228,7 +229,7 @@ def read_manifest(path: Path) -> Manifest:
     except (OSError, UnicodeDecodeError) as error:
         raise PoseGPTError(f"cannot read {file}: {error}", _PREPARE_AGAIN) from None
     try:
-        found = json.loads(content)
+        found = parse_json(content)
         if isinstance(found, dict) and found.get("format_version", FORMAT_VERSION) > FORMAT_VERSION:
             raise PoseGPTError(
                 f"{path} has store format {found['format_version']}, expected at most {FORMAT_VERSION}",
@@ -244,12 +245,16 @@ def read_manifest(path: Path) -> Manifest:
 def find_store(root: Path | str, split: str, body_type: BodyType | None = None) -> Path:
     """The one store of a split (and body type) at or below `root`.
 
+    Where `root` is a store of BABEL itself, its other splits are those prepared with the same settings.
+
     Raises PoseGPTError where there is none or several.
     """
     root = Path(root)
     if not root.is_dir():
         raise PoseGPTError(f"no folder {root}", "make it with posegpt prepare --bvh DIR --out DIR")
     stores = {path: read_manifest(path) for path in stores_below(root)}
+    if root in stores and stores[root].split != split:
+        stores |= {path: read_manifest(path) for path in _twin(root.resolve(), stores[root].split, split)}
     found = [
         path
         for path, m in stores.items()
@@ -262,7 +267,7 @@ def find_store(root: Path | str, split: str, body_type: BodyType | None = None) 
         listing = ", ".join(str(p.relative_to(root)) for p in found)
         raise PoseGPTError(
             f"{root} holds {len(found)} prepared {kind}data sets with split {split}: {listing}",
-            "name the folder of one of them",
+            f"name the folder of one of them, e.g. {found[0]}",
         )
     if stores:
         there = ", ".join(sorted({f"{m.body_type} {m.split}" for m in stores.values()}))
@@ -270,6 +275,13 @@ def find_store(root: Path | str, split: str, body_type: BodyType | None = None) 
             f"no prepared {kind}data with split {split!r} in {root}, only {there}", "name another folder"
         )
     raise PoseGPTError(f"no prepared data in {root}", "make it with posegpt prepare --bvh DIR --out DIR")
+
+
+def _twin(store: Path, split: str, other: str) -> list[Path]:
+    """The store of another split beside one of BABEL's: train_60/seqLen64... and val_60/seqLen64...."""
+    name = store.parent.name
+    twin = store.parent.with_name(other + name.removeprefix(split)) / store.name
+    return [twin] if name.startswith(f"{split}_") and (twin / MANIFEST).is_file() else []
 
 
 class StoreWriter:
@@ -332,39 +344,56 @@ class StoreWriter:
 
         Raises PoseGPTError where body type, frame rate or labels differ from the store's.
         """
+        self.add_window(motion, 0, motion.n_frames, motion.labels, motion.name, source, frame_labels)
+
+    def add_window(
+        self,
+        motion: Motion,
+        start: int,
+        stop: int,
+        labels: Sequence[str],
+        name: str,
+        source: str = "",
+        frame_labels: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Append frames start to stop (exclusive) of a clip, under other labels and name; see `add`."""
+        self._check(motion, labels, name)
+        trans = motion.trans[start:stop]
+        with as_written(self.path):
+            self._arrays["poses.npy"].append(motion.poses[start:stop].reshape(stop - start, -1))
+            self._arrays["trans.npy"].append(trans - trans[0] if self.from_zero else trans)
+            if self.per_frame:
+                assert frame_labels is not None and len(frame_labels) == stop - start
+                self._arrays["frame_labels.npy"].append(frame_labels)
+        self._heights.append(float(trans[0, 1]))
+        self._lengths.append(stop - start)
+        self._labels.append([self._columns[label] for label in labels])
+        self._clips.append({"name": name, "source": source})
+
+    def _check(self, motion: Motion, labels: Sequence[str], name: str) -> None:
         if motion.body_type != self.body_type or abs(motion.fps - self.fps) > 1e-6:
             raise PoseGPTError(
-                f"clip {motion.name} is {motion.body_type} at {motion.fps:g} fps, "
+                f"clip {name} is {motion.body_type} at {motion.fps:g} fps, "
                 f"expected {self.body_type} at {self.fps:g} fps",
                 "convert it first",
             )
-        unknown = [name for name in motion.labels if name not in self._columns]
+        unknown = [label for label in labels if label not in self._columns]
         if unknown:
-            raise PoseGPTError(
-                f"clip {motion.name} has labels outside the vocabulary: {unknown}", "add them to it"
-            )
-        trans = motion.trans - motion.trans[0] if self.from_zero else motion.trans
-        with as_written(self.path):
-            self._arrays["poses.npy"].append(motion.poses.reshape(motion.n_frames, -1))
-            self._arrays["trans.npy"].append(trans)
-            if self.per_frame:
-                assert frame_labels is not None and len(frame_labels) == motion.n_frames
-                self._arrays["frame_labels.npy"].append(frame_labels)
-        self._heights.append(float(motion.trans[0, 1]))
-        self._lengths.append(motion.n_frames)
-        self._labels.append([self._columns[name] for name in motion.labels])
-        self._clips.append({"name": motion.name, "source": source})
+            raise PoseGPTError(f"clip {name} has labels outside the vocabulary: {unknown}", "add them to it")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for array in self._arrays.values():
-            array.close()
         if kind is not None:
+            for array in self._arrays.values():
+                with contextlib.suppress(OSError):  # what cannot be written is thrown away now
+                    array.close()
             self._folder.__exit__(kind, error, trace)
             return
         try:
             with as_written(self.path):
+                for array in self._arrays.values():
+                    array.close()
                 self._write_tables()
         except BaseException as failure:
             self._folder.__exit__(type(failure), failure, failure.__traceback__)

@@ -91,15 +91,19 @@ def progress(title: str) -> Iterator[Callable[..., None]]:
         TextColumn("[dim]{task.fields[item]}"),
     )
     console = messages()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None, rate="", item="")
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task(title, total=None, rate="", item="")
 
-        def report(done: int, total: int, name: str = "") -> None:
-            speed = bar.tasks[0].speed
-            rate = f"{speed:.1f}/s" if speed else ""
-            bar.update(task, completed=done, total=total, rate=rate, item=name.replace("[", r"\["))
+    def report(done: int, total: int, name: str = "") -> None:
+        bar.start()  # and its thread: not before the work has forked its own processes
+        speed = bar.tasks[0].speed
+        rate = f"{speed:.1f}/s" if speed else ""
+        bar.update(task, completed=done, total=total, rate=rate, item=name.replace("[", r"\["))
 
+    try:
         yield report
+    finally:
+        bar.stop()
 
 
 def is_interactive(yes: bool = False) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from data.glitches import GLITCH
 from data.prepare import check_stores, plan, random_windows
 from data.prepare import prepare as prepare_data
 from data.prepare_report import PrepareReport, SplitSummary
@@ -197,6 +198,12 @@ def _show_tables(made: PrepareReport) -> None:
     show_table(("label", *(f"{split} windows" for split in made.splits), "clips", "frames", "hours"), rows)
     if made.shared:
         say(f"{len(made.shared)} groups of clips share frames; each stays in one split")
+    if made.glitches:
+        worst = [f"{file} ({n})" for file, n in sorted(made.glitches, key=lambda found: -found[1])]
+        steps = sum(n for _, n in made.glitches)
+        say(
+            f"{steps} jumps of over {GLITCH:g} degrees a frame are left in {len(worst)} files: {_some(worst)}"
+        )
     if made.outside:
         names = [f"{name} ({n})" for name, n in made.outside.items()]
         say(f"{sum(made.outside.values())} labels are of {len(names)} categories not chosen: {_some(names)}")
@@ -223,6 +230,7 @@ def _as_json(settings: PrepareSettings, made: PrepareReport) -> dict[str, Any]:
         "short": made.short,
         "shared": made.shared,
         "torn": made.torn,
+        "glitches": dict(made.glitches),
         "converted": made.converted,
         "folders": {split: str(folder) for split, folder in made.folders.items()},
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data.convert import convert
 from data.prepare import plan, prepare, random_windows
 from data.prepare_settings import PrepareSettings
 from data.store import find_store, open_store
@@ -205,7 +206,7 @@ def test_settings_are_validated(tmp_path, share):
         PrepareSettings(bvh=tmp_path, out=tmp_path, val_share=share)
 
 
-def test_interrupted_it_goes_on_where_it_stopped(tmp_path):
+def test_interrupted_it_goes_on_where_it_stopped(tmp_path, monkeypatch):
     """Ctrl-C in the middle: workers gone, no store; the next run converts only what is left."""
     record(tmp_path / "in", [f"c{k}" for k in range(40)])
     script = tmp_path / "run.py"
@@ -235,17 +236,14 @@ def test_interrupted_it_goes_on_where_it_stopped(tmp_path):
         time.sleep(0.1)
     assert not _group_lives(process.pid)
     [work] = (tmp_path / "out").iterdir()  # nothing but the work folder
-    finished = {path: path.stat().st_mtime_ns for path in work.glob("*.clip")}
-    assert 0 < len(finished) < 40
     settings = PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out")
-    assert plan(settings).finished == len(finished)
-    unchanged = []
-
-    def look(done: int, total: int, name: str) -> None:
-        unchanged.append(all(path.stat().st_mtime_ns == time for path, time in finished.items()))
-
-    made = prepare(settings, look)
-    assert all(unchanged) and sum(split.clips for split in made.splits.values()) == 40
+    assert work == settings.work_folder
+    finished = plan(settings).finished
+    assert 0 < finished < 40
+    converted = []
+    monkeypatch.setattr("data.work.convert", lambda task: converted.append(task) or convert(task))
+    made = prepare(settings)
+    assert len(converted) == 40 - finished and sum(split.clips for split in made.splits.values()) == 40
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["smpl"]
 
 
@@ -253,11 +251,10 @@ def test_a_finished_file_that_lost_bytes_is_converted_again(tmp_path):
     record(tmp_path / "in", ["a", "b"])
     settings = PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out", shard="1/1")
     assert prepare(settings).converted == 2
-    one, two = sorted(settings.work_folder.glob("*.clip"))
-    content = bytearray(one.read_bytes())
-    content[len(content) // 2] ^= 1
-    one.write_bytes(content)
-    two.write_bytes(two.read_bytes()[:-9])
+    [log] = settings.work_folder.iterdir()
+    content = bytearray(log.read_bytes())
+    content[len(content) // 4] ^= 1
+    log.write_bytes(content[:-9])
     merge = settings.model_copy(update={"shard": None, "merge": True})
     with pytest.raises(PoseGPTError, match="2 of 2 files are not converted yet"):
         prepare(merge)
@@ -304,6 +301,20 @@ def test_splits_by_a_list(tmp_path):
     (tmp_path / "splits.csv").write_text("clip,split\na,dev\n")
     with pytest.raises(PoseGPTError, match=r"puts a\.bvh into 'dev'"):
         prepare(settings)
+
+
+def test_jumps_of_a_joint_are_mended_or_reported(tmp_path):
+    motion = make_motion("walk", 30, seed=3)
+    motion.poses[12, 18, 1] -= np.float32(np.deg2rad(100))  # one frame
+    write_bandai(tmp_path / "in" / "mended.bvh", motion)
+    motion.poses[20:, 18, 1] -= np.float32(np.deg2rad(100))  # for good
+    write_bandai(tmp_path / "in" / "jumps.bvh", motion)
+    made = prepare(PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out"))
+    assert made.glitches == (("jumps.bvh", 1),)
+    store = open_store(made.folders["train"])
+    [k] = [k for k, clip in enumerate(store.clips) if clip["name"] == "mended"]
+    elbow = store.motion(k).poses[:, 18]
+    np.testing.assert_allclose(elbow[12], (elbow[11] + elbow[13]) / 2, atol=1e-3)
 
 
 def test_random_windows_are_within_clips(tmp_path):

@@ -238,8 +238,11 @@ def test_finding(tmp_path, motions):
     with pytest.raises(PoseGPTError, match="only smpl val"):
         find_store(root / "smpl" / "synthetic" / "val", "train")
     make_store(tmp_path / "two", n_clips=18)
-    with pytest.raises(PoseGPTError, match=r"2 prepared data sets with split val: one/smpl.*two/smpl"):
+    with pytest.raises(
+        PoseGPTError, match=r"2 prepared data sets with split val: one/smpl.*two/smpl"
+    ) as caught:
         find_store(tmp_path, "val")
+    assert str(tmp_path / "one" / "smpl" / "synthetic" / "val") in caught.value.hint
     with pytest.raises(PoseGPTError, match="no folder") as caught:
         find_store(tmp_path / "three", "val")
     assert "posegpt prepare" in caught.value.hint
@@ -247,6 +250,24 @@ def test_finding(tmp_path, motions):
     with pytest.raises(PoseGPTError, match="no prepared data") as caught:
         find_store(tmp_path / "empty", "val")
     assert "posegpt prepare" in caught.value.hint
+
+
+def test_variants_of_babel_are_told_apart_by_the_path_of_one(tmp_path, motions):
+    cuts = ("seqLen64_fps30", "seqLen900_fps30")
+    for cut in cuts:
+        for split in ("train", "val"):
+            write(tmp_path / "smpl" / "babel_trimmed" / f"{split}_60" / cut, motions, split)
+    with pytest.raises(
+        PoseGPTError, match=r"2 prepared smpl data sets .*seqLen64_fps30, .*seqLen900"
+    ) as caught:
+        find_store(tmp_path, "train", "smpl")
+    assert str(tmp_path / "smpl" / "babel_trimmed" / "train_60" / cuts[0]) in caught.value.hint
+    for cut in cuts:
+        one = tmp_path / "smpl" / "babel_trimmed" / "train_60" / cut
+        assert find_store(one, "train") == one
+        assert find_store(one, "val", "smpl") == one.parents[1] / "val_60" / cut
+    with pytest.raises(PoseGPTError, match="only smpl train"):
+        find_store(one, "test")
 
 
 def test_other_programs_manifests_are_passed_over(tmp_path, motions):
