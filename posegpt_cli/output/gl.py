@@ -1,6 +1,7 @@
 """OpenGL without a window: finds the platform that works here, EGL or OSMesa. Imports GL only when used."""
 
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -53,13 +54,23 @@ class GlContext:
             self.platform.delete_context()
 
 
-def import_pyrender() -> ModuleType:
-    """pyrender without its window: the viewer would load X libraries that a server lacks."""
-    if "pyrender" not in sys.modules:
-        viewer = ModuleType("pyrender.viewer")
-        viewer.Viewer = None  # type: ignore[attr-defined]
-        sys.modules["pyrender.viewer"] = viewer
-    return importlib.import_module("pyrender")
+def import_pyrender(module: str) -> ModuleType:
+    """One module of pyrender, such as `primitive`, without what its package loads along with it.
+
+    That would be a viewer, which needs X libraries that a server lacks, and trimesh with networkx, which
+    take a second. Whoever imports pyrender as a whole still can.
+    """
+    name, package = f"pyrender.{module}", "pyrender"
+    if package in sys.modules or name in sys.modules:
+        return importlib.import_module(name)
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        raise ModuleNotFoundError("pyrender is not installed", name=package)
+    sys.modules[package] = importlib.util.module_from_spec(spec)  # known, but not run
+    try:
+        return importlib.import_module(name)
+    finally:
+        del sys.modules[package]
 
 
 def open_context(size: tuple[int, int]) -> GlContext:
@@ -106,7 +117,6 @@ def _open_platform(name: str, size: tuple[int, int]) -> GlContext:
     before = os.environ.get(_VARIABLE)
     os.environ[_VARIABLE] = name  # PyOpenGL reads it at its first import
     try:
-        import_pyrender()
         return GlContext(name, openers[name](size))
     finally:
         if before is None:
@@ -117,8 +127,7 @@ def _open_platform(name: str, size: tuple[int, int]) -> GlContext:
 
 def _open_egl(size: tuple[int, int]) -> Any:
     """The first EGL device that gives a context: GPUs come first, Mesa's software last."""
-    from pyrender.platforms import egl
-
+    egl = import_pyrender("platforms.egl")
     errors: list[Exception] = []
     for device in [*egl.query_devices(), egl.EGLDevice(None)]:
         platform = egl.EGLPlatform(*size, device=device)
@@ -132,9 +141,7 @@ def _open_egl(size: tuple[int, int]) -> Any:
 
 
 def _open_osmesa(size: tuple[int, int]) -> Any:
-    from pyrender.platforms.osmesa import OSMesaPlatform
-
-    platform = OSMesaPlatform(*size)
+    platform = import_pyrender("platforms.osmesa").OSMesaPlatform(*size)
     platform.init_context()
     platform.make_current()
     return platform
@@ -150,7 +157,8 @@ def _forget_opengl() -> None:
 def _describe(error: Exception) -> str:
     if isinstance(error, PoseGPTError):
         return error.message
-    if "NoneType" in str(error):  # PyOpenGL goes on without the library, until it is used
+    # PyOpenGL goes on without the library, until it is used
+    if "NoneType" in str(error) or "undefined function" in str(error):
         return "its library is not installed"
     text = " ".join(str(error).split())
     return (text[:160] if text else type(error).__name__).rstrip(".")

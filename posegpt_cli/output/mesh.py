@@ -1,7 +1,8 @@
 """Draws bodies with pyrender offscreen: one renderer, vertex buffers updated in place, our own lean shaders.
 
-A picture takes four passes: the sun's depth map of the bodies (shadows on themselves), their footprint on the
-floor (blurred into a soft shadow), backdrop and floor, and the bodies, multisampled only where they are.
+A picture takes four passes: the bodies' footprint on the floor (blurred into a soft shadow), the sun's depth
+map (shadows on themselves), the bodies, multisampled only where they are, and backdrop and floor under them.
+In this order, because the processor blurs while OpenGL's threads still draw the bodies.
 """
 
 import ctypes
@@ -34,11 +35,11 @@ DEFAULT_COLOR = (0.66, 0.69, 0.74)
 
 _SUN_MAP = 512
 _MASK = 512
-_MASK_METRES = 0.009
+_MASK_METRES = 0.012
 SHADOW_BLUR = (0.008, 0.032, 0.075, 0.024)
 """Metres by which the shadows of low, middle and high blockers and the contact shadow are blurred."""
-_PROXY_CELL = 0.025
-PROXY_REACH = 0.05
+_PROXY_CELL = 0.035
+PROXY_REACH = 0.07
 _NEAR, _FAR = 0.1, 200.0
 
 
@@ -101,13 +102,13 @@ class Proxy:
 class _FigureMesh:
     """One figure's pyrender primitive, whose vertex buffer is overwritten for every picture."""
 
-    def __init__(self, pyrender: Any, topology: "_Topology") -> None:
+    def __init__(self, topology: "_Topology") -> None:
         from OpenGL import GL
 
         self._topology = topology
         self._interleaved = np.ones((len(topology.colors), 10), np.float32)
         self._interleaved[:, 6:9] = topology.colors
-        self._primitive = pyrender.Primitive(
+        self._primitive = import_pyrender("primitive").Primitive(
             positions=self._interleaved[:, :3],
             normals=self._interleaved[:, 3:6],
             color_0=self._interleaved[:, 6:],
@@ -188,7 +189,6 @@ class MeshRenderer:
         self.options = options
         self._background = np.array(parse_color(options.background))
         self._context = open_context(self.size)
-        self._pyrender = import_pyrender()
         self._programs = _Programs()
         self._targets = _Targets(self.size, 2 if options.samples > 1 else 1)
         self._topologies: dict[int, _Topology] = {}
@@ -200,16 +200,18 @@ class MeshRenderer:
         self._context.make_current()
         meshes = self._upload(shot.figures)
         points = np.concatenate([mesh.proxy_points for mesh in meshes])
-        sun_matrix = sun_view(points, shot.sun)
+        box, sun_matrix = _screen_box(shot.camera, points, PROXY_REACH), sun_view(points, shot.sun)
+        mask = _mask_around(points, shot.sun) if self.options.floor != "none" else None
         GL.glDisable(GL.GL_BLEND)
-        self._draw_sun_depth(meshes, sun_matrix)
-        self._draw_ground(shot.camera)
-        if self.options.floor != "none":
-            mask = _mask_around(points, shot.sun)
+        if mask:
             self._draw_footprints(meshes, shot, mask)
-            self._shade_ground(shot.camera, mask)
-        box = _screen_box(shot.camera, points, PROXY_REACH)
+        self._draw_sun_depth(meshes, sun_matrix)
         self._draw_bodies(meshes, shot, sun_matrix, box)
+        if mask:
+            self._targets.upload_shadow(_blur_footprint(self._read_footprints(mask), mask))
+        self._draw_ground(shot.camera)
+        if mask:
+            self._shade_ground(shot.camera, mask)
         self._compose(box)
         return self._read()
 
@@ -241,7 +243,7 @@ class MeshRenderer:
                 self._topologies[id(body)] = _Topology(body)
             topology = self._topologies[id(body)]
             if used[id(body)] == len(topology.meshes):
-                topology.meshes.append(_FigureMesh(self._pyrender, topology))
+                topology.meshes.append(_FigureMesh(topology))
             mesh = topology.meshes[used[id(body)]]
             used[id(body)] += 1
             mesh.upload(figure.vertices)
@@ -266,7 +268,7 @@ class MeshRenderer:
         GL.glDisable(GL.GL_CULL_FACE)
 
     def _draw_footprints(self, meshes: Sequence[_FigureMesh], shot: Shot, mask: _Mask) -> None:
-        """Footprints along the sun (red, green, blue) and straight down (alpha), blurred on the CPU."""
+        """Footprints along the sun (red, green, blue) and straight down (alpha)."""
         from OpenGL import GL
 
         width, height = mask.pixels
@@ -291,9 +293,15 @@ class MeshRenderer:
         GL.glColorMask(True, True, True, True)
         GL.glBlendEquation(GL.GL_FUNC_ADD)
         GL.glDisable(GL.GL_BLEND)
-        raw = GL.glReadPixels(0, 0, width, height, GL.GL_RGBA, GL.GL_UNSIGNED_BYTE)
-        footprint = np.frombuffer(raw, np.uint8).reshape(height, width, 4)
-        self._targets.upload_shadow(_blur_footprint(footprint, mask))
+
+    def _read_footprints(self, mask: _Mask) -> Picture:
+        """(h, w, 4)."""
+        from OpenGL import GL
+
+        GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self._targets.mask_framebuffer)
+        footprint = np.empty((mask.pixels[1], mask.pixels[0], 4), np.uint8)
+        GL.glReadPixels(0, 0, *mask.pixels, GL.GL_RGBA, GL.GL_UNSIGNED_BYTE, footprint)
+        return footprint
 
     def _draw_ground(self, camera: Camera) -> None:
         """Background everywhere, floor below the row in which it has faded."""
@@ -320,27 +328,20 @@ class MeshRenderer:
         GL.glDisable(GL.GL_SCISSOR_TEST)
 
     def _shade_ground(self, camera: Camera, mask: _Mask) -> None:
-        """Multiply the floor by its shadow, where that falls in the picture."""
+        """Multiply the floor by its shadow: a rectangle that lies there."""
         from OpenGL import GL
 
-        corners = mask.corner + mask.extent * np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-        GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self._targets.main_framebuffer)
-        GL.glViewport(0, 0, *self.size)
-        GL.glEnable(GL.GL_SCISSOR_TEST)
-        GL.glScissor(*_screen_box(camera, np.insert(corners, 1, 0, axis=1), 0))
         GL.glEnable(GL.GL_BLEND)
         GL.glBlendFunc(GL.GL_DST_COLOR, GL.GL_ZERO)
         GL.glActiveTexture(GL.GL_TEXTURE0)
         GL.glBindTexture(GL.GL_TEXTURE_2D, self._targets.shadow)
-        program = self._programs.use("fullscreen.vert", "shade.frag")
-        program.set_uniform("eye", camera.eye)
-        program.set_uniform("rays", _upside_down_rays(camera))
+        program = self._programs.use("shade.vert", "shade.frag")
+        program.set_uniform("view_matrix", _view_matrix(camera))
         program.set_uniform("shadow_mask", 0)
-        program.set_uniform("mask_rect", mask.rect)
+        program.set_uniform("mask_rect", np.concatenate((mask.corner, mask.extent)))
         program.set_uniform("mask_share", np.array(mask.pixels) / _MASK)
-        self._targets.draw_fullscreen()
+        self._targets.draw_rectangle()
         GL.glDisable(GL.GL_BLEND)
-        GL.glDisable(GL.GL_SCISSOR_TEST)
 
     def _draw_bodies(
         self,
@@ -377,9 +378,7 @@ class MeshRenderer:
 
         GL.glActiveTexture(GL.GL_TEXTURE0)
         GL.glBindTexture(GL.GL_TEXTURE_2D, self._targets.sun_depth)
-        program.set_uniform(
-            "view_matrix", _upside_down_projection(self.size) @ np.linalg.inv(shot.camera.pose)
-        )
+        program.set_uniform("view_matrix", _view_matrix(shot.camera))
         program.set_uniform("sun_matrix", sun_matrix)
         program.set_uniform("floor_clip", 0.0 if self.options.floor == "none" else 1.0)
         program.set_uniform("eye", shot.camera.eye)
@@ -391,8 +390,6 @@ class MeshRenderer:
         """Average the bodies' samples and lay them over the floor."""
         from OpenGL import GL
 
-        GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self._targets.main_framebuffer)
-        GL.glViewport(0, 0, *self.size)
         GL.glEnable(GL.GL_SCISSOR_TEST)
         GL.glScissor(*box)
         GL.glEnable(GL.GL_BLEND)
@@ -418,9 +415,7 @@ class _Programs:
     """Our shaders in pyrender's cache."""
 
     def __init__(self) -> None:
-        from pyrender.shader_program import ShaderProgramCache
-
-        self._cache = ShaderProgramCache(shader_dir=str(SHADERS))
+        self._cache = import_pyrender("shader_program").ShaderProgramCache(shader_dir=str(SHADERS))
 
     def use(self, vertex_shader: str, fragment_shader: str) -> Any:
         """The program, compiled at its first use, bound."""
@@ -470,6 +465,12 @@ class _Targets:
 
         GL.glBindVertexArray(self._no_vertices)
         GL.glDrawArrays(GL.GL_TRIANGLES, 0, 3)
+
+    def draw_rectangle(self) -> None:
+        from OpenGL import GL
+
+        GL.glBindVertexArray(self._no_vertices)
+        GL.glDrawArrays(GL.GL_TRIANGLE_STRIP, 0, 4)
 
 
 def _texture(size: tuple[int, int], internal: int, layout: int, kind: int) -> int:
@@ -528,16 +529,16 @@ def _first_row_within(camera: Camera, reach: float) -> int:
     return int(near[0]) if len(near) else height - 1
 
 
-def _upside_down_projection(size: tuple[int, int]) -> FloatArray:
-    """(4, 4) perspective with row 0 of the picture at the bottom, where OpenGL's reading starts."""
+def _view_matrix(camera: Camera) -> FloatArray:
+    """(4, 4) world to the picture, row 0 at the bottom, where OpenGL's reading starts."""
     scale = 1 / np.tan(FOV_Y / 2)
     matrix = np.zeros((4, 4))
-    matrix[0, 0] = scale * size[1] / size[0]
+    matrix[0, 0] = scale * camera.size[1] / camera.size[0]
     matrix[1, 1] = -scale
     matrix[2, 2] = -(_FAR + _NEAR) / (_FAR - _NEAR)
     matrix[2, 3] = -2 * _FAR * _NEAR / (_FAR - _NEAR)
     matrix[3, 2] = -1
-    return matrix
+    return matrix @ np.linalg.inv(camera.pose)
 
 
 def sun_view(points: Float32Array, sun: FloatArray) -> FloatArray:

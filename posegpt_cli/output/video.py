@@ -21,8 +21,8 @@ VIDEO_SUFFIXES = (".mp4", ".gif")
 _WAITING = 4
 """Pictures that may wait for the encoder."""
 _MP4 = [
-    "-vf", "scale=out_color_matrix=bt709:out_range=tv", "-c:v", "libx264", "-preset", "veryfast",
-    "-crf", "18", "-pix_fmt", "yuv420p", "-color_range", "tv", "-colorspace", "bt709",
+    "-vf", "scale=out_color_matrix=bt709:out_range=tv", "-c:v", "libx264", "-preset", "superfast",
+    "-crf", "22", "-pix_fmt", "yuv420p", "-color_range", "tv", "-colorspace", "bt709",
     "-color_primaries", "bt709", "-color_trc", "bt709", "-movflags", "+faststart", "-f", "mp4",
 ]  # fmt: skip
 _GIF = ["-lavfi", "[0:v][1:v]paletteuse=dither=bayer:bayer_scale=4", "-loop", "0", "-f", "gif"]

@@ -1,6 +1,6 @@
 #version 330 core
 
-in vec3 v_light;
+noperspective in vec3 v_light;
 
 uniform vec4 fade;  // colour, and how far to go towards it
 
