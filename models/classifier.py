@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models.config import ClassifierConfig
 from models.features import motion_to_features, rotate_horizontal, yaw_of
 from models.kinematics import forward_kinematics
-from models.layers import Block
+from models.layers import Transformer
 from models.skeleton import PARENTS
 
 N_JOINTS = 22
@@ -47,9 +47,7 @@ class Classifier(nn.Module):
         self.embed = nn.Linear(n_inputs, dim)
         self.token = nn.Parameter(torch.zeros(dim))
         self.drop = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(
-            Block(dim, config.heads, config.dropout, config.dropout) for _ in range(config.n_layers)
-        )
+        self.blocks = Transformer(config.n_layers, dim, config.heads, config.dropout, config.dropout)
         self.norm = nn.RMSNorm(dim)
         self.head = nn.Linear(dim, config.n_labels)
 
@@ -59,9 +57,7 @@ class Classifier(nn.Module):
         x = self.drop(torch.cat([self.token.expand(len(x), 1, -1), x], 1))
         # The class token stands first and sees, as everything does, all valid frames.
         valid = torch.arange(x.shape[1], device=x.device) <= length[:, None]
-        for block in self.blocks:
-            x = block(x, valid[:, None, None])
-        features = self.norm(x[:, 0]).float()
+        features = self.norm(self.blocks(x, valid[:, None, None])[:, 0]).float()
         return Classified(features, self.head(features).float())
 
     def inputs(self, poses: Tensor, trans: Tensor) -> Tensor:

@@ -286,9 +286,16 @@ def draw_steps(
 
     One pass a step through the KV cache; when the cache is full, the newer half of it is computed anew.
     """
-    k, block, codes = gpt.config.n_codebook, gpt.config.gpt_blocksize, gpt.config.codes_per_book
-    conditions = [condition, condition.hidden()] if how.guidance != 1 else [condition]
-    runs = [_Run(gpt, c, len(generators)) for c in conditions]
+    n, k, block, codes = (
+        len(generators),
+        gpt.config.n_codebook,
+        gpt.config.gpt_blocksize,
+        gpt.config.codes_per_book,
+    )
+    guided = how.guidance != 1
+    if guided:
+        condition, past = condition.with_hidden(), past.repeat(2, 1, 1)
+    run = _Run(gpt, condition)
     # Only what attention may still see is kept; `first` is the step that `recent` begins with.
     recent, first = past[:, max(0, past.shape[1] - block // 2) :], max(0, past.shape[1] - block // 2)
     while True:
@@ -296,31 +303,32 @@ def draw_steps(
             first += recent.shape[1] - block // 2
             recent = recent[:, -(block // 2) :]
         uniforms = torch.stack([torch.rand(k, generator=g) for g in generators]).to(recent.device)
-        hidden = [run.advance(recent, first) for run in runs]
-        chosen = recent.new_zeros(len(generators), 0)
-        ends = torch.zeros(len(generators), dtype=torch.bool, device=recent.device)
+        hidden = run.advance(recent, first)
+        chosen = recent[:, :0, 0]
+        ends = torch.zeros(n, dtype=torch.bool, device=recent.device)
         for book in range(k):
-            n_classes = codes + (until_end and book == 0)
-            logits = [gpt.head.book(book, h, chosen)[:, :n_classes] for h in hidden]
-            mixed = logits[0] if len(logits) == 1 else logits[1] + how.guidance * (logits[0] - logits[1])
-            index = draw(mixed, uniforms[:, book], how)
+            logits = gpt.head.book(book, hidden, chosen)[:, : codes + (until_end and book == 0)]
+            if guided:
+                logits = torch.lerp(logits[n:], logits[:n], how.guidance)
+            index = draw(logits, uniforms[:, book], how)
             ends = ends | (index == codes)
-            chosen = torch.cat([chosen, index.clamp(max=codes - 1)[:, None]], 1)
+            index = index.clamp(max=codes - 1).repeat(1 + guided)
+            chosen = torch.cat([chosen, index[:, None]], 1)
         recent = torch.cat([recent, chosen[:, None]], 1)
-        yield Step(chosen, ends)
+        yield Step(chosen[:n], ends)
 
 
 class _Run:
     """One condition's way through the GPT, with its cache."""
 
-    def __init__(self, gpt: GPT, condition: Condition, batch: int) -> None:
-        self.gpt, self.condition, self.batch = gpt, condition, batch
-        self.offset = -1
+    def __init__(self, gpt: GPT, condition: Condition) -> None:
+        self.gpt, self.condition, self.offset = gpt, condition, -1
 
     def advance(self, indices: Tensor, offset: int) -> Tensor:
         """Hidden state (B, D) after indices (B, S, K), the first of which is step `offset`."""
         if offset != self.offset:
-            self.offset, self.caches = offset, self.gpt.new_caches(self.batch, self.gpt.start)
+            self.offset = offset
+            self.caches = self.gpt.blocks.new_caches(len(indices), self.gpt.config.gpt_blocksize)
         condition = _from_step(self.condition, offset)
         return self.gpt.hidden(indices, condition, self.caches, self.caches[0].length)[:, -1]
 
@@ -343,10 +351,9 @@ def draw(logits: Tensor, uniform: Tensor, how: Sampling) -> Tensor:
 def _invert(share: Tensor, uniform: Tensor) -> Tensor:
     """Where (B, C) shares, summed up, pass (B,) of their whole."""
     cumulative = share.cumsum(-1)
-    # Never past the last class that has a share, whatever rounding does.
-    last = share.shape[-1] - 1 - (share.flip(-1) > 0).to(torch.uint8).argmax(-1)
-    place = torch.searchsorted(cumulative, uniform.double()[:, None] * cumulative[:, -1:], right=True)
-    return torch.minimum(place.squeeze(-1), last)
+    # A single-precision number below 1 stays well below the whole in double precision, so that no class
+    # without a share is ever drawn.
+    return torch.searchsorted(cumulative, uniform.double()[:, None] * cumulative[:, -1:], right=True)[:, 0]
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.config import GPTConfig
-from models.layers import Block, KVCache, make_norm
+from models.layers import KVCache, Transformer, make_norm
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,11 @@ class Condition:
     def hidden(self) -> "Condition":
         """The same without its labels: what guidance steers away from."""
         return Condition(self.labels, self.steps, torch.ones_like(self.hide_labels), self.hide_steps)
+
+    def with_hidden(self) -> "Condition":
+        """The motions, and then the same without their labels."""
+        parts = zip(vars(self).values(), vars(self.hidden()).values(), strict=True)
+        return Condition(*(torch.cat(pair) for pair in parts))
 
 
 class BookHead(nn.Module):
@@ -108,9 +113,13 @@ class GPT(nn.Module):
         if config.style == "paper":
             self.positions = nn.Parameter(torch.zeros(config.gpt_blocksize, dim))
         self.drop = nn.Dropout(config.gpt_embd_pdrop)
-        self.blocks = nn.ModuleList(
-            Block(dim, config.gpt_nhead, config.gpt_resid_pdrop, config.gpt_attn_pdrop, config.style)
-            for _ in range(config.gpt_nlayer)
+        self.blocks = Transformer(
+            config.gpt_nlayer,
+            dim,
+            config.gpt_nhead,
+            config.gpt_resid_pdrop,
+            config.gpt_attn_pdrop,
+            config.style,
         )
         self.norm = make_norm(dim, config.style)
         self.head = BookHead(config)
@@ -137,10 +146,7 @@ class GPT(nn.Module):
         x = self._inputs(indices, condition, past).float()
         if self.config.style == "paper":
             x = x + self.positions[past : past + x.shape[1]]
-        x = self.drop(x)
-        for i, block in enumerate(self.blocks):
-            x = block(x, cache=caches[i] if caches else None)
-        return self.norm(x)
+        return self.norm(self.blocks(self.drop(x), caches=caches))
 
     def loss(
         self, indices: Tensor, length: Tensor, condition: Condition, ended: Tensor | None = None
@@ -164,11 +170,6 @@ class GPT(nn.Module):
         if self.config.gen_eos:
             loss = loss + self._end_loss(given, length, condition, ended)
         return loss / (valid.sum() * indices.shape[-1])
-
-    def new_caches(self, batch: int, like: Tensor) -> list[KVCache]:
-        c = self.config
-        width = c.gpt_nembd // c.gpt_nhead
-        return [KVCache.empty(batch, c.gpt_nhead, c.gpt_blocksize, width, like) for _ in self.blocks]
 
     def _inputs(self, indices: Tensor, condition: Condition, past: int) -> Tensor:
         """(B, S + 1 - past, D) embeddings: the start (unless in the past), then the known steps."""

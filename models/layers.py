@@ -1,5 +1,6 @@
 """Building blocks: attention with rotary positions and a KV cache, transformer and convolution blocks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,11 +40,11 @@ class KVCache:
         if excess:
             for held in (self.keys, self.values):
                 held[:, :, : self.length - excess] = held[:, :, excess : self.length].clone()
-        stop = self.length - excess + n
-        self.keys[:, :, stop - n : stop] = keys
-        self.values[:, :, stop - n : stop] = values
-        self.length, self.position = stop, self.position + n
-        return self.keys[:, :, :stop], self.values[:, :, :stop]
+        start = self.length - excess
+        self.keys.narrow(2, start, n).copy_(keys)
+        self.values.narrow(2, start, n).copy_(values)
+        self.length, self.position = start + n, self.position + n
+        return self.keys.narrow(2, 0, self.length), self.values.narrow(2, 0, self.length)
 
     def _grown(self, held: Tensor, n: int) -> Tensor:
         """Room for n more and as much again: memory that is not used yet costs time, spread as it lies."""
@@ -62,17 +63,26 @@ class ConvCache:
     """(B, 2, D)"""
 
 
-def rotary_angles(positions: Tensor, width: int) -> Tensor:
-    """(T,) positions to (T, width / 2) angles (Su et al. 2021, base 10,000)."""
-    frequency = 10_000.0 ** -(torch.arange(0, width, 2, device=positions.device) / width)
-    return positions[:, None].float() * frequency
+@dataclass(frozen=True, eq=False)
+class Rotary:
+    """Rotary positions (Su et al. 2021, base 10,000): channels i and i + D / 2 of a head turn together."""
 
+    cos: Tensor
+    """(T, D)"""
+    sin: Tensor
+    """(T, D), the first half negated."""
 
-def apply_rotary(x: Tensor, angles: Tensor) -> Tensor:
-    """Turn the pairs of (..., T, D) by (T, D / 2) angles."""
-    c, s = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * c - b * s, a * s + b * c], dim=-1)
+    @classmethod
+    def at(cls, start: int, n: int, width: int, device: torch.device) -> "Rotary":
+        """The turns of n positions from `start` on, for heads of `width` channels."""
+        frequency = 10_000.0 ** -(torch.arange(0, width, 2, device=device) / width)
+        angles = torch.arange(start, start + n, device=device)[:, None] * frequency
+        cos, sin = angles.cos(), angles.sin()
+        return cls(torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1))
+
+    def turn(self, x: Tensor) -> Tensor:
+        """(..., T, D) at its positions."""
+        return x * self.cos.to(x.dtype) + x.roll(x.shape[-1] // 2, -1) * self.sin.to(x.dtype)
 
 
 def window_mask(n: int, window: int, causal: bool, device: torch.device) -> Tensor:
@@ -94,22 +104,15 @@ class Attention(nn.Module):
         self.q_norm = nn.RMSNorm(width) if style == "modern" else nn.Identity()
         self.k_norm = nn.RMSNorm(width) if style == "modern" else nn.Identity()
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
-        """(B, T, D) to (B, T, D).
-
-        With a mask (broadcast to (B, H, T, T), True = visible) it decides; without one attention is
-        causal. A cache holds the past of x.
-        """
+    def forward(self, x: Tensor, rotary: Rotary | None, mask: Tensor | None, cache: KVCache | None) -> Tensor:
+        """(B, T, D) to (B, T, D); see Transformer.forward."""
         past = cache.position if cache else 0
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        if v.device.type == "cpu":  # attention's backward pass is slow there in half precision
-            q, k, v = q.float(), k.float(), v.float()
-        if self.style == "modern":
-            q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
-        if self.style == "modern":
-            positions = torch.arange(past, past + x.shape[1], device=x.device)
-            angles = rotary_angles(positions, q.shape[-1])
-            q, k = apply_rotary(q, angles), apply_rotary(k, angles)
+        qkv = self.qkv(x).view(*x.shape[:2], 3, self.heads, -1)
+        if torch.is_autocast_enabled("cpu"):  # attention's backward pass is slow there in half precision
+            qkv = qkv.float()
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
+        if rotary:
+            q, k = rotary.turn(self.q_norm(q).to(v.dtype)), rotary.turn(self.k_norm(k).to(v.dtype))
         if cache:
             k, v = cache.append(k, v)
         if past and x.shape[1] > 1:
@@ -156,9 +159,45 @@ class Block(nn.Module):
             self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
-        x = x + self.drop(self.attn(self.attn_norm(x), mask, cache))
+    def forward(self, x: Tensor, rotary: Rotary | None, mask: Tensor | None, cache: KVCache | None) -> Tensor:
+        x = x + self.drop(self.attn(self.attn_norm(x), rotary, mask, cache))
         return x + self.drop(self.mlp(self.mlp_norm(x)))
+
+
+class Transformer(nn.ModuleList):
+    """Blocks one after the other; what all of them need is computed once."""
+
+    def __init__(
+        self,
+        n_layers: int,
+        dim: int,
+        heads: int,
+        dropout: float = 0.0,
+        attn_dropout: float = 0.0,
+        style: Style = "modern",
+    ) -> None:
+        super().__init__(Block(dim, heads, dropout, attn_dropout, style) for _ in range(n_layers))
+        self.heads, self.width, self.style = heads, dim // heads, style
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, caches: Sequence[KVCache] | None = None
+    ) -> Tensor:
+        """(B, T, D) to (B, T, D).
+
+        With a mask (broadcast to (B, H, T, T), True = visible) it decides; without one attention is
+        causal. Caches, one a block, hold the past of x.
+        """
+        rotary = None
+        if self.style == "modern":
+            rotary = Rotary.at(caches[0].position if caches else 0, x.shape[1], self.width, x.device)
+        for i, block in enumerate(self):
+            x = block(x, rotary, mask, caches[i] if caches else None)
+        return x
+
+    def new_caches(self, batch: int, capacity: int) -> list[KVCache]:
+        """Empty caches, one a block, that hold the last `capacity` steps."""
+        like = next(self.parameters())
+        return [KVCache.empty(batch, self.heads, capacity, self.width, like) for _ in self]
 
 
 class ConvBlock(nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models.config import VQVAEConfig
 from models.features import Pose, Root, features_to_motion, motion_to_features
-from models.layers import Block, ConvBlock, ConvCache, KVCache, window_mask
+from models.layers import ConvBlock, ConvCache, KVCache, Transformer, window_mask
 from models.quantizer import Quantized, make_quantizer
 
 
@@ -50,10 +50,8 @@ class VQVAE(nn.Module):
         self.config = config
         dim, f = config.hid_dim, config.factor
 
-        def blocks() -> nn.ModuleList:
-            return nn.ModuleList(
-                Block(dim, config.heads, config.dropout, config.dropout) for _ in range(config.n_layers)
-            )
+        def blocks() -> Transformer:
+            return Transformer(config.n_layers, dim, config.heads, config.dropout, config.dropout)
 
         def convs(causal: bool) -> nn.ModuleList:
             return nn.ModuleList(ConvBlock(dim, causal) for _ in range(config.n_convs))
@@ -117,17 +115,14 @@ class VQVAE(nn.Module):
             x = conv(x, frame_mask)
         x = self.merge(x.unflatten(1, (n_tokens, -1)).flatten(2)).float()
         mask = self._attention_mask(token_mask, self.causal_encoder)
-        for block in self.encoder_blocks:
-            x = block(x, mask)
-        return self.to_latent(x)
+        return self.to_latent(self.encoder_blocks(x, mask))
 
     def decode_latents(self, latents: Tensor, length: Tensor, cache: DecoderCache | None = None) -> Tensor:
         """Features (B, S * factor, F) of quantized latents (B, S, e_dim); a cache holds earlier steps."""
         token_mask = self.token_mask(latents.shape[1] * self.config.factor, length)
         mask = None if cache else self._attention_mask(token_mask, self.causal_decoder)
         x = self.from_latent(latents).float()
-        for i, block in enumerate(self.decoder_blocks):
-            x = block(x, mask, cache.blocks[i] if cache else None)
+        x = self.decoder_blocks(x, mask, cache.blocks if cache else None)
         x = self.split(x).float().unflatten(-1, (self.config.factor, -1)).flatten(1, 2)
         frame_mask = token_mask.repeat_interleave(self.config.factor, 1)
         for i, conv in enumerate(self.decoder_convs):
@@ -167,11 +162,10 @@ class OnlineVQVAE(VQVAE):
 
     def new_cache(self, batch: int) -> DecoderCache:
         """For decode_latents, one token at a time."""
-        c, like = self.config, self.split.weight
-        width = c.hid_dim // c.heads
+        frames = self.split.weight.new_zeros(batch, 2, self.config.hid_dim)
         return DecoderCache(
-            [KVCache.empty(batch, c.heads, c.window, width, like) for _ in self.decoder_blocks],
-            [ConvCache(like.new_zeros(batch, 2, c.hid_dim)) for _ in self.decoder_convs],
+            self.decoder_blocks.new_caches(batch, self.config.window),
+            [ConvCache(frames) for _ in self.decoder_convs],
         )
 
 

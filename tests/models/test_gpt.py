@@ -37,7 +37,7 @@ def seeds(*values):
 def test_cached_equals_full(style, head, every, concat):
     gpt = small(style=style, head=head, embed_every_step=every, concat_emb=concat)
     given, indices = condition(1, 2), torch.randint(16, (2, 7, 3))
-    caches = gpt.new_caches(2, gpt.start)
+    caches = gpt.blocks.new_caches(2, 8)
     hidden = [gpt.hidden(indices[:, :s], given, caches, past=0 if s == 3 else s) for s in range(3, 7)]
     torch.testing.assert_close(torch.cat(hidden, 1), gpt.hidden(indices[:, :-1], given), atol=1e-5, rtol=1e-4)
 
