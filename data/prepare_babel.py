@@ -1,7 +1,7 @@
 """BABEL and AMASS to training data as in the paper: windows of labelled segments, or of clips. No torch."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,10 +62,11 @@ class BabelPlan:
 def prepare_babel(settings: PrepareSettings, report: Progress = silent) -> PrepareReport:
     """Stores of every body type and split asked for; see `data.prepare.prepare`."""
     found = plan_babel(settings)
+    work, recorded = Work(settings.work_folder, shared=bool(settings.shard)), settings.recorded()
     if not settings.shard:
         for store in found.stores:
-            refuse_existing(store, settings.force)
-    with Work(settings.work_folder, shared=bool(settings.shard)) as work:
+            refuse_existing(store, settings.force or work.may_replace(store, recorded))
+    with work:
         if settings.shard:
             made = _convert(settings, found, work, report, None)
         else:
@@ -190,7 +191,7 @@ class _Stores:
                     fps=settings.fps,
                     label_names=plan.label_names,
                     settings=settings.recorded(),
-                    force=settings.force,
+                    force=True,  # `prepare_babel` has asked
                     from_zero=True,
                     per_frame=settings.untrimmed,
                 )
@@ -220,9 +221,9 @@ class _Stores:
         windows = self._windows(0, motion.n_frames)
         self.short += not windows
         for start, stop in windows:
-            names = tuple(name for name, k in self.columns.items() if labels[start:stop, k].any())
-            name = f"{record.sid}_{start}"
-            self._put(clip, split, motion, (start, stop), names, name, labels[start:stop])
+            counts = labels[start:stop].sum(axis=0).tolist()
+            shown = {name: counts[k] for name, k in self.columns.items() if counts[k]}
+            self._put(clip, split, motion, (start, stop), shown, f"{record.sid}_{start}", labels[start:stop])
 
     def _windows(self, start: int, stop: int) -> list[tuple[int, int]]:
         s = self.settings
@@ -234,13 +235,13 @@ class _Stores:
         split: str,
         motion: Motion,
         window: tuple[int, int],
-        labels: Sequence[str],
+        labels: Sequence[str] | Mapping[str, int],
         name: str,
         per_frame: NDArray[np.bool_] | None = None,
     ) -> None:
         both = motion.body_type, split
         source, (start, stop) = clip.task.source, window
-        self.writers[both].add_window(motion, start, stop, labels, name, source, per_frame)
+        self.writers[both].add_window(motion, start, stop, tuple(labels), name, source, per_frame)
         self.tally.add(self.keys[both], source, labels, 1, stop - start)
 
     def summary(self) -> PrepareReport:

@@ -47,10 +47,11 @@ class MocapPlan:
 def prepare_mocap(settings: PrepareSettings, report: Progress = silent) -> PrepareReport:
     """Whole clips of --bvh, --amc and --amass as stores; see `data.prepare.prepare`."""
     found = plan_mocap(settings)
+    work, recorded = Work(settings.work_folder, shared=bool(settings.shard)), settings.recorded()
     for folder in {store.parent for store in found.stores}:
-        refuse_existing(folder, settings.force)
+        refuse_existing(folder, settings.force or work.may_replace(folder / SPLITS[0], recorded))
     skipped = list(found.skipped)
-    with Work(settings.work_folder, shared=bool(settings.shard)) as work:
+    with work:
         used: list[tuple[Clip, Result]] = []
         tasks = [clip.task for clip in found.clips]
         for k, result in results(work, tasks, settings.jobs, report, settings.in_shard, settings.merge):
@@ -206,7 +207,7 @@ class _Stores:
         settings = self.settings
         order = shuffled(self.names, settings.seed)
         target = settings.store_folder(body_type, SPLITS[0]).parent
-        with folder_atomically(target, settings.force) as partial:
+        with folder_atomically(target, force=True) as partial:  # `prepare_mocap` has asked
             for split in SPLITS:
                 with StoreWriter(
                     partial / split,

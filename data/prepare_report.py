@@ -1,7 +1,7 @@
 """What `posegpt prepare` reports: what is in every split and action, and what was left out. No torch."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,9 +63,20 @@ class Tally:
         self._counts: dict[tuple[str, str], list[int]] = {}
         self._seen: set[tuple[str, str, str]] = set()
 
-    def add(self, split: str, clip: str, labels: Iterable[str], windows: int, frames: int) -> None:
-        """Count windows of a clip; a clip counts once however often it comes."""
-        for label in ("", *labels):
+    def add(
+        self, split: str, clip: str, labels: Iterable[str] | Mapping[str, int], windows: int, n_frames: int
+    ) -> None:
+        """Count windows of a clip; a clip counts once however often it comes.
+
+        Args:
+            split: where it is.
+            clip: its name.
+            labels: its labels; a mapping gives the frames that show each, where these are not all.
+            windows: of it.
+            n_frames: of it.
+        """
+        shown = labels if isinstance(labels, Mapping) else dict.fromkeys(labels, n_frames)
+        for label, frames in {"": n_frames, **shown}.items():
             counts = self._counts.setdefault((label, split), [0, 0, 0])
             if (split, clip, label) not in self._seen:
                 self._seen.add((split, clip, label))

@@ -27,13 +27,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.convert import Task, convert
 from data.files import as_written
+from data.store import read_manifest
 from models.errors import PoseGPTError
 from models.motion import Motion
 from models.skeleton import BODY_TYPES, BodyType, n_joints
@@ -139,6 +140,12 @@ class Work:
     def remove(self) -> None:
         """Delete all results: they are in the stores now."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def may_replace(self, store: Path, recorded: Mapping[str, Any]) -> bool:
+        """Whether a store is one of those that a run of the same settings finished before it was interrupted."""
+        with contextlib.suppress(PoseGPTError):
+            return bool(self._places) and read_manifest(store).settings == recorded
+        return False
 
     def finished(self, task: Task) -> Result | None:
         """What an earlier run, or another shard, made of a task; None where nothing."""

@@ -12,6 +12,7 @@ from data.prepare import check_stores, plan, random_windows
 from data.prepare import prepare as prepare_data
 from data.prepare_report import PrepareReport, SplitSummary
 from data.prepare_settings import SOURCES, PrepareSettings
+from data.store import find_store
 from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.config_options import Choices, config_options
@@ -109,7 +110,16 @@ def prepare(
         )
         save_preview(windows, preview)
         say(f"drew {len(windows)} windows in {preview}")
-    next_step(f"posegpt train vqvae --data {settings.out}")
+    next_step(f"posegpt train vqvae --data {_data_to_train_with(settings, made)}")
+
+
+def _data_to_train_with(settings: PrepareSettings, made: PrepareReport) -> Path:
+    """The folder given with --out, or the one store to train with where there are several."""
+    try:
+        return find_store(settings.out, "train") and settings.out
+    except PoseGPTError:
+        stores = [folder for split, folder in made.folders.items() if split.endswith("train")]
+        return settings.out if not stores else stores[0] if settings.babel else stores[0].parent
 
 
 def save_preview(windows: Sequence[Motion], path: Path) -> None:

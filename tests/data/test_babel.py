@@ -192,6 +192,9 @@ def test_untrimmed_clips_have_labels_per_frame(sources, tmp_path):
     assert frames == {"walk": (0, 96), "turn": (30, 30), "sit": (120, 31), "run": (0, 15)}
     assert set(train.clip_labels(0)) == {"walk", "turn", "sit", "run"}
     assert made.splits["train"].windows == 2 and made.splits["val"].windows == 1
+    assert {name: by["train"].frames for name, by in made.labels.items() if by["train"].frames} == {
+        "walk": 96, "turn": 30, "sit": 31, "run": 15, "jog": 91,
+    }  # fmt: skip
     assert set(train.manifest.files) >= {"frame_labels.npy", "heights.npy"}
     batch = Windows(train, seq_len=40, batch_size=8, mirror=False, per_frame=True)
     for k, first in enumerate(batch.plan(0).starts + train.starts[batch.plan(0).clips]):

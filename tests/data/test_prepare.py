@@ -1,6 +1,7 @@
 """From a folder of BVH files to stores."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from data.prepare import plan, prepare, random_windows
 from data.prepare_settings import PrepareSettings
 from data.store import find_store, open_store
 from data.synthetic import make_motion
+from data.work import _context
 from models.errors import PoseGPTError
 from tests.data.recordings import write_bandai
 
@@ -113,13 +115,23 @@ def test_a_clip_is_the_retargeted_file(prepared, recordings):
         np.testing.assert_array_equal(motion.poses, read_motion(recordings / clip["source"]).poses)
 
 
-def test_two_jobs_make_the_same_stores(prepared, recordings, tmp_path):
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_two_jobs_make_the_same_stores(prepared, recordings, tmp_path, monkeypatch, method):
     _, made, _ = prepared
+    monkeypatch.setattr("data.work._context", lambda: multiprocessing.get_context(method))
     again = prepare(PrepareSettings(bvh=recordings, out=tmp_path, jobs=2))
     assert again.skipped == made.skipped and again.splits == made.splits
     for split, folder in made.folders.items():
         one, two = open_store(folder).manifest, open_store(again.folders[split]).manifest
         assert one.fingerprint == two.fingerprint
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
+def test_a_process_with_threads_is_not_forked(monkeypatch):
+    """A thread may hold a lock at that moment, which its copy would hold for ever."""
+    for threads, method in ((1, "fork"), (2, "spawn")):
+        monkeypatch.setattr("threading.active_count", lambda threads=threads: threads)
+        assert _context().get_start_method() == method
 
 
 def test_another_rate_is_resampled_by_time(tmp_path):

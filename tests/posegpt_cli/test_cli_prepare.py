@@ -5,6 +5,7 @@ import json
 import pytest
 
 from data.store import find_store, open_store
+from tests.data.miniature import label, record, write_babel, write_recording
 
 PATTERN = r"(?P<action>[a-z]+)_(?P<style>[a-z]+)_\d+"
 
@@ -163,3 +164,13 @@ def test_actions_wants_one_source(posegpt, small_generator, prepared):
     ran = posegpt("actions", "--data", prepared / "nowhere")
     assert ran.code == 1
     assert len(ran.err.splitlines()) == 2
+
+
+def test_the_next_command_names_one_of_several_stores(posegpt, tmp_path):
+    """With several body types under one --out, training there would have to ask which."""
+    source = "smplh/CMU/01/01_01_poses.npz"
+    write_recording(tmp_path / "amass", source, 200, 60)
+    write_babel(tmp_path, train=[record(1, f"CMU/{source[6:]}", 3.0, seq=[label(["walk"])])])
+    ran = posegpt("prepare", "--babel", tmp_path, "--amass", tmp_path / "amass", "--out", tmp_path / "out")
+    data = ran.err.splitlines()[-1].partition("--data ")[2]
+    assert open_store(data).manifest.body_type == "smpl" and data == str(find_store(data, "train"))
