@@ -1,20 +1,17 @@
-"""Command-line options that several commands share."""
+"""Command-line options that several commands share, and how a dataclass of options joins a command."""
 
+import functools
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from models.errors import PoseGPTError
 from posegpt_cli.console import UsageError
-from posegpt_cli.settings import BODY_MODELS
 
-if TYPE_CHECKING:
-    from posegpt_cli.output import RenderOptions
-
-PICTURE_PANEL = "Picture"
 BEHAVIOUR_PANEL = "Behaviour"
 
 
@@ -36,105 +33,6 @@ Out = Annotated[
         help="File to write: .mp4, .gif, .png (contact sheet), .html (3D page), .glb, .npz (AMASS), .bvh, "
         ".csv, .json (joint positions). Give several for several."
     ),
-]
-Renderer = Annotated[
-    Literal["auto", "mesh", "skeleton", "pytorch3d"],
-    typer.Option(
-        help="mesh: the body, by OpenGL; skeleton: bones, without; auto: mesh where OpenGL is there; "
-        "pytorch3d: the body on a GPU, with that package.",
-        rich_help_panel=PICTURE_PANEL,
-    ),
-]
-Camera = Annotated[
-    Literal["follow", "front", "side", "orbit", "fixed"],
-    typer.Option(
-        help="follow, front, side: moving along; orbit: circling; fixed: the whole path in view.",
-        rich_help_panel=PICTURE_PANEL,
-    ),
-]
-Size = Annotated[
-    str,
-    typer.Option(metavar="WxH", help="Pixels of the picture, even numbers.", rich_help_panel=PICTURE_PANEL),
-]
-BodyModel = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of official SMPL-family files."
-        + default_note(f"default: {BODY_MODELS}, or else the body in the box"),
-        rich_help_panel=PICTURE_PANEL,
-    ),
-]
-BodyKind = Annotated[
-    Literal["smpl", "smplh", "smplx"] | None,
-    typer.Option(
-        "--body-type",
-        help="Body to draw or write." + default_note("default: the motion's own; in .npz smplh or smplx"),
-        rich_help_panel=PICTURE_PANEL,
-    ),
-]
-Floor = Annotated[
-    Literal["checker", "grid", "plain", "none"],
-    typer.Option(help="Pattern of the floor.", rich_help_panel=PICTURE_PANEL),
-]
-Background = Annotated[
-    str, typer.Option(help="Colour behind it: a name or #rrggbb.", rich_help_panel=PICTURE_PANEL)
-]
-BodyColor = Annotated[
-    str | None,
-    typer.Option(
-        "--color",
-        help="One colour for the whole body: a name or #rrggbb." + default_note("default: its own colours"),
-        rich_help_panel=PICTURE_PANEL,
-    ),
-]
-Captions = Annotated[
-    bool, typer.Option("--captions", help="Write labels and frame numbers.", rich_help_panel=PICTURE_PANEL)
-]
-Layout = Annotated[
-    Literal["grid", "row"],
-    typer.Option(
-        help="Several motions: grid: each in a picture of its own; row: all on one floor.",
-        rich_help_panel=PICTURE_PANEL,
-    ),
-]
-Titles = Annotated[
-    list[str] | None,
-    typer.Option("--title", help="Line above a motion; once for each.", rich_help_panel=PICTURE_PANEL),
-]
-PastFrames = Annotated[
-    int,
-    typer.Option(
-        help="So many first frames in another colour: the given past of a forecast.",
-        min=0,
-        rich_help_panel=PICTURE_PANEL,
-    ),
-]
-Trail = Annotated[
-    int,
-    typer.Option(
-        help="As .png so many poses in one picture, fading, instead of a contact sheet.",
-        min=0,
-        rich_help_panel=PICTURE_PANEL,
-    ),
-]
-SheetFrames = Annotated[
-    int, typer.Option(help="Pictures on a contact sheet.", min=1, rich_help_panel=PICTURE_PANEL)
-]
-Multisampling = Annotated[
-    bool,
-    typer.Option(
-        "--multisampling/--no-multisampling",
-        help="Smooth outlines; without is faster.",
-        rich_help_panel=PICTURE_PANEL,
-    ),
-]
-Jobs = Annotated[
-    int,
-    typer.Option(help="Processes that draw the frames of a video.", min=1, rich_help_panel=BEHAVIOUR_PANEL),
-]
-Preview = Annotated[
-    bool,
-    typer.Option("--preview", help="Play it small in the terminal.", rich_help_panel=BEHAVIOUR_PANEL),
 ]
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"],
@@ -159,22 +57,40 @@ def examples(*lines: str) -> str:
     return "\n".join(("[bold]Examples[/bold]", *(line.replace("[", r"\[") for line in lines)))
 
 
-def render_options(size: str, outs: Sequence[Path], **chosen: Any) -> "RenderOptions":
-    """RenderOptions from a command's flags.
+def with_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: a parameter that is a dataclass becomes one option for each of the dataclass's fields.
 
-    Args:
-        size: as typed, `720x480`.
-        outs: files to be written.
-        chosen: the other fields of RenderOptions.
-
-    Raises UsageError where something cannot be drawn like this.
+    So commands share options without repeating them; the fields are annotated as Typer's parameters are.
     """
-    from posegpt_cli.output import RenderOptions
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
 
-    try:
-        return RenderOptions(size=parse_size(size, outs), **chosen)
-    except PoseGPTError as error:
-        raise UsageError(error.message, error.hint) from error
+    @functools.wraps(command)
+    def with_groups(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        command(**given)
+
+    parameters = []
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.name in groups:
+            parameters += _field_parameters(groups[parameter.name])
+        else:
+            parameters.append(
+                parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+            )
+    with_groups.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_groups.__annotations__ = {p.name: p.annotation for p in parameters}
+    return with_groups
+
+
+def _field_parameters(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(field.name, kind, default=field.default, annotation=hints[field.name])
+        for field in fields(group)
+    ]
 
 
 def parse_length(text: str, fps: float, flag: str = "--len") -> int:

@@ -10,8 +10,10 @@ import typer
 
 from data.actions import STYLE_PREFIX, resolve_label
 from models.checkpoint import find_checkpoint, read_info
+from models.config import DEFAULT_GUIDANCE
 from posegpt_cli.commands.actions import split_labels
 from posegpt_cli.console import next_step
+from posegpt_cli.options import Device, GptRun
 
 if TYPE_CHECKING:
     from models.generate import Generator, Sampling
@@ -73,14 +75,23 @@ def resolve_labels(actions: Sequence[str], style: str | None, vocabulary: tuple[
 
 @dataclass(frozen=True)
 class Request:
-    """Which generator draws, and how."""
+    """Which generator draws, and how: options of the commands that sample."""
 
-    gpt: Path | None
-    """--gpt; None is the one in the box."""
-    device: str
-    seed: int
-    how: dict[str, Any]
-    """Fields of models.generate.Sampling by name."""
+    gpt: GptRun = None
+    """None is the one in the box."""
+    seed: Seed = 0
+    temperature: Temperature = 1.0
+    top_k: TopK = 0
+    top_p: TopP = 1.0
+    min_p: MinP = 0.0
+    greedy: Greedy = False
+    guidance: Guidance = DEFAULT_GUIDANCE
+    device: Device = "auto"
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """Fields of models.generate.Sampling by name."""
+        return {name: value for name, value in vars(self).items() if name not in ("gpt", "seed", "device")}
 
     def load(self) -> "tuple[Generator, Sampling]":
         """Raises PoseGPTError where a setting of `how` is out of range or the checkpoint cannot be loaded."""
@@ -120,16 +131,20 @@ def describe(files: Sequence[Path], motions: "Sequence[Motion]", request: Reques
 def show_next(files: Sequence[Path], request: Request, words: Sequence[str], n: int) -> None:
     """Propose to draw the numbers that were written, or else the same command with the next seeds.
 
+    Where nothing was written, propose the same command with a file.
+
     Args:
         words: the command and what it asked for, without its generator, seed and output.
         n: motions that were made.
     """
-    first, numbers = files[0], [str(path) for path in files if path.suffix == ".npz"]
+    numbers = [str(path) for path in files if path.suffix == ".npz"]
     if numbers:
-        film = f"{first.stem}_orbit.mp4"
+        film = f"{files[0].stem}_orbit.mp4"
         next_step(shlex.join(["posegpt", "render", *numbers, "--camera", "orbit", "--out", film]))
         return
-    seed = request.seed + n
-    out = first.with_name(f"{first.stem}_seed{seed}.npz")
+    seed, out = request.seed, Path("motion.npz")
+    if files:
+        seed += n
+        out = files[0].with_name(f"{files[0].stem}_seed{seed}.npz")
     generator = ["--gpt", str(request.gpt)] if request.gpt else []
     next_step(shlex.join(["posegpt", *words, *generator, "--seed", str(seed), "--out", str(out)]))

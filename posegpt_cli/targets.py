@@ -36,6 +36,13 @@ def check_targets(paths: Sequence[Path], force: bool) -> None:
         _check_writable(folder)
 
 
+def preview(motions: Sequence[Motion], options: RenderOptions, is_all: bool) -> None:
+    """Play motions in the terminal; `is_all`: nothing else was asked for."""
+    from posegpt_cli.output.preview import preview_motions
+
+    preview_motions(motions, options, is_all)
+
+
 def save_all(jobs: Sequence[tuple[Path, Sequence[Motion]]], options: RenderOptions) -> list[Path]:
     """Write each file with its motions, and say once whatever there is to warn of."""
     warnings = set()

@@ -8,9 +8,9 @@ import typer
 from data.load import read_motion
 from posegpt_cli.commands.render import list_files, share_out
 from posegpt_cli.console import UsageError, show_json
-from posegpt_cli.options import BodyKind, BodyModel, Force, Json, examples, render_options
+from posegpt_cli.options import Force, Json, default_note, examples
 from posegpt_cli.output import DRAWN_SUFFIXES, SUFFIXES
-from posegpt_cli.settings import read_settings
+from posegpt_cli.picture import BodyKind, BodyModel, render_options
 from posegpt_cli.targets import check_targets, save_all, show_files
 
 HELP = """
@@ -40,7 +40,7 @@ def export(
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(help=r"Frames a second. [dim]\[default: the motion's own; .glb and .html 30][/dim]"),
+        typer.Option(help="Frames a second." + default_note("default: the motion's own; .glb and .html 30")),
     ] = None,
     body_type: BodyKind = None,
     body_model: BodyModel = None,
@@ -55,10 +55,7 @@ def export(
             known = ", ".join(suffix for suffix in SUFFIXES if suffix not in DRAWN_SUFFIXES)
             hint = f"posegpt render {motions[0]} --out {path}"
             raise UsageError(f"--out {path} is a picture, expected one of {known}", hint)
-    options = render_options(
-        "720x720", outs, fps=SCENE_FPS if fps is None else fps, body_type=body_type,
-        body_model=body_model or read_settings().body_models,
-    )  # fmt: skip
+    options = render_options(body_model, body_type=body_type, fps=SCENE_FPS if fps is None else fps)
     check_targets(list_files(outs, len(motions)), force)
     read = [read_motion(path) for path in motions]
     if fps is not None:

@@ -7,42 +7,21 @@ import typer
 
 from data.load import read_motion
 from models.checkpoint import find_checkpoint, read_info
-from models.config import DEFAULT_GUIDANCE
 from models.errors import PoseGPTError
 from posegpt_cli.commands.render import list_files, share_out
-from posegpt_cli.console import progress, show_json
-from posegpt_cli.options import (
-    BodyModel,
-    Camera,
-    Device,
-    Force,
-    GptRun,
-    Json,
-    Out,
-    Renderer,
-    Size,
-    examples,
-    parse_length,
-    render_options,
-)
+from posegpt_cli.console import UsageError, progress, show_json
+from posegpt_cli.options import Force, Json, Out, examples, parse_length, with_flags
+from posegpt_cli.picture import Layout, PictureFlags, Titles
 from posegpt_cli.sampling import (
     Actions,
-    Greedy,
-    Guidance,
-    MinP,
     Request,
-    Seed,
     Style,
-    Temperature,
-    TopK,
-    TopP,
     describe,
     label_words,
     resolve_labels,
     show_next,
 )
-from posegpt_cli.settings import read_settings
-from posegpt_cli.targets import check_targets, save_all, show_files
+from posegpt_cli.targets import check_targets, preview, save_all, show_files
 
 if TYPE_CHECKING:
     from models.motion import Motion
@@ -64,8 +43,10 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
     app.command("forecast", help=f"{summary}\n{HELP}", epilog=epilog, rich_help_panel=panel)(forecast)
 
 
+@with_flags
 def forecast(
     past: Annotated[Path, typer.Argument(metavar="PAST", help="Motion file.")],
+    *,
     past_frames: Annotated[
         int | None,
         typer.Option(help="Keep so many frames of the past, its last ones, at the generator's rate.", min=1),
@@ -80,39 +61,29 @@ def forecast(
     ] = "64",
     n: Annotated[int, typer.Option("-n", help="Futures.", min=1)] = 1,
     out: Out = None,
-    gpt: GptRun = None,
-    seed: Seed = 0,
-    temperature: Temperature = 1.0,
-    top_k: TopK = 0,
-    top_p: TopP = 1.0,
-    min_p: MinP = 0.0,
-    greedy: Greedy = False,
-    guidance: Guidance = DEFAULT_GUIDANCE,
-    renderer: Renderer = "auto",
-    camera: Camera = "follow",
-    size: Size = "720x720",
-    body_model: BodyModel = None,
-    device: Device = "auto",
+    request: Request,
+    layout: Layout = "grid",
+    title: Titles = None,
+    picture: PictureFlags,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    request = Request(gpt, device, seed, {
-        "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
-        "greedy": greedy, "guidance": guidance,
-    })  # fmt: skip
-    info = read_info(find_checkpoint(gpt, "gpt"))
+    if title and len(title) > n:
+        raise UsageError(f"--title is given {len(title)} times for {n} futures", "once for each")
+    info = read_info(find_checkpoint(request.gpt, "gpt"))
     labels = resolve_labels(action or (), style, info.labels)
     n_frames = parse_length(length, info.fps)
-    outs = out or [Path(f"{past.stem}_forecast.mp4")]
+    outs = out or ([] if picture.preview else [Path(f"{past.stem}_forecast.mp4")])
     check_targets(list_files(outs, n), force)
     end = parse_length(until, info.fps, "--until") if until else None
     observed = _observed(past, info.fps, end, past_frames)
-    options = render_options(
-        size, outs, fps=info.fps, camera=camera, renderer=renderer,
-        body_model=body_model or read_settings().body_models, past_frames=observed.n_frames,
-        titles=tuple(f"seed {seed + k}" for k in range(n)) if n > 1 else (),
-    )  # fmt: skip
+    seeds = [f"seed {request.seed + k}" for k in range(n)] if n > 1 else []
+    options = picture.options(
+        outs, fps=info.fps, past_frames=observed.n_frames, layout=layout, titles=tuple(title or seeds)
+    )
     motions = _generate(request, observed, labels, n_frames, n)
+    if picture.preview:
+        preview(motions, options, is_all=not outs)
     files = save_all(share_out(outs, motions), options)
     if as_json:
         show_json(describe(files, motions, request) | {"past_frames": observed.n_frames})

@@ -9,33 +9,10 @@ import typer
 from data.load import read_motion
 from models.motion import Motion
 from posegpt_cli.console import UsageError, show_json
-from posegpt_cli.options import (
-    Background,
-    BodyColor,
-    BodyKind,
-    BodyModel,
-    Camera,
-    Captions,
-    Floor,
-    Force,
-    Jobs,
-    Json,
-    Layout,
-    Multisampling,
-    Out,
-    PastFrames,
-    Preview,
-    Renderer,
-    SheetFrames,
-    Size,
-    Titles,
-    Trail,
-    examples,
-    render_options,
-)
+from posegpt_cli.options import Force, Json, Out, examples, with_flags
 from posegpt_cli.output import NUMBER_SUFFIXES
-from posegpt_cli.settings import read_settings
-from posegpt_cli.targets import check_targets, numbered, save_all, show_files
+from posegpt_cli.picture import Layout, PictureFlags, Titles
+from posegpt_cli.targets import check_targets, numbered, preview, save_all, show_files
 
 HELP = """
 Reads .npz (AMASS, or what `posegpt sample` wrote) and .bvh of any known skeleton. Several motions are drawn \
@@ -56,47 +33,32 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
     app.command("render", help=f"{summary}\n{HELP}", epilog=epilog, rich_help_panel=panel)(render)
 
 
+@with_flags
 def render(
     motions: Annotated[list[Path], typer.Argument(metavar="MOTION...", help="Motion files.")],
+    *,
     out: Out = None,
-    preview: Preview = False,
     fps: Annotated[float, typer.Option(help="Frames a second of videos, .glb and .html.")] = 30.0,
-    renderer: Renderer = "auto",
-    camera: Camera = "follow",
-    size: Size = "720x720",
-    floor: Floor = "checker",
-    background: Background = "#eef1f5",
-    color: BodyColor = None,
-    past_frames: PastFrames = 0,
+    past_frames: Annotated[
+        int,
+        typer.Option(help="So many first frames in another colour: the given past of a forecast.", min=0),
+    ] = 0,
     layout: Layout = "grid",
     title: Titles = None,
-    captions: Captions = False,
-    sheet_frames: SheetFrames = 8,
-    trail: Trail = 0,
-    multisampling: Multisampling = True,
-    body_type: BodyKind = None,
-    body_model: BodyModel = None,
-    jobs: Jobs = 1,
+    picture: PictureFlags,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     outs, titles = out or [], tuple(title or ())
-    if not outs and not preview:
+    if not outs and not picture.preview:
         raise UsageError("--out is missing", f"add --out {motions[0].stem}.mp4, or --preview")
     if len(titles) > len(motions):
         raise UsageError(f"--title is given {len(titles)} times for {len(motions)} motions", "once for each")
-    options = render_options(
-        size, outs, fps=fps, camera=camera, renderer=renderer, floor=floor, background=background,
-        color=color, past_frames=past_frames, samples=4 if multisampling else 1, layout=layout,
-        titles=titles, captions=captions, sheet_frames=sheet_frames, trail=trail, body_type=body_type,
-        body_model=body_model or read_settings().body_models, jobs=jobs,
-    )  # fmt: skip
+    options = picture.options(outs, fps=fps, past_frames=past_frames, layout=layout, titles=titles)
     check_targets(list_files(outs, len(motions)), force)
     read = [read_motion(path) for path in motions]
-    if preview:
-        from posegpt_cli.output.preview import preview_motions
-
-        preview_motions(read, options, is_all=not outs)
+    if picture.preview:
+        preview(read, options, is_all=not outs)
     files = save_all(share_out(outs, read), options)
     if as_json:
         show_json({"files": [str(path) for path in files]})

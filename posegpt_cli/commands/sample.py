@@ -10,44 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from models.checkpoint import find_checkpoint, read_info
-from models.config import DEFAULT_GUIDANCE
 from posegpt_cli.commands.actions import split_labels
 from posegpt_cli.console import UsageError, ask, progress, say, show_json
-from posegpt_cli.options import (
-    BodyModel,
-    Camera,
-    Device,
-    Force,
-    GptRun,
-    Json,
-    Out,
-    Renderer,
-    Size,
-    Yes,
-    default_note,
-    examples,
-    parse_length,
-    render_options,
-)
+from posegpt_cli.options import Force, Json, Out, Yes, default_note, examples, parse_length, with_flags
+from posegpt_cli.picture import PictureFlags
 from posegpt_cli.sampling import (
     Actions,
-    Greedy,
-    Guidance,
-    MinP,
     Request,
-    Seed,
     Style,
-    Temperature,
-    TopK,
-    TopP,
     describe,
     file_stem,
     label_words,
     resolve_labels,
     show_next,
 )
-from posegpt_cli.settings import read_settings
-from posegpt_cli.targets import check_targets, numbered, save_all, show_files
+from posegpt_cli.targets import check_targets, numbered, preview, save_all, show_files
 from posegpt_cli.timeline import GRAMMAR, Part, chapters_of, parse_timeline
 
 if TYPE_CHECKING:
@@ -108,7 +85,9 @@ Decoder = Annotated[
 ]
 
 
+@with_flags
 def sample(
+    *,
     action: Actions = None,
     style: Style = None,
     length: Length = None,
@@ -117,19 +96,8 @@ def sample(
     out: Out = None,
     stream: Stream = False,
     decoder: Decoder = None,
-    gpt: GptRun = None,
-    seed: Seed = 0,
-    temperature: Temperature = 1.0,
-    top_k: TopK = 0,
-    top_p: TopP = 1.0,
-    min_p: MinP = 0.0,
-    greedy: Greedy = False,
-    guidance: Guidance = DEFAULT_GUIDANCE,
-    renderer: Renderer = "auto",
-    camera: Camera = "follow",
-    size: Size = "720x720",
-    body_model: BodyModel = None,
-    device: Device = "auto",
+    request: Request,
+    picture: PictureFlags,
     force: Force = False,
     yes: Yes = False,
     as_json: Json = False,
@@ -137,28 +105,24 @@ def sample(
     _refuse_together("--timeline", timeline, {"--action": action, "--style": style, "--len": length})
     _refuse_together("--stream", stream, {
         "--timeline": timeline, "--out": out, "-n": n > 1, "--json": as_json, "--len auto": length == AUTO,
+        "--preview": picture.preview,
     })  # fmt: skip
     if decoder and not stream:
         raise UsageError("--decoder goes with --stream alone", "add --stream, or leave out --decoder")
-    request = Request(gpt, device, seed, {
-        "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
-        "greedy": greedy, "guidance": guidance,
-    })  # fmt: skip
-    info = read_info(find_checkpoint(gpt, "gpt"))
+    info = read_info(find_checkpoint(request.gpt, "gpt"))
     segments = parse_timeline(timeline, info.labels, info.fps) if timeline is not None else []
     labels = segments[0].labels if segments else _labels(action, style, info.labels, yes)
     n_frames = _frames(length or (None if stream else DEFAULT_LENGTH), info.fps)
     if stream:
         _stream(request, decoder, labels, n_frames)
         return
-    outs = out or [Path(f"{file_stem(labels[0])}.mp4")]
+    outs = out or ([] if picture.preview else [Path(f"{file_stem(labels[0])}.mp4")])
     targets = [numbered(path, n) for path in outs]
     check_targets([path for paths in targets for path in paths], force)
-    options = render_options(
-        size, outs, fps=info.fps, camera=camera, renderer=renderer,
-        body_model=body_model or read_settings().body_models, chapters=chapters_of(segments, info.fps),
-    )  # fmt: skip
+    options = picture.options(outs, fps=info.fps, chapters=chapters_of(segments, info.fps))
     motions = _generate(request, labels, n_frames, segments, n)
+    if picture.preview:
+        preview(motions, options, is_all=not outs)
     jobs = [(path, [motion]) for paths in targets for path, motion in zip(paths, motions, strict=True)]
     files = save_all(jobs, options)
     if as_json:

@@ -42,6 +42,47 @@ def test_every_option_reaches_the_renderer(posegpt, walk, tmp_path, monkeypatch)
     assert untouched == ["chapters"]  # those come with a timeline
 
 
+@pytest.mark.parametrize("command", ["sample", "forecast"])
+def test_what_is_generated_is_drawn_with_the_same_options(posegpt, walk, tmp_path, monkeypatch, command):
+    from importlib import import_module
+
+    module, asked = import_module(f"posegpt_cli.commands.{command}"), []
+    monkeypatch.setattr(module, "save_all", lambda jobs, options: asked.append(options) or [])
+    monkeypatch.setattr(module, "_generate", lambda *_: [make_motion("walk", 3)])
+    words = ["--action", "walk"] if command == "sample" else [walk, "--layout", "row", "--title", "one"]
+    ran = posegpt(
+        command, *words, "--out", tmp_path / "a.mp4", "--renderer", "skeleton", "--size", "80x64",
+        "--camera", "side", "--floor", "grid", "--background", "#101010", "--color", "steelblue",
+        "--captions", "--sheet-frames", 5, "--trail", 4, "--no-multisampling", "--body-type", "smplx",
+        "--body-model", tmp_path, "--jobs", 2,
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    given = {} if command == "sample" else {"layout": "row", "titles": ("one",), "past_frames": 12}
+    assert asked == [
+        RenderOptions(
+            size=(80, 64), camera="side", renderer="skeleton", floor="grid", background="#101010",
+            color="steelblue", samples=1, captions=True, sheet_frames=5, trail=4, body_type="smplx",
+            body_model=tmp_path, jobs=2, **given,
+        )
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["sample", "forecast"])
+def test_a_preview_alone_writes_nothing(posegpt, walk, tmp_path, monkeypatch, command):
+    from importlib import import_module
+
+    module, played = import_module(f"posegpt_cli.commands.{command}"), []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "_generate", lambda *_: [make_motion("walk", 3)])
+    monkeypatch.setattr(module, "preview", lambda motions, options, is_all: played.append(is_all))
+    words = ["--action", "walk"] if command == "sample" else [walk]
+    ran = posegpt(command, *words, "--preview")
+    assert ran.code == 0, ran.err
+    assert played == [True] and ran.out == ""
+    assert f"posegpt {command}" in ran.err and "--seed 0 --out motion.npz" in ran.err
+    assert [path.name for path in tmp_path.iterdir()] == ["walk.npz"]
+
+
 def test_the_options_say_their_defaults_once(posegpt, walk, tmp_path, monkeypatch):
     """What a bare command line draws is what RenderOptions draws."""
     from posegpt_cli.commands import render
