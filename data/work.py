@@ -142,7 +142,7 @@ class Work:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def may_replace(self, store: Path, recorded: Mapping[str, Any]) -> bool:
-        """Whether a store is one of those that a run of the same settings finished before it was interrupted."""
+        """Whether a store is one that a run of the same settings finished before it was interrupted."""
         with contextlib.suppress(PoseGPTError):
             return bool(self._places) and read_manifest(store).settings == recorded
         return False
