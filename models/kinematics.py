@@ -18,11 +18,12 @@ def forward_kinematics(
     Returns:
         positions (..., J, 3) in metres and global rotations (..., J, 3, 3).
     """
-    rotations = [rotmats[..., 0, :, :]]
+    own = rotmats.unbind(-3)  # unlike indices, of cheap gradient
+    rotations = [own[0]]
     positions = [trans + rest_joints[0]]
     for j in range(1, len(parents)):
         p = parents[j]
         offset = rest_joints[j] - rest_joints[p]
         positions.append(positions[p] + rotations[p] @ offset)
-        rotations.append(rotations[p] @ rotmats[..., j, :, :])
+        rotations.append(rotations[p] @ own[j])
     return torch.stack(positions, dim=-2), torch.stack(rotations, dim=-3)

@@ -171,18 +171,18 @@ def _vertex_loss(
     """Mean squared distance (m2) of vertices, pelvis at the origin, on every so-many-th valid frame."""
     assert skeleton.skin is not None
     rows = _vertex_frames(mask, config).nonzero(as_tuple=True)
-    p, t = (_skin(_centred(j)[rows], g[rows], skeleton) for j, g in (predicted, target))
+    p, t = (pose_skin(_centred(j)[rows], g[rows], skeleton) for j, g in (predicted, target))
     squared = (p - t).square().sum(-1).mean(-1)
     return squared.sum() / max(len(squared), 1)
 
 
-def _skin(joints: Tensor, rotations: Tensor, skeleton: Skeleton) -> Tensor:
-    """Linear blend skinning: joints (N, J, 3) and global rotations (N, J, 3, 3) to vertices (N, V, 3)."""
+def pose_skin(joints: Tensor, rotations: Tensor, skeleton: Skeleton) -> Tensor:
+    """Linear blend skinning of joints (..., J, 3) with global rotations (..., J, 3, 3): (..., V, 3)."""
     assert skeleton.skin is not None
     offset = joints - (rotations @ skeleton.rest_joints[..., None]).squeeze(-1)
-    blended = torch.einsum("vj,njab->nvab", skeleton.skin.weights, rotations)
-    moved = torch.einsum("nvab,vb->nva", blended, skeleton.skin.vertices)
-    return moved + torch.einsum("vj,nja->nva", skeleton.skin.weights, offset)
+    blended = torch.einsum("vj,...jab->...vab", skeleton.skin.weights, rotations)
+    moved = torch.einsum("...vab,vb->...va", blended, skeleton.skin.vertices)
+    return moved + torch.einsum("vj,...ja->...va", skeleton.skin.weights, offset)
 
 
 def _centred(joints: Tensor) -> Tensor:

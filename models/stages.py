@@ -17,13 +17,23 @@ from models.errors import PoseGPTError
 from models.features import Root, features_to_motion, yaw_of
 from models.gpt import GPT, Condition
 from models.kinematics import forward_kinematics
-from models.losses import LIKELIHOOD_GROUPS, Skeleton, Skin, reconstruction_counts, reconstruction_losses
+from models.losses import (
+    LIKELIHOOD_GROUPS,
+    Skeleton,
+    Skin,
+    pose_skin,
+    reconstruction_counts,
+    reconstruction_losses,
+)  # fmt: skip
 from models.metrics import mean_average_precision
 from models.quantizer import perplexity
-from models.skeleton import BodyType, n_joints
+from models.skeleton import BODY_JOINTS, BodyType, n_joints
 from models.token_cache import MOST_CODES, TokenCache
 from models.vocabulary import hold_vocabulary, take_vocabulary
 from models.vqvae import VQVAE, make_vqvae
+
+VALIDATED_VERTICES = 0.02
+"""Share of the skin's vertices in the validation, where the loss does not ask for more."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ class VQVAEStage(TrainStage):
         self.network = make_vqvae(run.network)
         if run.encoder:
             take_vocabulary(self.network, run.encoder, info.fps)
-        vertex_share = run.losses.prop_vert if run.losses.alpha_vert else 0.0
+        vertex_share = run.losses.prop_vert if run.losses.alpha_vert else VALIDATED_VERTICES
         self.skeleton = load_skeleton(info.body_type, vertex_share, run.body_model)
         likelihood = run.losses.loss in ("gaussian", "laplacian")
         self.log_scales = nn.ParameterDict({g: torch.zeros(1) for g in LIKELIHOOD_GROUPS if likelihood})
@@ -124,20 +134,18 @@ class VQVAEStage(TrainStage):
 
     @torch.no_grad()
     def validate(self, network: VQVAE, batches: Iterable[Batch]) -> dict[str, float]:
-        """Joint errors in mm over all valid frames, and how evenly the codes are used."""
-        total = {"mpjpe": 0.0, "mpjpe_trans": 0.0}
+        """Errors in mm over all valid frames, and how evenly the codes are used.
+
+        Of joints (mpjpe) and some vertices (pve) with the pelvis at the origin; mpjpe_trans in the world.
+        """
+        total: dict[str, float] = dict.fromkeys(("mpjpe", "mpjpe_trans", "pve"), 0.0)
         frames, indices = 0.0, []
         for batch in batches:
             r, mask = network(batch.poses, batch.trans, batch.length), batch.mask()
-            skeleton = self.skeleton.to(mask.device)
-            truth, decoded = (
-                self._joints(r.target, batch, skeleton),
-                self._joints(r.features, batch, skeleton),
-            )
-            error = (truth - decoded).norm(dim=-1).mean(-1) * 1000
-            centred = ((truth - truth[:, :, :1]) - (decoded - decoded[:, :, :1])).norm(dim=-1).mean(-1) * 1000
-            total["mpjpe_trans"] += float(error[mask].sum())
-            total["mpjpe"] += float(centred[mask].sum())
+            truth, decoded = self._posed(r.target, batch), self._posed(r.features, batch)
+            for name, points in truth.items():
+                error = (points - decoded[name])[mask].norm(dim=-1).mean(-1)
+                total[name] += 1000 * float(error.sum())
             frames += float(mask.sum())
             indices.append(r.quantized.indices[network.token_mask(mask.shape[1], batch.length)].cpu())
         used = perplexity(torch.cat(indices), self.config.codes_per_book)
@@ -146,14 +154,21 @@ class VQVAEStage(TrainStage):
     def network_config(self) -> dict[str, Any]:
         return self.config.model_dump()
 
-    def _joints(self, features: Tensor, batch: Batch, skeleton: Skeleton) -> Tensor:
-        """(B, T, 22, 3) body joints of features that start where the batch starts."""
+    def _posed(self, features: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Points (B, T, N, 3) that a figure is measured on, of features that start where the batch starts."""
         from roma import rotvec_to_rotmat
 
+        skeleton = self.skeleton.to(features.device)
         start = Root(yaw_of(rotvec_to_rotmat(batch.poses[:, 0, 0])), batch.trans[:, 0])
         pose = features_to_motion(features.float(), self.config.translation, start)
-        joints, _ = forward_kinematics(pose.rotmats, pose.trans, skeleton.rest_joints, skeleton.parents)
-        return joints[:, :, :22]
+        joints, turns = forward_kinematics(pose.rotmats, pose.trans, skeleton.rest_joints, skeleton.parents)
+        centred = joints - joints[:, :, :1]
+        n = len(BODY_JOINTS)
+        return {
+            "mpjpe": centred[:, :, :n],
+            "mpjpe_trans": joints[:, :, :n],
+            "pve": pose_skin(centred, turns, skeleton),
+        }
 
 
 class GPTStage(TrainStage):

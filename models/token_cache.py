@@ -33,8 +33,8 @@ class TokenCache:
     """
 
     def __init__(self, folder: Path, key: dict[str, Any], steps: int, books: int) -> None:
-        name = hashlib.sha256(json.dumps(key | {"version": VERSION}, sort_keys=True).encode()).hexdigest()[:16]
-        self.path = folder / f"{name}.bin"
+        text = json.dumps(key | {"version": VERSION}, sort_keys=True)
+        self.path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.bin"
         self.steps, self.books = steps, books
 
     def read(self, rows: Tensor) -> Tensor | None:

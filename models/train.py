@@ -172,11 +172,10 @@ class _Loop:
         batches: Iterable[Batch] = (self.train_windows.batch(i) for i in range(first, stop))
         if run.num_workers:
             batches = self.train_windows.loader(first, stop, run.num_workers, run.prefetch_factor)
-        batches = map(self.stage.draw, batches)
         if device.type == "cuda":  # copied while the device computes
             batches = (batch.pin_memory() for batch in batches)
-        on_device = (batch.to(device) for batch in batches)
-        while step := list(islice(on_device, run.accumulate)):
+        drawn = (self.stage.draw(batch.to(device)) for batch in batches)
+        while step := list(islice(drawn, run.accumulate)):
             yield step
 
     def _train_step(self, batches: list[Batch]) -> dict[str, Tensor]:

@@ -4,7 +4,14 @@ import pytest
 import roma
 import torch
 
-from models.features import Root, features_to_motion, motion_to_features, yaw_of, yaw_to_rotmat
+from models.features import (
+    Root,
+    features_to_motion,
+    motion_to_features,
+    sixd_to_rotmat,
+    yaw_of,
+    yaw_to_rotmat,
+)
 from models.kinematics import forward_kinematics
 from models.skeleton import PARENTS
 
@@ -64,3 +71,14 @@ def test_kinematics_at_rest_is_the_rest_pose():
     )
     torch.testing.assert_close(joints, rest.expand(4, 55, 3), atol=1e-6, rtol=0)
     assert rotations.shape == (4, 55, 3, 3)
+
+
+def test_rotations_from_six_numbers_are_those_of_the_library():
+    sixd = torch.randn(50, 3, 6, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    ours, theirs = sixd.clone().requires_grad_(), sixd.clone().requires_grad_()
+    made, expected = sixd_to_rotmat(ours), roma.special_gramschmidt(theirs.unflatten(-1, (3, 2)))
+    torch.testing.assert_close(made, expected)
+    weights = torch.randn(made.shape, generator=torch.Generator().manual_seed(1), dtype=torch.double)
+    for rotmats in (made, expected):
+        (rotmats * weights).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from roma import rotvec_to_rotmat
 
 from models.gpt import GPT, Condition
-from models.stages import GPTStage
-from tests.models.small import INFO, TINY_GPT, SwingingArms, gpt_run
+from models.stages import GPTStage, VQVAEStage
+from models.vqvae import Reconstruction
+from tests.models.small import INFO, TINY_GPT, SwingingArms, gpt_run, vqvae_run
 
 CHANGING = torch.zeros(4, 16, 2)
 CHANGING[:, :9, 0] = CHANGING[:, 9:, 1] = 1
@@ -85,3 +87,31 @@ def test_a_step_without_labels_is_as_one_whose_labels_are_hidden():
     mixed = network(indices, Condition.of(late, steps))
     torch.testing.assert_close(mixed[:, :3], hidden[:, :3])
     assert not torch.allclose(mixed[:, 3:], hidden[:, 3:])
+
+
+def test_validation_measures_joints_and_vertices_in_millimetres():
+    """A decoder that bends the left elbow by 0.2 rad and raises all by 3 cm."""
+    from models.body import load_body
+    from models.features import motion_to_features
+
+    stage = VQVAEStage(vqvae_run(), INFO)
+    batch = SwingingArms().batch(0)
+    bent, raised = batch.poses.clone(), batch.trans + torch.tensor([0.0, 0.03, 0.0])
+    bent[:, :, 18, 1] += 0.2
+
+    def decode(poses, trans, length):
+        made = motion_to_features(rotvec_to_rotmat(bent), raised)
+        whole = stage.network(poses, trans, length)
+        return Reconstruction(made, whole.target, whole.quantized)
+
+    decode.token_mask = stage.network.token_mask
+    figures = stage.validate(decode, [batch])
+    body = load_body("smpl")
+    joints = [body.joints(p, t)[:, :, :22] for p, t in ((batch.poses, batch.trans), (bent, raised))]
+    vertices = [body.vertices(p, t)[:, :, ::50] for p, t in ((batch.poses, batch.trans), (bent, raised))]
+    in_the_world = 1000 * (joints[0] - joints[1]).norm(dim=-1).mean()
+    centred = [(v - j[:, :, :1], j - j[:, :, :1]) for v, j in zip(vertices, joints, strict=True)]
+    pve, mpjpe = (1000 * (a - b).norm(dim=-1).mean() for a, b in zip(*centred, strict=True))
+    assert figures["mpjpe"] == pytest.approx(float(mpjpe), rel=1e-3) and mpjpe > 1
+    assert figures["mpjpe_trans"] == pytest.approx(float(in_the_world), rel=1e-3)
+    assert figures["pve"] == pytest.approx(float(pve), rel=1e-3) and pve > 1
