@@ -61,14 +61,13 @@ class Checkpoints:
         tokenizer: Path | None,
         training: dict[str, Any],
     ) -> None:
-        """Write the last checkpoint with what --resume needs, and keep it under its step's name, too."""
+        """Write the last checkpoint with what --resume needs; to be kept, under its step's name first."""
         state = {STATE: lambda file: torch.save(training, file)}
-        save_checkpoint(self.folder / LAST, info, weights, tokenizer, state)
+        name = f"step-{info.step:06d}" if self.keep else LAST
+        save_checkpoint(self.folder / name, info, weights, tokenizer, state)
         if self.keep:
-            link_checkpoint(self.folder / LAST, self.folder / f"step-{info.step:06d}")
-        kept = [path for path in self.folder.glob("step-*") if _STEP.fullmatch(path.name)]
-        for old in sorted(kept, key=lambda path: int(path.name[5:]))[: len(kept) - self.keep]:
-            shutil.rmtree(old, ignore_errors=True)
+            link_checkpoint(self.folder / name, self.folder / LAST)
+        self._remove_older()
 
     def load_last(self, now: CheckpointInfo, expected: dict[str, Tensor]) -> SavedState:
         """The last checkpoint with its state.
@@ -96,8 +95,15 @@ class Checkpoints:
         return SavedState(read_weights(folder, info, expected), training)
 
     def clean(self) -> None:
-        """Remove what killed processes left half-written."""
+        """Remove what killed processes left half-written or half-removed."""
         remove_leftovers(self.folder)
+        self._remove_older()
+
+    def _remove_older(self) -> None:
+        """Remove all but the latest checkpoints under their steps' names."""
+        kept = [path for path in self.folder.glob("step-*") if _STEP.fullmatch(path.name)]
+        for old in sorted(kept, key=lambda path: int(path.name[5:]))[: len(kept) - self.keep]:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _refuse_change(then: CheckpointInfo, now: CheckpointInfo, folder: Path) -> None:

@@ -108,7 +108,7 @@ def train(
     if resume:
         loop.load()
     else:
-        first = [train_windows.batch(step) for step in range(min(16, run.iter))]
+        first = [train_windows.batch(step) for step in range(run.accumulate * min(16, run.iter))]
         loop.stage.prepare(first)
     return loop.run_all()
 
@@ -190,7 +190,7 @@ class _Loop:
         for i, (batch, shares) in enumerate(zip(batches, self._shares(batches), strict=True), start=1):
             with self.fabric.no_backward_sync(self.model, enabled=i < len(batches)):
                 means = self.model(batch, self.step)
-                terms = {name: mean * shares.get(name, 1) for name, mean in means.items()}
+                terms = {name: mean * shares[name] if shares else mean for name, mean in means.items()}
                 self.fabric.backward(torch.stack(list(terms.values())).sum())
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0) + term.detach()

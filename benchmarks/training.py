@@ -1,0 +1,189 @@
+"""Training: windows a second of each stage, the share of loading in it, and the same step written plainly.
+
+The plain step tokenises every batch, and updates and averages one weight after the other.
+Ends with 1 where loading takes a tenth of the time or more.
+
+    python benchmarks/training.py [--data DIR] [--preset tiny] [--precision bf16-mixed] [--threads 1]
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from data.dataset import Windows
+from data.store import Store, find_store, open_store
+from data.synthetic import make_store
+from models.batch import Batch
+from models.checkpoint import CheckpointInfo, save_checkpoint
+from models.config import PRESETS, ClassifierRun, GPTRun, RunConfig, VQVAERun
+from models.fabric import make_fabric
+from models.stages import DataInfo, make_stage
+from models.train import Progress, train
+from models.vqvae import make_vqvae
+
+RUNS: dict[str, type[RunConfig]] = {"classifier": ClassifierRun, "vqvae": VQVAERun, "gpt": GPTRun}
+MOST_IDLE = 0.1
+WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One stage; seconds a step."""
+
+    stage: str
+    windows: int
+    """A step."""
+    step: float
+    loading: float
+    """Part of `step`."""
+    plain: float
+
+    @property
+    def idle(self) -> float:
+        return self.loading / self.step
+
+
+class TimedWindows:
+    """Windows that note how long each training batch took, and validate on next to nothing."""
+
+    def __init__(self, windows: Windows) -> None:
+        self.windows, self.seconds = windows, list[float]()
+
+    def batch(self, step: int) -> Batch:
+        start = time.perf_counter()
+        batch = self.windows.batch(step)
+        self.seconds.append(time.perf_counter() - start)
+        return batch
+
+    def eval_batches(self) -> Iterable[Batch]:
+        return islice(self.windows.eval_batches(), 1)
+
+    def loader(
+        self, start: int, stop: int, num_workers: int = 0, prefetch_factor: int = 2
+    ) -> Iterable[Batch]:
+        raise NotImplementedError("what is timed here loads in its own process")
+
+    def of_rank(self, rank: int, world: int) -> "TimedWindows":
+        return TimedWindows(self.windows.of_rank(rank, world))
+
+
+def make_windows(run: RunConfig, store: Store) -> Windows:
+    """The windows that `posegpt train` would draw."""
+    gpt = run if isinstance(run, GPTRun) else None
+    return Windows(
+        store,
+        run.seq_len,
+        run.min_seq_len,
+        run.train_batch_size,
+        balance=run.balance,
+        start_share=run.start_share,
+        per_frame=gpt is not None,
+        join_share=gpt.join_share if gpt else 0.0,
+        copies=gpt.token_copies if gpt else 0,
+    )
+
+
+def step_seconds(run: RunConfig, store: Store, info: DataInfo, folder: Path) -> tuple[float, float]:
+    """Median seconds of a step of the training loop, and of loading in it; tokens lie on disk already."""
+    for attempt in range(2 if isinstance(run, GPTRun) else 1):
+        windows, ends = TimedWindows(make_windows(run, store)), list[float]()
+
+        def note(progress: Progress, ends: list[float] = ends) -> None:
+            ends.append(time.perf_counter())
+
+        train(run, folder / str(attempt), info, windows, windows, note)
+    # The last step ends with a validation; the first batches were loaded to measure the features.
+    steps = [after - before for before, after in pairwise(ends[WARM_UP:-1])]
+    return median(steps), median(windows.seconds[-len(steps) :])
+
+
+def plain_seconds(run: RunConfig, store: Store, info: DataInfo) -> float:
+    """Median seconds of a step as one would write it down first."""
+    device = make_fabric(run).device
+    windows = make_windows(run.model_copy(update={"token_copies": 0}), store)
+    stage = make_stage(run, info).to(device).train()
+    stage.prepare([windows.batch(i) for i in range(2)])
+    weights = [p for p in stage.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=run.learning_rate, foreach=False, fused=False)
+    average, seconds = [w.detach().clone() for w in weights], list[float]()
+    for step in range(run.iter):
+        start = time.perf_counter()
+        optimizer.zero_grad()
+        loss = sum(stage(stage.draw(windows.batch(step).to(device)), step).values())
+        assert isinstance(loss, torch.Tensor)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, run.grad_clip, foreach=False)
+        optimizer.step()
+        with torch.no_grad():
+            for mean, weight in zip(average, weights, strict=True):
+                mean.mul_(run.ema).add_(weight, alpha=1 - run.ema)
+        loss.item()
+        seconds.append(time.perf_counter() - start)
+    return median(seconds[WARM_UP:])
+
+
+def untrained_tokenizer(preset: str, info: DataInfo, folder: Path) -> Path:
+    """Checkpoint of a tokenizer of the preset's size."""
+    config = VQVAERun.model_validate(PRESETS["vqvae"][preset]).network
+    config = config.model_copy(update={"body_type": info.body_type})
+    about = CheckpointInfo(
+        stage="vqvae", network=config.model_dump(), body_type=info.body_type, fps=info.fps,
+        labels=info.labels, data_fingerprint=info.fingerprint,
+    )  # fmt: skip
+    save_checkpoint(folder, about, make_vqvae(config).state_dict())
+    return folder
+
+
+def measure(stage: str, options: argparse.Namespace, store: Store, folder: Path) -> Speed:
+    """Both ways to train a stage."""
+    m = store.manifest
+    info = DataInfo(m.label_names, m.body_type, m.fps, m.fingerprint, store.frame_labels is not None)
+    own = {"device": options.device, "precision": options.precision, "out": folder, "eval_every": 10**6}
+    own |= {"iter": options.steps, "eval_batches": 1}
+    if stage == "gpt":
+        own["vqvae"] = untrained_tokenizer(options.preset, info, folder / "tokenizer")
+    run = RUNS[stage].model_validate(PRESETS[stage][options.preset] | own)
+    plain = plain_seconds(run, store, info)
+    step, loading = step_seconds(run, store, info, folder / stage)
+    return Speed(stage, run.train_batch_size, step, loading, plain)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="prepared data set (default: procedural motions)")
+    parser.add_argument("--preset", choices=sorted(PRESETS["gpt"]), default="tiny")
+    parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--only", nargs="*", choices=RUNS, default=list(RUNS))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    slow = False
+    with tempfile.TemporaryDirectory(prefix="posegpt-") as name:
+        if not options.data:
+            make_store(Path(name) / "data")
+        store = open_store(find_store(options.data or Path(name) / "data", "train"))
+        print(f"{options.preset}, {options.precision}, {options.threads} threads, {len(store.lengths)} clips")
+        for stage in options.only:
+            s = measure(stage, options, store, Path(name))
+            slow |= s.idle >= MOST_IDLE
+            print(
+                f"{stage:10s} {s.windows / s.step:8.1f} windows/s {s.step * 1e3:8.1f} ms a step "
+                f"({s.idle:5.1%} loading)   plainly {s.plain * 1e3:8.1f} ms  {s.plain / s.step:5.2f} x",
+                flush=True,
+            )
+    print("loading takes too long" if slow else "all targets reached")
+    return int(slow)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
