@@ -77,6 +77,13 @@ def test_plot_draws_a_run_that_exists_and_nothing_else(posegpt, runs):
     assert (folder / "metrics.jsonl").read_bytes() == before
 
 
+def test_plot_in_a_new_run_draws_at_every_validation_too(posegpt, monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr("posegpt_cli.commands.train.draw_curves", drawn.append)
+    assert posegpt(*SMALL_CLASSIFIER, "--out", tmp_path, "--plot").code == 0
+    assert drawn == [tmp_path / "classifier" / "default"] * 3  # two validations, and the end
+
+
 def test_clips_are_drawn_at_every_validation(posegpt, tmp_path):
     import imageio.v3 as iio
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
