@@ -24,7 +24,7 @@ from models.losses import (
     pose_skin,
     reconstruction_counts,
     reconstruction_losses,
-)  # fmt: skip
+)
 from models.metrics import mean_average_precision
 from models.quantizer import perplexity
 from models.skeleton import BODY_JOINTS, BodyType, n_joints
