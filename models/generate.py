@@ -23,6 +23,8 @@ from models.vqvae import VQVAE
 
 Report = Callable[[int, int], None]
 SMALL_BATCH = 8
+MAX_BATCH = 256
+"""Motions drawn at once; more are drawn one batch after the other, so that memory stays bounded."""
 LONGEST_SECONDS = 60
 """A motion whose end never comes is cut here."""
 
@@ -135,12 +137,16 @@ def sample(
     vqvae, auto = generator.vqvae, n_frames is None
     frames = n_frames or LONGEST_SECONDS * round(generator.fps)
     steps = vqvae.n_tokens(frames)
-    condition = make_condition(generator, labels, steps, n, hide_steps=auto)
-    drawn = sample_indices(
-        generator.gpt, condition, steps, _seeds(seed, n), how, report=report, until_end=auto
-    )
-    lengths = (drawn.steps * vqvae.config.factor).clamp(1, frames)
-    return decode(generator, drawn.indices, lengths, tuple(labels))
+
+    def draw(n: int, seed: int, report: Report | None) -> list[Motion]:
+        condition = make_condition(generator, labels, steps, n, hide_steps=auto)
+        drawn = sample_indices(
+            generator.gpt, condition, steps, _seeds(seed, n), how, report=report, until_end=auto
+        )
+        lengths = (drawn.steps * vqvae.config.factor).clamp(1, frames)
+        return decode(generator, drawn.indices, lengths, tuple(labels))
+
+    return _in_batches(draw, n, seed, report)
 
 
 def timeline(
@@ -160,22 +166,42 @@ def timeline(
     for segment in segments:
         _check_request(segment.n_frames, n)
     total = sum(generator.vqvae.n_tokens(segment.n_frames) for segment in segments)
-    randomness, done = _seeds(seed, n), 0
+
+    def draw(n: int, seed: int, report: Report | None) -> list[Motion]:
+        randomness, done = _seeds(seed, n), 0
+        motions: list[Motion] = []
+        for segment in segments:
+            steps = generator.vqvae.n_tokens(segment.n_frames)
+            condition = make_condition(generator, segment.labels, steps, n)
+            tell = partial(_tell, report, done, total) if report else None
+            drawn = sample_indices(generator.gpt, condition, steps, randomness, how, report=tell)
+            lengths = torch.full((n,), segment.n_frames, device=generator.device)
+            parts = decode(generator, drawn.indices, lengths, segment.labels)
+            motions = list(map(append, motions, parts)) if motions else parts
+            done += steps
+        return motions
+
+    return _in_batches(draw, n, seed, report)
+
+
+def _in_batches(
+    draw: Callable[[int, int, Report | None], list[Motion]], n: int, seed: int, report: Report | None
+) -> list[Motion]:
+    """What draw(n, seed, report) gives, at most MAX_BATCH at once: motion i depends on seed + i alone."""
     motions: list[Motion] = []
-    for segment in segments:
-        steps = generator.vqvae.n_tokens(segment.n_frames)
-        condition = make_condition(generator, segment.labels, steps, n)
-        tell = partial(_tell, report, done, total) if report else None
-        drawn = sample_indices(generator.gpt, condition, steps, randomness, how, report=tell)
-        lengths = torch.full((n,), segment.n_frames, device=generator.device)
-        parts = decode(generator, drawn.indices, lengths, segment.labels)
-        motions = list(map(append, motions, parts)) if motions else parts
-        done += steps
+    firsts = range(0, n, MAX_BATCH)
+    for k, first in enumerate(firsts):
+        tell = partial(_tell_share, report, k, len(firsts)) if report else None
+        motions += draw(min(MAX_BATCH, n - first), seed + first, tell)
     return motions
 
 
 def _tell(report: Report, before: int, total: int, done: int, of: int) -> None:
     report(before + done, total)
+
+
+def _tell_share(report: Report, k: int, shares: int, done: int, of: int) -> None:
+    report(k * of + done, shares * of)
 
 
 def forecast(
@@ -201,11 +227,19 @@ def forecast(
     """
     _check_request(n_frames, n)
     past = past.resample(generator.fps).to_body_type(generator.body_type)
-    known = _encode_past(generator, past, n)
-    steps = known.shape[1] + generator.vqvae.n_tokens(n_frames)
-    condition = make_condition(generator, labels, steps, n, hide_steps=True)
-    drawn = sample_indices(generator.gpt, condition, steps, _seeds(seed, n), how, past=known, report=report)
-    return _continue(generator, past, drawn.indices, known.shape[1], n_frames, tuple(labels))
+
+    def draw(n: int, seed: int, report: Report | None) -> list[Motion]:
+        known = _encode_past(generator, past, n)
+        steps = known.shape[1] + generator.vqvae.n_tokens(n_frames)
+        condition = make_condition(generator, labels, steps, n, hide_steps=True)
+        if generator.gpt.config.label_changes:
+            condition = _after(condition, known.shape[1], steps)
+        drawn = sample_indices(
+            generator.gpt, condition, steps, _seeds(seed, n), how, past=known, report=report
+        )
+        return _continue(generator, past, drawn.indices, known.shape[1], n_frames, tuple(labels))
+
+    return _in_batches(draw, n, seed, report)
 
 
 def make_condition(
@@ -221,6 +255,13 @@ def make_condition(
         k_hot[:, generator.labels.index(label)] = 1
     condition = Condition.of(k_hot, torch.full((n,), steps, device=generator.device))
     return replace(condition, hide_steps=torch.full_like(condition.hide_steps, hide_steps))
+
+
+def _after(condition: Condition, past: int, steps: int) -> Condition:
+    """The labels from step `past` on, none before: what was observed was not asked for."""
+    labels = condition.labels[:, None].repeat(1, steps, 1)
+    labels[:, :past] = 0
+    return replace(condition, labels=labels)
 
 
 @torch.no_grad()
@@ -286,13 +327,8 @@ def draw_steps(
 
     One pass a step through the KV cache; when the cache is full, the newer half of it is computed anew.
     """
-    n, k, block, codes = (
-        len(generators),
-        gpt.config.n_codebook,
-        gpt.config.gpt_blocksize,
-        gpt.config.codes_per_book,
-    )
-    guided = how.guidance != 1
+    k, block, codes = gpt.config.n_codebook, gpt.config.gpt_blocksize, gpt.config.codes_per_book
+    n, guided = len(generators), how.guidance != 1
     if guided:
         condition, past = condition.with_hidden(), past.repeat(2, 1, 1)
     run = _Run(gpt, condition)

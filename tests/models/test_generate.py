@@ -1,5 +1,6 @@
 """Sampling from a checkpoint: lengths, seeds, labels, timelines, forecasts without a jump at the seam."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from models.errors import PoseGPTError
 from models.features import Pose
-from models.generate import Sampling, Segment, forecast, load_generator, sample, timeline
+from models.generate import Sampling, Segment, forecast, load_generator, sample, sample_indices, timeline
 from models.motion import Motion
 from models.seam import append, join
 from models.train import train
@@ -149,3 +150,35 @@ def test_motion_is_frozen(generator):
     (motion,) = sample(generator, ["walk"], 4)
     with pytest.raises(dataclasses.FrozenInstanceError):
         motion.fps = 60
+
+
+def test_many_are_drawn_in_batches(generator, monkeypatch):
+    """Bounded memory: five motions, at most two at once, are the five drawn together; progress reaches its end."""
+    whole = sample(generator, ["walk"], 12, n=5, seed=3, how=WARM)
+    monkeypatch.setattr("models.generate.MAX_BATCH", 2)
+    told: list[tuple[int, int]] = []
+    parts = sample(generator, ["walk"], 12, n=5, seed=3, how=WARM, report=lambda *done: told.append(done))
+    for a, b in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(a.poses, b.poses, atol=1e-4)
+    assert told == sorted(told) and told[-1] == (18, 18)
+
+
+def test_an_observed_past_has_no_labels(generator, monkeypatch):
+    """A generator that has seen actions change is told what comes next, not what was there."""
+    changing = copy.deepcopy(generator.gpt)
+    changing.config = changing.config.model_copy(update={"label_changes": True})
+    asked = []
+
+    def noting(gpt, condition, *args, **kwargs):
+        asked.append(condition.labels)
+        return sample_indices(gpt, condition, *args, **kwargs)
+
+    monkeypatch.setattr("models.generate.sample_indices", noting)
+    past = arms_and_path(8)
+    for gpt in (generator.gpt, changing):
+        (motion,) = forecast(dataclasses.replace(generator, gpt=gpt), past, ["wave"], 8)
+        assert motion.n_frames == 16
+    plain, changes = asked
+    assert plain.shape == (1, 2) and plain[0, 1] == 1
+    assert changes.shape == (1, 8, 2)
+    assert changes[0, :4].sum() == 0 and changes[0, 4:, 1].min() == 1 and changes[..., 0].sum() == 0
