@@ -67,7 +67,8 @@ PANELS = {
          "weight_decay", "grad_clip", "ema", "eos_force"), "Optimisation",
     ),
     **dict.fromkeys(
-        ("seq_len", "min_seq_len", "balance", "start_share", "join_share", "mirror", "rotate", "dummy_data"),
+        ("seq_len", "min_seq_len", "balance", "start_share", "join_share", "mirror", "rotate", "token_copies",
+         "dummy_data"),
         "Data",
     ),
     **dict.fromkeys(
@@ -78,7 +79,7 @@ PANELS = {
         ("device", "devices", "num_nodes", "strategy", "precision", "compile", "num_workers",
          "prefetch_factor"), "Machine",
     ),
-    "network": "Network",
+    **dict.fromkeys(("network", "encoder"), "Network"),
     **dict.fromkeys(("losses", "body_model"), "Losses"),
     **dict.fromkeys(("seed", "debug"), BEHAVIOUR_PANEL),
 }  # fmt: skip
