@@ -153,7 +153,7 @@ def test_motion_is_frozen(generator):
 
 
 def test_many_are_drawn_in_batches(generator, monkeypatch):
-    """Bounded memory: five motions, at most two at once, are the five drawn together; progress reaches its end."""
+    """Bounded memory: two at once, five motions are the five drawn together."""
     whole = sample(generator, ["walk"], 12, n=5, seed=3, how=WARM)
     monkeypatch.setattr("models.generate.MAX_BATCH", 2)
     told: list[tuple[int, int]] = []
@@ -165,8 +165,6 @@ def test_many_are_drawn_in_batches(generator, monkeypatch):
 
 def test_an_observed_past_has_no_labels(generator, monkeypatch):
     """A generator that has seen actions change is told what comes next, not what was there."""
-    changing = copy.deepcopy(generator.gpt)
-    changing.config = changing.config.model_copy(update={"label_changes": True})
     asked = []
 
     def noting(gpt, condition, *args, **kwargs):
@@ -175,7 +173,9 @@ def test_an_observed_past_has_no_labels(generator, monkeypatch):
 
     monkeypatch.setattr("models.generate.sample_indices", noting)
     past = arms_and_path(8)
-    for gpt in (generator.gpt, changing):
+    for label_changes in (False, True):
+        gpt = copy.deepcopy(generator.gpt)
+        gpt.config = gpt.config.model_copy(update={"label_changes": label_changes})
         (motion,) = forecast(dataclasses.replace(generator, gpt=gpt), past, ["wave"], 8)
         assert motion.n_frames == 16
     plain, changes = asked
