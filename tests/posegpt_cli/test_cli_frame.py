@@ -82,7 +82,7 @@ def test_version(posegpt):
         (["sampel"], "Did you mean 'sample'?", "posegpt --help"),
         (["sample", "--actoin", "walk"], "--action", "posegpt sample --help"),
         (["train", "vqae"], "Did you mean 'vqvae'?", "posegpt train --help"),
-        (["train", "gpt", "--n_e", "3"], "No such option", "posegpt train gpt --help"),
+        (["train", "gpt", "--n_labels", "3"], "No such option", "posegpt train gpt --help"),
         (["sample", "-n", "many"], "'-n'", "posegpt sample --help"),
         (["sample", "--device", "tpu"], "cpu", "posegpt sample --help"),
     ],
