@@ -157,11 +157,15 @@ class Block(nn.Module):
         self.mlp: nn.Module = SwiGLU(dim)
         if style == "paper":
             self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
-        self.drop = nn.Dropout(dropout)
+        self.dropout = dropout
 
     def forward(self, x: Tensor, rotary: Rotary | None, mask: Tensor | None, cache: KVCache | None) -> Tensor:
-        x = x + self.drop(self.attn(self.attn_norm(x), rotary, mask, cache))
-        return x + self.drop(self.mlp(self.mlp_norm(x)))
+        x = x + self._drop(self.attn(self.attn_norm(x), rotary, mask, cache))
+        return x + self._drop(self.mlp(self.mlp_norm(x)))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        # nn.Dropout costs as much as adding the branch when it does nothing, in each step of sampling.
+        return F.dropout(x, self.dropout) if self.training else x
 
 
 class Transformer(nn.ModuleList):

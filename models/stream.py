@@ -14,7 +14,15 @@ from torch import Tensor
 from models.checkpoint import CONFIG, STREAMING, find_checkpoint, load_vqvae
 from models.errors import PoseGPTError
 from models.features import Root, features_to_motion, yaw_of
-from models.generate import DEFAULT, Generator, Sampling, draw_steps, load_generator, make_condition
+from models.generate import (
+    DEFAULT,
+    Generator,
+    Sampling,
+    draw_steps,
+    load_generator,
+    make_condition,
+    threads_for,
+)
 from models.vocabulary import same_vocabulary
 from models.vqvae import OnlineVQVAE
 
@@ -78,7 +86,18 @@ def stream(
     condition = make_condition(generator, labels, steps, 1, hide_steps=n_frames is None)
     past = condition.steps.new_zeros(1, 0, generator.gpt.config.n_codebook)
     drawn = draw_steps(generator.gpt, condition, [torch.Generator().manual_seed(seed)], how, past)
-    return islice(decode_stream(vqvae, (step.indices for step in drawn)), n_frames)
+    frames = decode_stream(vqvae, (step.indices for step in drawn))
+    return islice(_on_one_thread(frames), n_frames)
+
+
+def _on_one_thread(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The same frames: several threads would wait for each other, for long on a machine that is busy."""
+    while True:
+        with threads_for(1):
+            frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame
 
 
 @torch.no_grad()

@@ -48,6 +48,22 @@ def test_streamed_frames_are_the_sampled_ones(n_frames):
     np.testing.assert_allclose(np.stack([f.trans for f in frames]), whole.trans, atol=2e-3)
 
 
+def test_a_stream_computes_on_one_thread_and_leaves_the_others_their_own(monkeypatch):
+    generator, inside = online(), []
+    decode = generator.vqvae.decode_latents
+    monkeypatch.setattr(
+        generator.vqvae, "decode_latents", lambda *a: inside.append(torch.get_num_threads()) or decode(*a)
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for _ in stream(generator, ["walk"], 6):
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert inside == [1, 1, 1]
+
+
 def test_a_stream_without_end_goes_on():
     assert len(list(islice(stream(online(), ["wave"]), 500))) == 500
 
