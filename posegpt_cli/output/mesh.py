@@ -205,8 +205,10 @@ class MeshRenderer:
         GL.glDisable(GL.GL_BLEND)
         if mask:
             self._draw_footprints(meshes, shot, mask)
-        self._draw_sun_depth(meshes, sun_matrix)
-        self._draw_bodies(meshes, shot, sun_matrix, box)
+        self._clear_bodies(box)
+        for layer in shot.layers:
+            self._draw_sun_depth([meshes[k] for k in layer], sun_matrix)
+            self._draw_bodies([(meshes[k], shot.figures[k]) for k in layer], shot, sun_matrix, box)
         if mask:
             self._targets.upload_shadow(_blur_footprint(self._read_footprints(mask), mask))
         self._draw_ground(shot.camera)
@@ -343,14 +345,24 @@ class MeshRenderer:
         self._targets.draw_rectangle()
         GL.glDisable(GL.GL_BLEND)
 
+    def _clear_bodies(self, box: Box) -> None:
+        from OpenGL import GL
+
+        GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self._targets.body_framebuffer)
+        GL.glEnable(GL.GL_SCISSOR_TEST)
+        GL.glScissor(*_grown(box, 2, self._targets.fineness))
+        GL.glClearColor(0, 0, 0, 0)
+        GL.glClear(GL.GL_COLOR_BUFFER_BIT)
+        GL.glDisable(GL.GL_SCISSOR_TEST)
+
     def _draw_bodies(
         self,
-        meshes: Sequence[_FigureMesh],
+        bodies: Sequence[tuple[_FigureMesh, Figure]],
         shot: Shot,
         sun_matrix: FloatArray,
         box: Box,
     ) -> None:
-        """Into their own picture, transparent around them, finer than the final one."""
+        """One layer into the bodies' own picture, transparent around them, finer than the final one."""
         from OpenGL import GL
 
         fine = self._targets.fineness
@@ -361,11 +373,10 @@ class MeshRenderer:
         for switch in (GL.GL_DEPTH_TEST, GL.GL_CULL_FACE, GL.GL_CLIP_DISTANCE0):
             GL.glEnable(switch)
         GL.glFrontFace(GL.GL_CW)  # the picture is upside down
-        GL.glClearColor(0, 0, 0, 0)
-        GL.glClear(GL.GL_COLOR_BUFFER_BIT | GL.GL_DEPTH_BUFFER_BIT)
+        GL.glClear(GL.GL_DEPTH_BUFFER_BIT)
         program = self._programs.use("body.vert", "body.frag")
         self._set_light(program, shot, sun_matrix)
-        for mesh, figure in zip(meshes, shot.figures, strict=True):
+        for mesh, figure in bodies:
             color = figure.color or (0.0, 0.0, 0.0)
             program.set_uniform("body_color", np.array([*color, figure.color is not None], np.float32))
             program.set_uniform("fade", np.array([*self._background, figure.fade]))

@@ -10,7 +10,7 @@ from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.output.options import RenderOptions
 from posegpt_cli.output.sheet import grid_shape, tile, write_png, write_text
-from posegpt_cli.output.stage import Opened, Stage, open_renderer, pad, pictures
+from posegpt_cli.output.stage import Opened, Stage, open_renderer, pictures
 from posegpt_cli.output.video import GIF_FPS, check_even, open_video
 
 DRAWN_SUFFIXES = (".mp4", ".gif", ".png")
@@ -96,8 +96,7 @@ def _save_still(stage: Stage, opened: Opened, path: Path, report: Report) -> int
     """A contact sheet with times under the pictures, or the trail."""
     options, renderer = stage.options, opened.renderer
     if options.trail:
-        cells = [renderer.draw(film.trail(options.trail)) for film in stage.films]
-        write_png(path, pad(tile(cells, stage.columns, gap=0), options.size))
+        write_png(path, stage.trail(renderer))
         report(1, 1, path.name)
         return 1
     frames = np.linspace(0, len(stage) - 1, min(options.sheet_frames, len(stage))).round().astype(int)

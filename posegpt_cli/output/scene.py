@@ -30,6 +30,8 @@ _SUN_ELEVATION = np.radians(52.0)
 _SUN_AZIMUTH = np.radians(55.0)
 _ROW_GAP = 0.4
 _HEAD_TOP = 0.26
+_ONE_PLACE = 0.5
+"""Metres; poses of a trail whose distances from the camera differ by less stand in one place."""
 
 _REACH = {"head": 0.27, "left_wrist": 0.24, "right_wrist": 0.24, "pelvis": 0.2, "spine1": 0.2, "spine2": 0.2,
           "spine3": 0.22, "jaw": 0.2, "left_eye": 0.2, "right_eye": 0.2, "left_hip": 0.18, "right_hip": 0.18,
@@ -118,6 +120,8 @@ class Figure:
     """One colour for the whole body (sRGB, 0..1); None: its own colours."""
     fade: float = 0.0
     """How far it fades into the background, 0 to 1."""
+    layer: int = 0
+    """It covers figures of lower layers: poses in one place would cut through each other."""
 
     @property
     def joints(self) -> Float32Array:
@@ -136,6 +140,14 @@ class Shot:
     camera: Camera
     sun: FloatArray
     """(3,) unit vector towards the sun."""
+
+    @property
+    def layers(self) -> list[list[int]]:
+        """The figures' numbers, layer by layer, the lowest first."""
+        return [
+            [k for k, figure in enumerate(self.figures) if figure.layer == layer]
+            for layer in sorted({figure.layer for figure in self.figures})
+        ]
 
 
 class Film:
@@ -194,17 +206,24 @@ class Film:
         return Shot(figures, self.path.camera(frame, self.size), self.sun)
 
     def trail(self, n_poses: int) -> Shot:
-        """One picture with so many poses of every motion, the first ones faded, all of them in view."""
+        """One picture with so many poses of every motion, the first ones faded, all of them in view.
+
+        Who stands farther away is covered by who stands nearer; in one place earlier poses by later ones.
+        """
         name: CameraName = self.options.camera if self.options.camera in ("front", "side") else "fixed"
         fixed = Film(self.performers, replace(self.options, camera=name), self.size, is_still=True)
         frames = np.linspace(0, len(self) - 1, n_poses).round().astype(int)
         fades = np.linspace(0.72, 0.0, n_poses) if n_poses > 1 else np.zeros(1)
-        figures = tuple(
+        figures = [
             Figure(p, min(int(k), p.motion.n_frames - 1), self._figure_color(int(k)), float(fade))
             for k, fade in zip(frames, fades, strict=True)
             for p in self.performers
-        )
-        return Shot(figures, fixed.path.camera(0, self.size), fixed.sun)
+        ]
+        camera = fixed.path.camera(0, self.size)
+        places = [round(float(camera.project(f.joints[0])[2]) / _ONE_PLACE) for f in figures]
+        figures = [figures[k] for k in sorted(range(len(figures)), key=lambda k: -places[k])]
+        layered = tuple(replace(figure, layer=layer) for layer, figure in enumerate(figures))
+        return Shot(layered, camera, fixed.sun)
 
     def _figure_color(self, frame: int) -> Color | None:
         if self.options.past_frames:

@@ -78,9 +78,12 @@ class SkeletonRenderer:
         ground = Image.fromarray(self._floor.light(shot.camera, shade)).convert("P")
         ground.putpalette(self._palette)
         canvas = np.array(ground.convert("RGB"))
-        capsules = np.concatenate([_capsules(f, shot.camera, self._background) for f in shot.figures])
         sun = shot.camera.rotation @ shot.sun
-        _draw_capsules(canvas, capsules[np.argsort(-capsules[:, [3, 7]].sum(axis=1))], sun, shot.camera.focal)
+        for layer in shot.layers:
+            figures = [shot.figures[k] for k in layer]
+            capsules = np.concatenate([_capsules(f, shot.camera, self._background) for f in figures])
+            farthest_first = np.argsort(-capsules[:, [3, 7]].sum(axis=1))
+            _draw_capsules(canvas, capsules[farthest_first], sun, shot.camera.focal)
         return canvas
 
     def draw_batch(self, shots: Sequence[Shot]) -> list[Picture]:

@@ -69,23 +69,31 @@ class Stage:
             made.append(pad(tile(written, self.columns, gap=0), self.options.size))
         return made
 
-    def _write(self, cell: int, picture: Picture, frame: int) -> Picture:
-        """A film's picture with its title and caption."""
+    def trail(self, renderer: Renderer) -> Picture:
+        """(H, W, 3): the trail of every film, with titles and captions."""
+        drawn = [renderer.draw(film.trail(self.options.trail)) for film in self.films]
+        cells = [self._write(k, cell, None) for k, cell in enumerate(drawn)]
+        return pad(tile(cells, self.columns, gap=0), self.options.size)
+
+    def _write(self, cell: int, picture: Picture, frame: int | None) -> Picture:
+        """A film's picture, of a frame or (None) of all, with its title and caption."""
         if title := self._title(cell, frame):
             picture = write_text(picture, title, "upper middle")
         return write_text(picture, self._caption(cell, frame)) if self.options.captions else picture
 
-    def _title(self, cell: int, frame: int) -> str:
-        """The line above a film: its title, or the chapter that has begun by this frame."""
+    def _title(self, cell: int, frame: int | None) -> str:
+        """The line above a film: its title, or the chapter that has begun by this frame; all for no frame."""
         options = self.options
         if cell < len(options.titles):
             return options.titles[cell]
+        if frame is None:
+            return ", ".join(text for _, text in options.chapters)
         begun = [text for start, text in options.chapters if frame / options.fps >= start - 1e-6]
         return begun[-1] if begun else ""
 
-    def _caption(self, cell: int, frame: int) -> str:
+    def _caption(self, cell: int, frame: int | None) -> str:
         labels = ", ".join(self.motions[cell].labels) if self.options.layout == "grid" else ""
-        return f"{labels}   {frame}".strip()
+        return labels if frame is None else f"{labels}   {frame}".strip()
 
 
 @dataclass(frozen=True, eq=False)

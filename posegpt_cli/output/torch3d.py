@@ -118,6 +118,7 @@ class Torch3dRenderer:
                 for vertices, shot in zip(scene.vertices, shots, strict=True)
             ]
         )
+        points[..., 2] *= _layer_scale(points[..., 2], scene.layers)
         seen = rasterize(points, scene.faces, fine, is_perspective=True)
         body = seen.interpolate(torch.cat((_light(scene), scene.vertices[..., 1:2]), dim=-1), scene.faces)
         covered = (seen.face >= 0) & ((body[..., 3] >= 0) | (self.options.floor == "none"))
@@ -169,6 +170,13 @@ class Torch3dRenderer:
             vertices=torch.stack(vertices),
             colors=torch.stack(colors),
             fades=torch.stack(fades),
+            layers=self._tensor(
+                [
+                    f.layer
+                    for f, t in zip(shots[0].figures, topologies, strict=True)
+                    for _ in range(t.n_vertices)
+                ]
+            ),
             faces=torch.cat([t.faces + start for t, start in zip(topologies, starts, strict=True)]),
             proxy_faces=torch.cat(
                 [t.proxy_faces + start for t, start in zip(topologies, starts, strict=True)]
@@ -244,6 +252,8 @@ class _Scene:
     """(B, V, 3) sRGB."""
     fades: Tensor
     """(B, V) how far each goes into the background."""
+    layers: Tensor
+    """(V,) its figure's layer: higher ones cover lower ones."""
     faces: Tensor
     proxy_faces: Tensor
     eyes: Tensor
@@ -277,6 +287,12 @@ def project(points: Tensor, camera: Camera) -> Tensor:
     scale = camera.focal / depth.clamp(min=1e-6)
     width, height = camera.size
     return torch.stack((width / 2 + local[..., 0] * scale, height / 2 - local[..., 1] * scale, depth), dim=-1)
+
+
+def _layer_scale(depths: Tensor, layers: Tensor) -> Tensor:
+    """(V,) what brings every layer before the lower ones; perspective is the same at any scale of depth."""
+    step = 0.99 * depths.min() / depths.max()
+    return step**layers
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Both renderers draw the person where the camera sees it, lit, with a shadow, and moving."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,6 +125,32 @@ def test_trail_shows_several_people_the_last_one_strongest(renderer: Renderer) -
         redness.append((patch[:, 0] - patch[:, 2]).mean())
     assert redness[0] > 10
     assert redness[-1] > redness[0] + 40
+
+
+def test_the_last_pose_of_a_trail_on_the_spot_covers_the_earlier_ones(renderer: Renderer) -> None:
+    """They cut through each other, in patches of their fades."""
+    film = Film([Performer(make_motion("wave", 40), load_body())], RenderOptions(size=SIZE, color="red"))
+    whole = film.trail(4)
+    assert whole.figures[-1].fade == 0 and len(whole.figures) == 4
+    together = renderer.draw(whole).astype(int)
+    last = renderer.draw(replace(whole, figures=whole.figures[-1:])).astype(int)
+    body = last[..., 0] - last[..., 2] > 90  # lit, and not at the outline
+    assert body.sum() > 200
+    assert (np.abs(together - last)[body].max(axis=-1) > 24).mean() < 0.2  # outlines of bones
+
+
+def test_titles_and_labels_stand_in_trails(kind: str) -> None:
+    motions = [make_motion("wave", 8), make_motion("walk", 8)]
+    bare = RenderOptions(size=(200, 120), trail=2)
+    written = replace(bare, titles=("a", "b"), captions=True)
+    made = make_renderer(kind, RenderOptions(size=(100, 120)))
+    pictures = [Stage(motions, options).trail(made).astype(int) for options in (bare, written)]
+    made.close()
+    ink = np.abs(pictures[0] - pictures[1])
+    for k in range(2):
+        cell = ink[:, 100 * k : 100 * (k + 1)]
+        assert cell[:20].max() > 60 and cell[-20:].max() > 60
+    assert ink[30:-30].max() == 0
 
 
 def test_bodies_of_all_types_share_one_picture(kind: str) -> None:
