@@ -150,9 +150,18 @@ def check_tokenizer(folder: Path, info: CheckpointInfo, tokenizer: CheckpointInf
 def _load(make: "Callable[[_C], _N]", config: _C, folder: Path, info: CheckpointInfo) -> "_N":
     """A network with its weights, in evaluation mode; what a file does not fill is never made room for."""
     import torch
+    from torch.overrides import TorchFunctionMode
+
+    class NoInit(TorchFunctionMode):
+        """Leaves initial values out: on the device `meta` they would import torch._dynamo, two seconds."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if getattr(func, "__module__", None) == "torch.nn.init":
+                return None  # what they return is never used
+            return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
 
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), NoInit():
             expected = make(config).state_dict()
     except (RuntimeError, OverflowError) as error:
         raise PoseGPTError(f"{folder / CONFIG}: {_first_line(error)}", "use another run") from error

@@ -335,6 +335,16 @@ def test_several_motions_share_a_picture_and_not_a_file_of_numbers(posegpt, bvh_
     assert read_motion(tmp_path / "each_01.npz").n_frames == read_motion(sources[1]).n_frames
 
 
+@pytest.mark.slow
+def test_a_sample_is_drawn_without_what_takes_seconds_to_import(tmp_path):
+    """roma and initial values on the device `meta` would bring torch._dynamo; pyrender would bring trimesh."""
+    words = ["sample", "--action", "walk", "--len", "4", "--size", "64x64", "--out", str(tmp_path / "a.mp4")]
+    heavy = "{'torch._dynamo', 'sympy', 'trimesh', 'networkx', 'matplotlib', 'tensorboard'}"
+    code = f"import sys; from posegpt_cli.app import main; main({words}); print({heavy} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "set()", ran.stdout
+
+
 def test_chapters_begin_where_their_parts_do():
     parts = [Part(("walk",), 60), Part(("wave", "style:happy"), 45), Part(("run",), 30)]
     assert chapters_of(parts, 30.0) == ((0.0, "walk"), (2.0, "wave + style:happy"), (3.5, "run"))
