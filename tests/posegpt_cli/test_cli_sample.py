@@ -337,7 +337,7 @@ def test_several_motions_share_a_picture_and_not_a_file_of_numbers(posegpt, bvh_
 
 @pytest.mark.slow
 def test_a_sample_is_drawn_without_what_takes_seconds_to_import(tmp_path):
-    """roma and initial values on the device `meta` would bring torch._dynamo; pyrender would bring trimesh."""
+    """roma, and initial values on the device `meta`, bring torch._dynamo; pyrender brings trimesh."""
     words = ["sample", "--action", "walk", "--len", "4", "--size", "64x64", "--out", str(tmp_path / "a.mp4")]
     heavy = "{'torch._dynamo', 'sympy', 'trimesh', 'networkx', 'matplotlib', 'tensorboard'}"
     code = f"import sys; from posegpt_cli.app import main; main({words}); print({heavy} & set(sys.modules))"
