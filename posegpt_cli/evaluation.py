@@ -62,7 +62,7 @@ def real_features(store: Store, judge: "Judge", max_frames: int) -> "Features":
     name = f"{manifest.split}-{manifest.fingerprint}-{judge.fingerprint}-{max_frames}.npz"
 
     def compute() -> "Features":
-        pieces = real_motions(store, max_frames)
+        pieces = real_motions(store, max_frames, labelled=True)
         with progress(f"features of {manifest.split}") as report:
             return extract(
                 judge, [piece.labels for piece in pieces], lambda places: [pieces[k] for k in places],
@@ -72,11 +72,12 @@ def real_features(store: Store, judge: "Judge", max_frames: int) -> "Features":
     return cached_features(store.path.parent / CACHE / name, compute)
 
 
-def real_motions(store: Store, max_frames: int) -> list[Motion]:
-    """All motion of a store, its clips cut without a remainder."""
+def real_motions(store: Store, max_frames: int, labelled: bool = False) -> list[Motion]:
+    """All motion of a store (or only that with labels), its clips cut without a remainder."""
     from models.evaluation.clips import cut_all
 
-    return cut_all([store.motion(k) for k in range(len(store))], max_frames)
+    clips = [k for k in range(len(store)) if store.labels[k].any() or not labelled]
+    return cut_all([store.motion(k) for k in clips], max_frames)
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,7 +39,7 @@ def main() -> None:
 
 def _features(judge: Judge, data: Path, split: str, max_frames: int) -> Features:
     store = open_store(find_store(data, split))
-    pieces = real_motions(store, max_frames)
+    pieces = real_motions(store, max_frames, labelled=True)
     labels = [piece.labels for piece in pieces]
     fingerprint = store.manifest.fingerprint
     return extract(

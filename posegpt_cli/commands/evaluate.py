@@ -442,12 +442,12 @@ class _Work:
         store, test = open_split(self.data, "train"), self._store()
         manifest = store.manifest
         info = DataInfo(manifest.label_names, manifest.body_type, manifest.fps, manifest.fingerprint)
-        real = subset(real_motions(store, self.max_frames), self.clips, self.seed)
+        real = subset(real_motions(store, self.max_frames, labelled=True), self.clips, self.seed)
         sets = {"generated": self._generate_like(real), "real": real}
         fingerprints = {"data": test.manifest.fingerprint, "train data": manifest.fingerprint}
         with progress("train and test") as report:
             return evaluate_transfer(
-                sets, real_motions(test, self.max_frames), info,
+                sets, real_motions(test, self.max_frames, labelled=True), info,
                 fingerprints | checkpoint_fingerprints(self.gpt), self.seed,
                 TransferSettings(steps=steps, repeats=repeats), report,
             )  # fmt: skip

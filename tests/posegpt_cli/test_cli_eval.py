@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import dataclasses
 import json
 import re
 import subprocess
@@ -9,6 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from data.store import StoreWriter, open_store
+from data.synthetic import make_motion
+from posegpt_cli.evaluation import real_motions
 
 PROTOCOLS = ("fid", "reconstruction", "forecast", "classifier", "transfer", "physics", "all", "compare")
 
@@ -273,3 +278,13 @@ def test_two_processes_find_what_one_finds(posegpt, fid):
     assert together["counts"] == alone["counts"]
     for name, value in alone["figures"]["generated"].items():
         assert together["figures"]["generated"][name]["mean"] == pytest.approx(value["mean"], rel=1e-3), name
+
+
+def test_clips_without_labels_are_no_reference_for_labels(tmp_path):
+    motions = [make_motion("walk", 20, 1), dataclasses.replace(make_motion("bow", 20, 2), labels=())]
+    with StoreWriter(tmp_path / "s", "val", "smpl", 30, ("walk", "bow")) as writer:
+        for k, motion in enumerate(motions):
+            writer.add(motion, f"{k}.bvh")
+    store = open_store(tmp_path / "s")
+    assert [m.labels for m in real_motions(store, 64)] == [("walk",), ()]
+    assert [m.labels for m in real_motions(store, 64, labelled=True)] == [("walk",)]
