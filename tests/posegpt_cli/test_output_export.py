@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import smplx
 import torch
 from scipy.spatial.transform import Rotation, Slerp
 
@@ -18,6 +19,7 @@ from data.bvh import forward_kinematics, read_bvh
 from data.load import read_motion
 from data.synthetic import make_motion
 from models.body import load_body
+from models.body_files import write_model_files
 from models.errors import PoseGPTError
 from models.motion import Motion
 from models.skeleton import BODY_TYPES, JOINT_NAMES, BodyType
@@ -235,6 +237,49 @@ def test_npz_holds_the_body_asked_for(
     expected = motion.to_body_type(held)
     body = load_body(held)
     assert np.abs(joint_positions(back, body) - joint_positions(expected, body)).max() < MILLIMETRE
+
+
+@pytest.fixture(scope="module")
+def model_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our body as the files that smplx.create reads."""
+    folder = tmp_path_factory.mktemp("bodies")
+    write_model_files(folder)
+    return folder
+
+
+@pytest.mark.parametrize("body_type", ["smplh", "smplx"])
+def test_npz_moves_an_smplx_body_as_others_read_it(
+    body_type: BodyType, model_files: Path, tmp_path: Path
+) -> None:
+    """By the keys and slices of aitviewer's SMPLSequence.from_amass (1.14), which turns Z up to Y up itself.
+
+    aitviewer is not installed here: its reader is written out, and smplx does the rest.
+    """
+    motion = moving(body_type)
+    save_motion(motion, tmp_path / "walk.npz")
+    data, n = np.load(tmp_path / "walk.npz"), motion.n_frames
+    assert data["gender"].item() == "neutral" and data["mocap_framerate"].tolist() == motion.fps
+    model = smplx.create(
+        str(model_files), body_type, gender=data["gender"].item(), ext="npz", use_pca=False,
+        flat_hand_mean=True, batch_size=n,
+    )  # fmt: skip
+    body_end = 3 + model.NUM_BODY_JOINTS * 3
+    hands = body_end + (9 if body_type == "smplx" else 0)  # jaw and eyes, which that reader leaves out
+    hand_end = hands + model.NUM_HAND_JOINTS * 3
+    poses = torch.tensor(data["poses"], dtype=torch.float32)
+    with torch.no_grad():
+        out = model(
+            global_orient=poses[:, :3], body_pose=poses[:, 3:body_end],
+            left_hand_pose=poses[:, hands:hand_end], right_hand_pose=poses[:, hand_end:],
+            betas=torch.tensor(data["betas"][:10], dtype=torch.float32)[None].expand(n, -1),
+            transl=torch.tensor(data["trans"], dtype=torch.float32),
+        )  # fmt: skip
+    x, y, z = np.moveaxis(out.joints[:, :22].numpy(), -1, 0)
+    expected = joint_positions(motion, load_body(body_type))[:, :22]
+    assert np.abs(np.stack((x, z, -y), axis=-1) - expected).max() < MILLIMETRE
+    vertices = load_body(body_type).vertices(torch.tensor(motion.poses), torch.tensor(motion.trans))
+    heights = out.vertices[..., 2].numpy()
+    assert np.abs(heights.min(axis=1) - vertices[..., 1].numpy().min(axis=1)).max() < MILLIMETRE  # the feet
 
 
 def test_csv_and_json_hold_the_joints(tmp_path: Path) -> None:
