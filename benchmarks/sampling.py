@@ -7,10 +7,12 @@ must give the same indices. All networks are untrained. Ends with 1 where a targ
 """
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import mean, median
 from typing import TypeVar
 
@@ -76,21 +78,21 @@ def sample_plainly(gpt: GPT, condition: Condition, steps: int, seeds: list[torch
 
 
 def measure(generator: Generator, clips: int, frames: int) -> Timing:
-    """Both ways to the same indices, and their decoding; raises where the indices differ."""
+    """Both ways to the same indices, and their decoding, in turn; raises where the indices differ."""
     gpt, steps = generator.gpt, generator.vqvae.n_tokens(frames)
     condition = make_condition(generator, ["walk"], steps, clips)
-    repeats = max(1, 2000 // (clips * frames))
-    warm = make_condition(generator, ["walk"], 4, clips)
-    sample_indices(gpt, warm, 4, _seeds(clips), HOW)
-
-    fast, sampling = _timed(lambda: sample_indices(gpt, condition, steps, _seeds(clips), HOW), repeats)
     lengths = torch.full((clips,), frames)
-    _, decoding = _timed(lambda: decode(generator, fast.indices, lengths), repeats)
-    slow, plain = _timed(lambda: sample_plainly(gpt, condition, steps, _seeds(clips)), repeats)
-    if not torch.equal(fast.indices, slow):
-        share = float((fast.indices == slow).float().mean())
+    seconds: dict[str, float] = {}
+    for _ in range(max(1, 4000 // (clips * frames))):
+        fast = _timed(
+            seconds, "fast", lambda: sample_indices(gpt, condition, steps, _seeds(clips), HOW).indices
+        )
+        plain = _timed(seconds, "plain", lambda: sample_plainly(gpt, condition, steps, _seeds(clips)))
+        _timed(seconds, "decoding", partial(decode, generator, plain, lengths))
+    if not torch.equal(fast, plain):
+        share = float((fast == plain).float().mean())
         raise AssertionError(f"{clips}x{frames}: only {share:.1%} of the indices are the plain way's")
-    return Timing(clips, frames, plain, sampling, decoding)
+    return Timing(clips, frames, seconds["plain"], seconds["fast"], seconds["decoding"])
 
 
 def measure_stream(generator: Generator, frames: int) -> list[float]:
@@ -107,14 +109,12 @@ def _seeds(n: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(i) for i in range(n)]
 
 
-def _timed(work: Callable[[], _T], repeats: int) -> tuple[_T, float]:
-    """What the work gives, and the best of its times (other programs only ever add to it)."""
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        result = work()
-        seconds.append(time.perf_counter() - start)
-    return result, min(seconds)
+def _timed(seconds: dict[str, float], name: str, work: Callable[[], _T]) -> _T:
+    """What the work gives; `seconds` keeps the best of its times (other programs only ever add to it)."""
+    start = time.perf_counter()
+    result = work()
+    seconds[name] = min(seconds.get(name, math.inf), time.perf_counter() - start)
+    return result
 
 
 def report(timings: list[Timing], waits: list[float]) -> bool:
