@@ -282,7 +282,9 @@ def test_two_processes_find_what_one_finds(posegpt, fid):
 
 def test_clips_without_labels_are_no_reference_for_labels(tmp_path):
     motions = [make_motion("walk", 20, 1), dataclasses.replace(make_motion("bow", 20, 2), labels=())]
-    with StoreWriter(tmp_path / "s", "val", "smpl", 30, ("walk", "bow")) as writer:
+    with StoreWriter(
+        tmp_path / "s", split="val", body_type="smpl", fps=30, label_names=("walk", "bow")
+    ) as writer:
         for k, motion in enumerate(motions):
             writer.add(motion, f"{k}.bvh")
     store = open_store(tmp_path / "s")
