@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test test-all lint bench system install install-dev venv-package clean
+.PHONY: demo test test-all lint bench pretrained system install install-dev venv-package clean
 
 demo: install  ## A walk as MP4, from the checkpoint in the box.
 	$(BIN)/posegpt sample --action walk --len 64 --out walk.mp4 --force
@@ -23,6 +23,9 @@ lint: install-dev
 
 bench: install-dev  ## What is timed, as ratios against the plain way.
 	for name in prepare sampling rendering evaluation; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+pretrained: install-dev  ## The checkpoint in the box, from motion capture: make pretrained MOCAP=DIR
+	tools/pretrain.sh "$(MOCAP)"
 
 install: $(VENV)/.installed system
 install-dev: $(VENV)/.installed-dev system

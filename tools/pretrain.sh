@@ -1,0 +1,31 @@
+#!/bin/sh
+# The checkpoint in the box from motion capture, by the recipe of models/pretrained/README.md: tools/pretrain.sh MOCAP [OUT [BOX]]
+# Interrupted, the same command goes on. MINUTES=0.1 tries whether everything runs.
+set -eu
+mocap=$1
+out=${2:-build}
+box=${3:-models/pretrained}
+bin=$(dirname "$0")/../.venv/bin
+minutes=${MINUTES:-}
+
+train() { # stage name minutes options...
+  stage=$1 name=$2 limit=${minutes:-$3}
+  shift 3
+  if [ -d "$out/runs/$stage/$name" ]; then set -- "$@" --resume; fi
+  "$bin/posegpt" train "$stage" --data "$out/dataset" --out "$out/runs" --name "$name" --preset tiny \
+    --precision bf16-mixed --minutes "$limit" --iter 200000 --eval-every 400 --n-visu-to-save 0 "$@"
+}
+
+mkdir -p "$out"
+"$bin/python" tools/label_mocap.py "$mocap" "$out/labels.json"
+[ -d "$out/dataset" ] || "$bin/posegpt" prepare --bvh "$mocap" --amc "$mocap" --labels "$out/labels.json" \
+  --out "$out/dataset" --jobs 2
+train classifier mocap 9 --hid-dim 96 --n-layers 3 --balance 0.3
+train vqvae mocap 100 --balance 0.3 --alpha-velocity 0.8 --alpha-contact 0.6
+train gpt mocap 40 --vqvae "$out/runs/vqvae/mocap" --learning-rate 1e-3 --gpt-attn-pdrop 0 --token-copies 3
+train vqvae online 25 --model OnlineVQVAE --encoder "$out/runs/vqvae/mocap" --balance 0.3 \
+  --alpha-velocity 0.8 --alpha-contact 0.6
+"$bin/python" tools/pack_classifier.py "$out/runs/classifier/mocap" --data "$out/dataset" \
+  --out "$box/classifier"
+"$bin/python" tools/pack_checkpoint.py "$out/runs/gpt/mocap" --streaming "$out/runs/vqvae/online" \
+  --out "$box/gpt"
