@@ -1,10 +1,11 @@
-"""Labels of the three free motion-capture sets behind the checkpoint in the box, as a table for `posegpt prepare`.
+"""Labels of the three motion-capture sets behind the checkpoint in the box, a table for `posegpt prepare`.
 
 python tools/label_mocap.py MOCAP labels.json
 posegpt prepare --bvh MOCAP --amc MOCAP --labels labels.json --out dataset/
 
-MOCAP holds, in any folders: Bandai-Namco-Research-Motiondataset 1 and 2 (.bvh), HDM05's cut clips (.amc), and CMU's
-in the cgspeed conversion (.bvh) beside its CMU_index.csv. The BABEL categories are our own reading of each set's names.
+MOCAP holds, in any folders: Bandai-Namco-Research-Motiondataset 1 and 2 (.bvh), HDM05's cut clips (.amc),
+and CMU's in the cgspeed conversion (.bvh) beside its CMU_index.csv. The BABEL categories are our own reading
+of each set's names.
 """
 
 import argparse
@@ -58,7 +59,9 @@ MIN_CLIPS = 3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("mocap", type=Path, help="folder that holds the three sets")
     parser.add_argument("out", type=Path, help="table to write, {clip: [labels]}")
     arguments = parser.parse_args()
@@ -87,7 +90,9 @@ def cmu_descriptions(folder: Path) -> dict[str, str]:
     for index in folder.rglob("CMU_index.csv"):
         with index.open(newline="") as lines:
             for row in csv.DictReader(lines):
-                found[f"{int(row['Subject']):02d}_{int(row['Trial #']):02d}"] = row["Motion Description"].lower()
+                found[f"{int(row['Subject']):02d}_{int(row['Trial #']):02d}"] = row[
+                    "Motion Description"
+                ].lower()
     return found
 
 
