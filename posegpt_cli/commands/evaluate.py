@@ -419,7 +419,7 @@ class _Work:
         from models.evaluation.physics import evaluate_physics
 
         store = self._store()
-        real = self._motions(store)
+        real = self._motions(store, labelled=generated is None)
         fingerprints = {"data": store.manifest.fingerprint}
         if generated:
             found = read_folder(generated, labels)
@@ -469,10 +469,10 @@ class _Work:
         assert self.data is not None
         return open_split(self.data, self.split)
 
-    def _motions(self, store: Store) -> "list[Motion]":
+    def _motions(self, store: Store, labelled: bool = False) -> "list[Motion]":
         from models.evaluation.clips import subset
 
-        return subset(real_motions(store, self.max_frames), self.clips, self.seed)
+        return subset(real_motions(store, self.max_frames, labelled), self.clips, self.seed)
 
     def _settings(self) -> dict[str, object]:
         return {"split": self.split, "motions": self.clips or "all", "max_frames": self.max_frames}

@@ -65,10 +65,14 @@ def test_waves_raise_a_hand(generator):
     assert np.mean(raised) >= 0.75
 
 
-def test_bows_lower_the_head(generator):
-    head = joint_index("head")
-    lowered = [np.ptp(joints(m)[:, head, 1]) > 0.15 for m in sample(generator, ["bow"], 120, n=8)]
-    assert np.mean(lowered) >= 0.5
+def test_squats_lower_the_hips(generator):
+    lowered = [np.ptp(joints(m)[:, 0, 1]) > 0.25 for m in sample(generator, ["squat"], 90, n=8)]
+    assert np.mean(lowered) >= 0.75
+
+
+def test_jumps_leave_the_floor(generator):
+    heights = [joints(m)[:, FEET, 1].min(axis=1).max() for m in sample(generator, ["jump"], 90, n=8)]
+    assert np.mean(np.array(heights) > 0.1) >= 0.5
 
 
 def test_an_old_walk_is_slower_than_an_active_one(generator):
