@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,30 +74,42 @@ def resolve_labels(actions: Sequence[str], style: str | None, vocabulary: tuple[
 
 
 @dataclass(frozen=True)
-class Request:
-    """Which generator draws, and how: options of the commands that sample."""
+class Draws:
+    """How an index is drawn from its distribution: options of every command that samples."""
 
-    gpt: GptRun = None
-    """None is the one in the box."""
-    seed: Seed = 0
     temperature: Temperature = 1.0
     top_k: TopK = 0
     top_p: TopP = 1.0
     min_p: MinP = 0.0
     greedy: Greedy = False
     guidance: Guidance = DEFAULT_GUIDANCE
-    device: Device = "auto"
 
     @property
     def how(self) -> dict[str, Any]:
         """Fields of models.generate.Sampling by name."""
-        return {name: value for name, value in vars(self).items() if name not in ("gpt", "seed", "device")}
+        return {field.name: getattr(self, field.name) for field in fields(Draws)}
+
+    def sampling(self) -> "Sampling":
+        """Raises PoseGPTError where a setting is out of range."""
+        from models.generate import Sampling
+
+        return Sampling(**self.how)
+
+
+@dataclass(frozen=True)
+class Request(Draws):
+    """Which generator draws, and how: options of `sample` and `forecast`."""
+
+    gpt: GptRun = None
+    """None is the one in the box."""
+    seed: Seed = 0
+    device: Device = "auto"
 
     def load(self) -> "tuple[Generator, Sampling]":
-        """Raises PoseGPTError where a setting of `how` is out of range or the checkpoint cannot be loaded."""
-        from models.generate import Sampling, load_generator
+        """Raises PoseGPTError where a setting is out of range or the checkpoint cannot be loaded."""
+        from models.generate import load_generator
 
-        how = Sampling(**self.how)
+        how = self.sampling()
         return load_generator(self.gpt, self.device), how
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data.store import Store
-from models.config import DEFAULT_GUIDANCE
 from models.errors import PoseGPTError
 from models.evaluation.report import Report, check_comparable, read_reports
 from posegpt_cli.console import UsageError, ask_path, next_step, progress, show_json, show_table
@@ -23,7 +22,16 @@ from posegpt_cli.evaluation import (
     real_sets,
     shipped_sets,
 )
-from posegpt_cli.options import BEHAVIOUR_PANEL, Device, Force, GptRun, Json, default_note, examples
+from posegpt_cli.options import (
+    BEHAVIOUR_PANEL,
+    Device,
+    Force,
+    GptRun,
+    Json,
+    default_note,
+    examples,
+    with_flags,
+)
 from posegpt_cli.output.report import (
     as_json,
     check_report_targets,
@@ -31,7 +39,7 @@ from posegpt_cli.output.report import (
     show_report,
     write_reports,
 )
-from posegpt_cli.sampling import Greedy, Guidance, MinP, Temperature, TopK, TopP
+from posegpt_cli.sampling import Draws
 
 if TYPE_CHECKING:
     from models.evaluation.features import Judge
@@ -98,6 +106,17 @@ Outs = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class _Common:
+    """Options of every protocol: what its randomness follows from, where it runs, where its report goes."""
+
+    seed: Seed = 0
+    device: Device = "auto"
+    out: Outs = None
+    force: Force = False
+    as_json: Json = False
+
+
 def register(app: typer.Typer, summary: str, panel: str) -> None:
     """Add `eval` and its protocols to `app`."""
     group = typer.Typer(help=summary, rich_markup_mode="rich", no_args_is_help=True)
@@ -106,7 +125,9 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
     app.add_typer(group, name="eval", rich_help_panel=panel)
 
 
+@with_flags
 def fid(
+    *,
     gpt: GptRun = None,
     data: Data = None,
     classifier: ClassifierRun = None,
@@ -116,48 +137,49 @@ def fid(
     split: Split = "val",
     clips: Clips = 0,
     max_frames: MaxFrames = MAX_FRAMES,
-    temperature: Temperature = 1.0,
-    top_k: TopK = 0,
-    top_p: TopP = 1.0,
-    min_p: MinP = 0.0,
-    greedy: Greedy = False,
-    guidance: Guidance = DEFAULT_GUIDANCE,
+    draws: Draws,
     batch_size: BatchSize = 128,
-    seed: Seed = 0,
-    device: Device = "auto",
-    out: Outs = None,
-    force: Force = False,
-    as_json: Json = False,
+    common: _Common,
 ) -> None:
-    how = _how(temperature, top_k, top_p, min_p, greedy, guidance)
-    work = _Work(gpt, data, classifier, split, clips, max_frames, seed, device, how, batch_size)
+    work = _Work(
+        gpt,
+        data,
+        classifier,
+        split,
+        clips,
+        max_frames,
+        common.seed,
+        common.device,
+        draws.sampling(),
+        batch_size,
+    )
     if data is None and (classifier is not None or split != "val"):
         data = Path(ask_path("--data", "prepared data set"))
         work = replace(work, data=data)
     if generated and gpt:
         raise UsageError("--gpt and --generated were both given, expected one of them", "leave one out")
-    with _reporting(out, force, as_json, shared=True) as done:
+    with _reporting(common, shared=True) as done:
         done([work.fid(repeats, generated, labels)])
 
 
+@with_flags
 def reconstruction(
+    *,
     vqvae: VqvaeRun = None,
     data: Data = None,
     split: Split = "val",
     clips: Clips = 0,
     max_frames: MaxFrames = MAX_FRAMES,
-    seed: Seed = 0,
-    device: Device = "auto",
-    out: Outs = None,
-    force: Force = False,
-    as_json: Json = False,
+    common: _Common,
 ) -> None:
-    work = _Work(vqvae, _needed(data), None, split, clips, max_frames, seed, device)
-    with _reporting(out, force, as_json, shared=True) as done:
+    work = _Work(vqvae, _needed(data), None, split, clips, max_frames, common.seed, common.device)
+    with _reporting(common, shared=True) as done:
         done([work.reconstruction()])
 
 
+@with_flags
 def forecasts(
+    *,
     gpt: GptRun = None,
     data: Data = None,
     past: Annotated[
@@ -170,43 +192,35 @@ def forecasts(
     ] = True,
     split: Split = "val",
     clips: Clips = 0,
-    temperature: Temperature = 1.0,
-    top_k: TopK = 0,
-    top_p: TopP = 1.0,
-    min_p: MinP = 0.0,
-    greedy: Greedy = False,
-    guidance: Guidance = DEFAULT_GUIDANCE,
-    seed: Seed = 0,
-    device: Device = "auto",
-    out: Outs = None,
-    force: Force = False,
-    as_json: Json = False,
+    draws: Draws,
+    common: _Common,
 ) -> None:
-    how = _how(temperature, top_k, top_p, min_p, greedy, guidance)
-    work = _Work(gpt, _needed(data), None, split, clips, MAX_FRAMES, seed, device, how)
-    with _reporting(out, force, as_json) as done:
+    work = _Work(
+        gpt, _needed(data), None, split, clips, MAX_FRAMES, common.seed, common.device, draws.sampling()
+    )
+    with _reporting(common) as done:
         done([work.forecast(tuple(past or (1, 15, 30)), future, samples, with_labels)])
 
 
+@with_flags
 def classifiers(
+    *,
     classifier: ClassifierRun = None,
     data: Data = None,
     split: Split = "val",
     max_frames: MaxFrames = MAX_FRAMES,
-    seed: Seed = 0,
-    device: Device = "auto",
-    out: Outs = None,
-    force: Force = False,
-    as_json: Json = False,
+    common: _Common,
 ) -> None:
     if data is None and (classifier is not None or split != "val"):
         data = _needed(None)
-    work = _Work(None, data, classifier, split, 0, max_frames, seed, device)
-    with _reporting(out, force, as_json, shared=True) as done:
+    work = _Work(None, data, classifier, split, 0, max_frames, common.seed, common.device)
+    with _reporting(common, shared=True) as done:
         done([work.classifier_report()])
 
 
+@with_flags
 def transfer(
+    *,
     gpt: GptRun = None,
     data: Data = None,
     clips: Clips = 600,
@@ -214,18 +228,16 @@ def transfer(
     repeats: Annotated[int, typer.Option(help="Trainings of each classifier.", min=1)] = 1,
     split: Split = "val",
     max_frames: MaxFrames = MAX_FRAMES,
-    seed: Seed = 0,
-    device: Device = "auto",
-    out: Outs = None,
-    force: Force = False,
-    as_json: Json = False,
+    common: _Common,
 ) -> None:
-    work = _Work(gpt, _needed(data), None, split, clips, max_frames, seed, device)
-    with _reporting(out, force, as_json) as done:
+    work = _Work(gpt, _needed(data), None, split, clips, max_frames, common.seed, common.device)
+    with _reporting(common) as done:
         done([work.transfer(steps, repeats)])
 
 
+@with_flags
 def physics(
+    *,
     gpt: GptRun = None,
     data: Data = None,
     generated: Generated = None,
@@ -233,18 +245,16 @@ def physics(
     split: Split = "val",
     clips: Clips = 0,
     max_frames: MaxFrames = MAX_FRAMES,
-    seed: Seed = 0,
-    device: Device = "auto",
-    out: Outs = None,
-    force: Force = False,
-    as_json: Json = False,
+    common: _Common,
 ) -> None:
-    work = _Work(gpt, _needed(data), None, split, clips, max_frames, seed, device)
-    with _reporting(out, force, as_json) as done:
+    work = _Work(gpt, _needed(data), None, split, clips, max_frames, common.seed, common.device)
+    with _reporting(common) as done:
         done([work.physics(generated, labels)])
 
 
+@with_flags
 def everything(
+    *,
     gpt: GptRun = None,
     data: Data = None,
     classifier: ClassifierRun = None,
@@ -252,14 +262,10 @@ def everything(
     steps: Steps = 600,
     split: Split = "val",
     clips: Clips = 0,
-    seed: Seed = 0,
-    device: Device = "auto",
-    out: Outs = None,
-    force: Force = False,
-    as_json: Json = False,
+    common: _Common,
 ) -> None:
-    work = _Work(gpt, _needed(data), classifier, split, clips, MAX_FRAMES, seed, device)
-    with _reporting(out, force, as_json) as done:
+    work = _Work(gpt, _needed(data), classifier, split, clips, MAX_FRAMES, common.seed, common.device)
+    with _reporting(common) as done:
         done(
             [
                 work.fid(repeats), work.classifier_report(), work.reconstruction(), work.physics(),
@@ -373,7 +379,13 @@ class _Work:
         else:
             fingerprints = checkpoint_fingerprints(self.gpt)
             source = GeneratorSource(
-                judge, self._generator(), real, fingerprints, self.seed, self._sampling(), self.batch_size
+                judge,
+                self._generator(),
+                real,
+                fingerprints,
+                self.seed,
+                self._sampling(),
+                self.batch_size,
             )
         with progress("generate and judge") as report:
             return evaluate_fid(real, sets.train, source, self.seed, FidSettings(repeats=repeats), report)
@@ -461,7 +473,12 @@ class _Work:
         wanted = [Wanted(m.labels, max(1, round(m.duration * generator.fps))) for m in real]
         with progress("generate") as report:
             made = generate(
-                generator, wanted, (self.seed, 0), self._sampling(), batch_size=self.batch_size, report=report
+                generator,
+                wanted,
+                (self.seed, 0),
+                self._sampling(),
+                batch_size=self.batch_size,
+                report=report,
             )
         return [fit(motion, real[0].fps, real[0].body_type) for motion in made]
 
@@ -493,42 +510,32 @@ class _Work:
         return self.how or DEFAULT
 
 
-def _how(
-    temperature: float, top_k: int, top_p: float, min_p: float, greedy: bool, guidance: float
-) -> "Sampling":
-    from models.generate import Sampling
-
-    return Sampling(temperature, top_k, top_p, min_p, greedy, guidance)
-
-
 def _needed(data: Path | None) -> Path:
     return data or Path(ask_path("--data", "prepared data set"))
 
 
 @contextmanager
-def _reporting(
-    out: list[Path] | None, force: bool, json: bool, shared: bool = False
-) -> Iterator[Callable[[list[Report]], None]]:
+def _reporting(common: _Common, shared: bool = False) -> Iterator[Callable[[list[Report]], None]]:
     """Refuses targets before the work; what it yields shows and writes the reports, in one process of all.
 
     Args:
         shared: whether several processes of torchrun can share the work.
     """
-    targets = out or []
-    check_report_targets(targets, force)
+    targets = common.out or []
+    check_report_targets(targets, common.force)
     with processes(shared) as speaks:
 
         def done(reports: list[Report]) -> None:
             if not speaks:
                 return
             for path in targets:  # first of all, in case stdout is a pipe that closes early
-                write_reports(path, reports, force)
-            if json:
+                write_reports(path, reports, common.force)
+            if common.as_json:
                 show_json(as_json(reports))
             else:
                 for report in reports:
                     show_report(report)
-            if not targets and not json:
+            if not targets and not common.as_json:
                 next_step(f"posegpt eval {reports[0].protocol} --out report.html --out report.json")
 
         yield done
