@@ -201,6 +201,8 @@ class RunConfig(Config):
     """Folder of runs; this one becomes OUT/<stage>/NAME."""
     name: str = "default"
     """Name of the run."""
+    init: Path | None = None
+    """Run or checkpoint whose weights to start from (`pretrained`: the one in the box), to fine-tune it."""
     seq_len: Positive = 64
     """Frames in a training window."""
     min_seq_len: Positive = 16

@@ -29,7 +29,7 @@ from models.metrics import mean_average_precision
 from models.quantizer import perplexity
 from models.skeleton import BODY_JOINTS, BodyType, n_joints
 from models.token_cache import MOST_CODES, TokenCache
-from models.vocabulary import hold_vocabulary, take_vocabulary
+from models.vocabulary import hold_vocabulary, take_vocabulary, vocabulary_names
 from models.vqvae import VQVAE, make_vqvae
 
 VALIDATED_VERTICES = 0.02
@@ -57,7 +57,11 @@ class TrainStage(nn.Module):
     tokenizer: Path | None = None
 
     def prepare(self, batches: Iterable[Batch]) -> None:
-        """Called once before the first step of a new run, with some training data."""
+        """Called once before the first step of a run from chance, with some training data."""
+
+    def fixed(self) -> set[str]:
+        """Names of the network's weights and buffers that are given and stay."""
+        return set()
 
     def draw(self, batch: Batch) -> Batch:
         """The batch as it is trained on, where that is left to chance."""
@@ -101,6 +105,9 @@ class VQVAEStage(TrainStage):
         if self.run.encoder:
             hold_vocabulary(self.network)
         return self
+
+    def fixed(self) -> set[str]:
+        return vocabulary_names(self.network) if self.run.encoder else set()
 
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Mean and deviation of the features; channels that hardly move are not blown up."""

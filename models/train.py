@@ -25,6 +25,7 @@ from models.fabric import compile_blocks, make_fabric
 from models.memory import peak_memory
 from models.run_folder import Checkpoints, FigureLog
 from models.stages import DataInfo, TrainStage, make_stage
+from models.warm_start import warm_start
 
 
 class Windows(Protocol):
@@ -104,10 +105,13 @@ def train(
         PoseGPTError: where the loss is not finite (the last checkpoint stays), or nothing can be resumed.
     """
     torch.manual_seed(run.seed)
-    loop = _Loop(run, folder, info, make_stage(run, info), train_windows, val_windows, report, visit)
+    stage = make_stage(run, info)
+    if run.init and not resume:
+        warm_start(stage, run.init, info)
+    loop = _Loop(run, folder, info, stage, train_windows, val_windows, report, visit)
     if resume:
         loop.load()
-    else:
+    elif not run.init:
         first = [train_windows.batch(step) for step in range(run.accumulate * min(16, run.iter))]
         loop.stage.prepare(first)
     return loop.run_all()

@@ -54,6 +54,15 @@ def hold_vocabulary(network: VQVAE) -> None:
         module.eval()
 
 
+def vocabulary_names(network: VQVAE) -> set[str]:
+    """Names of all weights and buffers that the tokens, and what they stand for, depend on."""
+    own = {
+        id(tensor) for module in _vocabulary(network) for tensor in module.state_dict(keep_vars=True).values()
+    }
+    whole = network.state_dict(keep_vars=True)
+    return {"mean", "std"} | {name for name, tensor in whole.items() if id(tensor) in own}
+
+
 def same_vocabulary(one: VQVAE, other: VQVAE) -> bool:
     """Whether two tokenizers make the same tokens of a motion: by their weights, up to half precision."""
     if one.causal_encoder != other.causal_encoder or _differing(one.config, other.config):

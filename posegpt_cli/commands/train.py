@@ -79,7 +79,7 @@ PANELS = {
         ("device", "devices", "num_nodes", "strategy", "precision", "compile", "num_workers",
          "prefetch_factor"), "Machine",
     ),
-    **dict.fromkeys(("network", "encoder"), "Network"),
+    **dict.fromkeys(("network", "encoder", "init"), "Network"),
     **dict.fromkeys(("losses", "body_model"), "Losses"),
     **dict.fromkeys(("seed", "debug"), BEHAVIOUR_PANEL),
 }  # fmt: skip
@@ -357,8 +357,11 @@ def _show_plan(run: RunConfig, folder: Path, data: _Data, as_json: bool) -> None
     """What training would do: folder, size, steps, memory, settings."""
     from models.memory import estimate_memory
     from models.stages import make_stage
+    from models.warm_start import warm_start
 
     stage = make_stage(run, data.info)
+    if run.init:
+        warm_start(stage, run.init, data.info)
     memory = estimate_memory(run, stage, data.info)
     plan: dict[str, Any] = {
         "folder": str(folder),
