@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.files import write_atomically
+from data.files import file_atomically
 from data.resample import resample
 from data.rotations import turn_rotvecs
 from models.errors import PoseGPTError
@@ -97,19 +97,18 @@ def write_amass(
     motion = motion.to_body_type(body_type or motion.body_type)
     poses = motion.poses.astype(float)
     poses[:, 0], trans = _turn_world(poses[:, 0], motion.trans.astype(float), motion.body_type, back=True)
-    content = io.BytesIO()
-    np.savez_compressed(
-        content,
-        poses=poses.reshape(motion.n_frames, -1),
-        trans=trans,
-        betas=np.zeros(10 if motion.body_type == "smpl" else 16),
-        gender=np.array("neutral"),
-        surface_model_type=np.array(motion.body_type),
-        mocap_framerate=np.array(motion.fps),
-        mocap_frame_rate=np.array(motion.fps),
-        labels=np.array(motion.labels, dtype=np.str_),
-    )
-    write_atomically(Path(path), content.getvalue(), force=force)
+    with file_atomically(Path(path), force) as file:
+        np.savez_compressed(
+            file,
+            poses=poses.reshape(motion.n_frames, -1),
+            trans=trans,
+            betas=np.zeros(10 if motion.body_type == "smpl" else 16),
+            gender=np.array("neutral"),
+            surface_model_type=np.array(motion.body_type),
+            mocap_framerate=np.array(motion.fps),
+            mocap_frame_rate=np.array(motion.fps),
+            labels=np.array(motion.labels, dtype=np.str_),
+        )
 
 
 def _turn_world(

@@ -1,6 +1,5 @@
 """BVH files: a reader that takes what people have, its forward kinematics, and a writer."""
 
-import io
 import math
 import re
 import warnings
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
-from data.files import read_text, write_atomically
+from data.files import file_atomically, read_text
 from models.errors import PoseGPTError
 from models.motion import Motion
 from models.skeleton import JOINT_NAMES, PARENTS, REST_PELVIS
@@ -155,18 +154,25 @@ def write_bvh(path: Path | str, motion: Motion, rest_joints: ArrayLike, force: b
             "give the rest joints of the same body",
         )
     offsets = np.where(np.array(parents)[:, None] < 0, 0.0, rest - rest[np.maximum(parents, 0)]) * 100
+    lines = ["HIERARCHY", *_hierarchy_lines(names, parents, offsets, 0, 0), "MOTION"]
+    lines += [f"Frames: {motion.n_frames}", f"Frame Time: {1 / motion.fps:.8f}"]
+    with file_atomically(Path(path), force) as file:
+        file.write(("\n".join(lines) + "\n").encode())
+        for piece in motion.pieces():
+            np.savetxt(file, _values(piece), fmt="%.6f")
+
+
+def _values(motion: Motion) -> FloatArray:
+    """(T, 3 + 3 J) root position (cm) and angles (degrees), in the file's order."""
     # the values stand in the order in which the hierarchy names the joints: depth first, not SMPL's
-    rotvecs = motion.poses[:, _depth_first(parents)].astype(float).reshape(-1, 3)
+    order = _depth_first(PARENTS[motion.body_type])
+    rotvecs = motion.poses[:, order].astype(float)
     with warnings.catch_warnings():  # at gimbal lock one angle is free; scipy picks zero, which is exact
         warnings.simplefilter("ignore", UserWarning)
         # intrinsic, R = Rz Ry Rx: the order that most packages write
-        angles = Rotation.from_rotvec(rotvecs).as_euler("ZYX", degrees=True).reshape(motion.n_frames, -1)
+        angles = Rotation.from_rotvec(rotvecs.reshape(-1, 3)).as_euler("ZYX", degrees=True)
     root = (motion.trans.astype(float) + REST_PELVIS[motion.body_type]) * 100
-    out = io.StringIO()
-    out.write("HIERARCHY\n" + "\n".join(_hierarchy_lines(names, parents, offsets, 0, 0)) + "\nMOTION\n")
-    out.write(f"Frames: {motion.n_frames}\nFrame Time: {1 / motion.fps:.8f}\n")
-    np.savetxt(out, np.concatenate([root, angles], axis=1), fmt="%.6f")
-    write_atomically(Path(path), out.getvalue().encode(), force=force)
+    return np.concatenate([root, angles.reshape(len(root), -1)], axis=1)
 
 
 @dataclass

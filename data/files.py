@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from models.errors import PoseGPTError
 
@@ -17,12 +17,23 @@ def write_atomically(path: Path, content: bytes, force: bool = False) -> None:
 
     Raises PoseGPTError where the file exists (without `force`) or cannot be written.
     """
+    with file_atomically(path, force) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def file_atomically(path: Path, force: bool = False) -> Iterator[BinaryIO]:
+    """A new file beside `path` to write piece by piece; renamed to `path` at the end, removed where it fails.
+
+    Raises PoseGPTError where `path` exists (without `force`) or cannot be written.
+    """
     refuse_existing(path, force)
     partial = path.with_name(f".{path.name}.partial")
     with as_written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            partial.write_bytes(content)
+            with partial.open("wb") as file:
+                yield file
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Motion: one clip of SMPL-family parameters, as every reader returns and every writer takes it. No torch."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,6 +65,11 @@ class Motion:
     def crop(self, start: int, stop: int) -> "Motion":
         """Frames start to stop (exclusive)."""
         return replace(self, poses=self.poses[start:stop], trans=self.trans[start:stop])
+
+    def pieces(self, n_frames: int = 1024) -> Iterator["Motion"]:
+        """The motion in parts of at most so many frames, for work on long ones in bounded memory."""
+        for start in range(0, self.n_frames, n_frames):
+            yield self.crop(start, start + n_frames)
 
     def to_body_type(self, body_type: BodyType) -> "Motion":
         """The same motion for another body: shared joints are copied, joints it lacks stay at rest.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from models.motion import Motion
 
 _PANEL = "Sampling"
+_SIDE_BY_SIDE = 6
+"""Motions that are proposed for one picture."""
 
 Seed = Annotated[
     int, typer.Option(help="Seed; motion k of several uses seed + k.", min=0, rich_help_panel=_PANEL)
@@ -127,14 +129,15 @@ def file_stem(label: str) -> str:
     return label.replace(" ", "-").replace("/", "-")
 
 
-def describe(files: Sequence[Path], motions: "Sequence[Motion]", request: Request) -> dict[str, Any]:
-    """What --json prints; `frames` is a list where the motions differ in length."""
-    lengths = [motion.n_frames for motion in motions]
+def describe(
+    files: Sequence[Path], motion: "Motion", lengths: Sequence[int], request: Request
+) -> dict[str, Any]:
+    """What --json prints of motions like this one; `frames` is a list where they differ in length."""
     return {
         "files": [str(path) for path in files],
-        "labels": motions[0].labels,
+        "labels": motion.labels,
         "frames": lengths[0] if len(set(lengths)) == 1 else lengths,
-        "fps": motions[0].fps,
+        "fps": motion.fps,
         "seed": request.seed,
         **request.how,
     }
@@ -149,7 +152,7 @@ def show_next(files: Sequence[Path], request: Request, words: Sequence[str], n: 
         words: the command and what it asked for, without its generator, seed and output.
         n: motions that were made.
     """
-    numbers = [str(path) for path in files if path.suffix == ".npz"]
+    numbers = [str(path) for path in files if path.suffix == ".npz"][:_SIDE_BY_SIDE]
     if numbers:
         film = f"{files[0].stem}_orbit.mp4"
         next_step(shlex.join(["posegpt", "render", *numbers, "--camera", "orbit", "--out", film]))

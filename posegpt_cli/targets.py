@@ -1,6 +1,7 @@
 """Output files: refused before the work where they cannot be written, and written one after the other."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,13 +21,14 @@ def numbered(path: Path, n: int) -> list[Path]:
 
 def check_targets(paths: Sequence[Path], force: bool) -> None:
     """Raises where a path has an unknown extension, is named twice, exists, or cannot be written."""
-    for path in paths:
+    times = Counter(paths)
+    for path in times:
         if path.suffix.lower() not in SUFFIXES:
             known = ", ".join(SUFFIXES)
             raise UsageError(
                 f"--out {path} has no known extension, expected one of {known}", "--out walk.mp4"
             )
-        if list(paths).count(path) > 1:
+        if times[path] > 1:
             raise UsageError(f"--out {path} is given twice", "give each output once")
         if path.is_dir():
             raise UsageError(f"--out {path} is a folder, expected a file", f"--out {path / 'walk.mp4'}")
@@ -56,8 +58,8 @@ def save_all(jobs: Sequence[tuple[Path, Sequence[Motion]]], options: RenderOptio
 
 def show_files(paths: Sequence[Path]) -> None:
     """The names of the files written, one a line."""
-    for path in paths:
-        show_result(str(path))
+    if paths:
+        show_result("\n".join(map(str, paths)))
 
 
 def _check_writable(folder: Path) -> None:

@@ -86,7 +86,8 @@ def forecast(
         preview(motions, options, is_all=not outs)
     files = save_all(share_out(outs, motions), options)
     if as_json:
-        show_json(describe(files, motions, request) | {"past_frames": observed.n_frames})
+        lengths = [motion.n_frames for motion in motions]
+        show_json(describe(files, motions[0], lengths, request) | {"past_frames": observed.n_frames})
     else:
         show_files(files)
     cut = [

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -120,13 +120,16 @@ def sample(
     targets = [numbered(path, n) for path in outs]
     check_targets([path for paths in targets for path in paths], force)
     options = picture.options(outs, fps=info.fps, chapters=chapters_of(segments, info.fps))
-    motions = _generate(request, labels, n_frames, segments, n)
-    if picture.preview:
-        preview(motions, options, is_all=not outs)
-    jobs = [(path, [motion]) for paths in targets for path, motion in zip(paths, motions, strict=True)]
-    files = save_all(jobs, options)
+    files, lengths = list[Path](), list[int]()
+    for motions in _generate(request, labels, n_frames, segments, n):
+        if picture.preview and not lengths:
+            preview(motions, options, is_all=not outs)
+        done = len(lengths)
+        jobs = [(paths[done + k], [motion]) for paths in targets for k, motion in enumerate(motions)]
+        files += save_all(jobs, options)
+        lengths += [motion.n_frames for motion in motions]
     if as_json:
-        show_json(describe(files, motions, request))
+        show_json(describe(files, motions[0], lengths, request))
     else:
         show_files(files)
     asked = ["--timeline", timeline] if timeline else label_words(labels)
@@ -158,16 +161,23 @@ def _frames(length: str | None, fps: float) -> int | None:
 
 def _generate(
     request: Request, labels: Sequence[str], n_frames: int | None, segments: Sequence[Part], n: int
-) -> "list[Motion]":
-    """Motions through the segments of a timeline, or without one of `n_frames` for labels."""
+) -> "Iterator[list[Motion]]":
+    """Motions through the segments of a timeline, or without one of `n_frames` for labels.
+
+    A batch at a time: however many there are, those that are written need not be kept.
+    """
     from models import generate
 
     generator, how = request.load()
-    with progress("sample") as report:
-        if not segments:
-            return generate.sample(generator, labels, n_frames, n, request.seed, how, report)
-        plan = [generate.Segment(part.labels, part.n_frames) for part in segments]
-        return generate.timeline(generator, plan, n, request.seed, how, report)
+    plan = [generate.Segment(part.labels, part.n_frames) for part in segments]
+    for first in range(0, n, generate.MAX_BATCH):
+        some, seed = min(generate.MAX_BATCH, n - first), request.seed + first
+        with progress("sample" if some == n else f"sample {first + some}/{n}") as report:
+            if plan:
+                motions = generate.timeline(generator, plan, some, seed, how, report)
+            else:
+                motions = generate.sample(generator, labels, n_frames, some, seed, how, report)
+        yield motions
 
 
 def _stream(request: Request, decoder: Path | None, labels: Sequence[str], n_frames: int | None) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data.files import folder_atomically, write_atomically
+from data.files import file_atomically, folder_atomically, write_atomically
 from models.errors import PoseGPTError
 
 
@@ -22,6 +22,16 @@ def test_a_file_that_cannot_be_written_says_so(tmp_path):
     with pytest.raises(PoseGPTError, match=r"cannot write .*x\.txt") as caught:
         write_atomically(tmp_path / "file" / "x.txt", b"")
     assert "may write" in caught.value.hint
+
+
+def test_a_file_that_fails_half_way_keeps_the_old_one(tmp_path):
+    path = tmp_path / "a.txt"
+    write_atomically(path, b"old")
+    with pytest.raises(ValueError, match="boom"), file_atomically(path, force=True) as file:
+        file.write(b"new")
+        raise ValueError("boom")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_a_failed_block_keeps_the_old_folder(tmp_path):

@@ -55,6 +55,33 @@ def test_several_motions_are_numbered_and_keep_their_seeds(sample, tmp_path):
     np.testing.assert_allclose(together.poses, alone.poses, atol=1e-5)
 
 
+def test_many_motions_are_written_batch_by_batch(sample, tmp_path, monkeypatch):
+    import models.generate
+    import posegpt_cli.commands.sample as command
+
+    held = []
+    write = command.save_all
+    monkeypatch.setattr(
+        command, "save_all", lambda jobs, options: held.append(len(jobs)) or write(jobs, options)
+    )
+    words = ("--action", "run", "-n", 5, "--json")
+    whole = sample(*words, "--out", tmp_path / "whole" / "run.npz")
+    monkeypatch.setattr(models.generate, "MAX_BATCH", 2)
+    parts = sample(*words, "--out", tmp_path / "parts" / "run.npz", "--out", tmp_path / "parts" / "run.bvh")
+    assert whole.code == parts.code == 0, parts.err
+    assert held == [5, 4, 4, 2]
+    for k, file in enumerate(json.loads(whole.out)["files"]):
+        part = read_motion(tmp_path / "parts" / Path(file).name)
+        np.testing.assert_allclose(read_motion(file).poses, part.poses, atol=1e-5, err_msg=str(k))
+    assert len(list((tmp_path / "parts").iterdir())) == len(json.loads(parts.out)["files"]) == 10
+
+
+def test_what_follows_many_motions_names_a_few(sample, tmp_path):
+    ran = sample("--action", "run", "-n", 9, "--out", tmp_path / "run.npz")
+    assert len(ran.out.splitlines()) == 9
+    assert ran.err.splitlines()[-1].count(".npz") == 6
+
+
 def test_the_same_seed_gives_the_same_bytes(sample, tmp_path):
     for name in ("a", "b"):
         assert sample("--action", "walk", "--seed", 3, "--out", tmp_path / f"{name}.npz").code == 0

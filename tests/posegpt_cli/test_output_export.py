@@ -298,6 +298,26 @@ def test_csv_and_json_hold_the_joints(tmp_path: Path) -> None:
     assert (content["fps"], content["labels"], content["up"]) == (30, ["walk"], "y")
 
 
+@pytest.mark.parametrize("suffix", [".bvh", ".csv", ".json"])
+def test_long_motions_are_written_in_pieces_without_a_seam(suffix: str, tmp_path: Path) -> None:
+    motion = make_motion("walk", 2100)
+    assert len(list(motion.pieces())) == 3
+    save_motion(motion, tmp_path / f"walk{suffix}")
+    if suffix == ".bvh":
+        positions = forward_kinematics(read_bvh(tmp_path / "walk.bvh")).positions / 100
+        found = positions[:, read_bvh(tmp_path / "walk.bvh").index("left_foot")]
+    elif suffix == ".csv":
+        with (tmp_path / "walk.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [int(row["frame"]) for row in rows] == list(range(2100))
+        assert float(rows[2099]["time"]) == pytest.approx(2099 / 30, abs=1e-5)
+        found = np.array([[float(row[f"left_foot_{axis}"]) for axis in "xyz"] for row in rows])
+    else:
+        found = np.array(json.loads((tmp_path / "walk.json").read_text())["positions"])[:, 10]
+    assert np.abs(found - joint_positions(motion, load_body())[:, 10]).max() < MILLIMETRE
+    assert [path.name for path in tmp_path.iterdir()] == [f"walk{suffix}"]
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".bvh", ".csv", ".json"])
 def test_numbers_take_one_motion(suffix: str, tmp_path: Path) -> None:
     with pytest.raises(PoseGPTError, match="one motion, got 2"):
