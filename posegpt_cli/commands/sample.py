@@ -11,8 +11,9 @@ import typer
 
 from models.checkpoint import find_checkpoint, read_info
 from posegpt_cli.commands.actions import split_labels
-from posegpt_cli.console import UsageError, ask, progress, say, show_json
+from posegpt_cli.console import UsageError, ask, progress, say, show_json, warn
 from posegpt_cli.options import Force, Json, Out, Yes, default_note, examples, parse_length, with_flags
+from posegpt_cli.output.video import VIDEO_SUFFIXES
 from posegpt_cli.picture import PictureFlags
 from posegpt_cli.sampling import (
     Actions,
@@ -39,6 +40,8 @@ Without --gpt the generator is the one in the box. `posegpt actions` lists what 
 (m, Y up) and `poses` (rotation vectors, joint 0 the root). Without --len it goes on until it is stopped.
 """
 DEFAULT_LENGTH, AUTO = "64", "auto"
+MANY = 100
+"""Videos of which one would rather know before that they take their time."""
 STREAM_DECIMALS = 6
 """Of metres and radians in a stream."""
 
@@ -120,6 +123,7 @@ def sample(
     targets = [numbered(path, n) for path in outs]
     check_targets([path for paths in targets for path in paths], force)
     options = picture.options(outs, fps=info.fps, chapters=chapters_of(segments, info.fps))
+    _warn_of_many(outs, n)
     files, lengths = list[Path](), list[int]()
     for motions in _generate(request, labels, n_frames, segments, n):
         if picture.preview and not lengths:
@@ -141,6 +145,13 @@ def _refuse_together(flag: str, value: object, others: Mapping[str, object]) -> 
     clash = [name for name, other in others.items() if other]
     if value and clash:
         raise UsageError(f"{flag} does not go with {clash[0]}", f"leave out one of them: {flag}, {clash[0]}")
+
+
+def _warn_of_many(outs: Sequence[Path], n: int) -> None:
+    films = [path for path in outs if path.suffix.lower() in VIDEO_SUFFIXES]
+    if films and n >= MANY:
+        numbers = films[0].with_suffix(".npz")
+        warn(f"{n} videos take seconds each; --out {numbers} is quick, and posegpt render draws some of it")
 
 
 def _labels(

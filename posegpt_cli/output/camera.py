@@ -26,6 +26,7 @@ PERSON_SHARE = 0.7
 _MARGIN = 0.05
 _FOLLOW_SECONDS = 0.45
 _RISE_SECONDS = 1.2
+_FITTED_AT_ONCE = 1024  # frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +77,6 @@ class CameraPath:
     """(T, 3) metres."""
     targets: FloatArray
     """(T, 3) metres."""
-    azimuth: float
-    """Where the first camera stands, radians from +Z to +X about the vertical."""
 
     def camera(self, frame: int, size: tuple[int, int]) -> Camera:
         return Camera(self.eyes[frame], self.targets[frame], size)
@@ -94,7 +93,7 @@ def look_rotation(backward: NDArray[np.floating]) -> FloatArray:
 def plan_cameras(
     centers: FloatArray,
     radii: FloatArray,
-    facing: float,
+    azimuth: float,
     person_height: float,
     name: CameraName,
     fps: float,
@@ -106,7 +105,7 @@ def plan_cameras(
     Args:
         centers: (T, K, 3) middles of spheres that together enclose everybody, metres.
         radii: (K,) their radii.
-        facing: direction people face, radians from +Z to +X.
+        azimuth: where the first camera stands, radians from +Z to +X.
         person_height: height of a standing person, metres.
         name: which camera.
         fps: frames a second.
@@ -114,7 +113,6 @@ def plan_cameras(
         is_still: the camera stays where it is, as `fixed` does, with the whole path in view.
     """
     n_frames = len(centers)
-    azimuth = facing + np.radians(AZIMUTH[name])
     turn = np.radians(ORBIT_SPEED / fps) * np.arange(n_frames) if name == "orbit" else np.zeros(n_frames)
     elevation = np.radians(ELEVATION[name])
     backward = np.stack(
@@ -126,9 +124,12 @@ def plan_cameras(
         axis=-1,
     )
     targets = _targets(centers, radii, still=is_still or name == "fixed", fps=fps)
-    local = np.einsum("tij,tkj->tki", look_rotation(backward), centers - targets[:, None])
-    distance = _fit_distance(local, radii, person_height, aspect)
-    return CameraPath(targets + backward * distance, targets, float(azimuth))
+    distance = person_height / PERSON_SHARE / 2 / float(np.tan(FOV_Y / 2))
+    for part in (slice(start, start + _FITTED_AT_ONCE) for start in range(0, n_frames, _FITTED_AT_ONCE)):
+        seen = centers[part] - targets[part, None]
+        local = np.einsum("tij,tkj->tki", look_rotation(backward[part]), seen)
+        distance = max(distance, _fit_distance(local, radii, aspect))
+    return CameraPath(targets + backward * distance, targets)
 
 
 def _targets(centers: FloatArray, radii: FloatArray, still: bool, fps: float) -> FloatArray:
@@ -156,14 +157,13 @@ def _smooth(track: FloatArray, sigma: float) -> FloatArray:
     return gaussian_filter1d(longer, sigma, mode="nearest")[room:-room]
 
 
-def _fit_distance(local: FloatArray, radii: FloatArray, person_height: float, aspect: float) -> float:
-    """The least distance at which no sphere crosses the picture's edges and a person is not too large.
+def _fit_distance(local: FloatArray, radii: FloatArray, aspect: float) -> float:
+    """The least distance at which no sphere crosses the picture's edges.
 
     A sphere at (x, y, z) seen from (0, 0, d) lies inside the edge plane of half angle a where
     (d - z) sin a - |y| cos a >= r.
     """
-    tan_y = np.tan(FOV_Y / 2)
-    distance = person_height / PERSON_SHARE / 2 / tan_y
+    tan_y, distance = np.tan(FOV_Y / 2), 0.0
     for axis, tangent in ((0, tan_y * aspect), (1, tan_y)):
         angle = np.arctan(tangent * (1 - _MARGIN))
         needed = local[..., 2] + (np.abs(local[..., axis]) * np.cos(angle) + radii) / np.sin(angle)

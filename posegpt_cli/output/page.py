@@ -58,7 +58,7 @@ def _scene(film: Film, options: RenderOptions) -> bytes:
 
 def _settings(film: Film, motions: Sequence[Motion], options: RenderOptions) -> dict[str, object]:
     """What viewer.js is told."""
-    azimuth, elevation = film.path.azimuth, np.radians(ELEVATION[options.camera])
+    azimuth, elevation = film.azimuth, np.radians(ELEVATION[options.camera])
     flat = np.cos(elevation)
     future = parse_color(options.color) if options.color else FUTURE_COLOR
     return {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.errors import PoseGPTError
 from models.motion import Float32Array, Motion
 from models.skeleton import JOINT_NAMES, PARENTS, joint_index
-from posegpt_cli.output.camera import Camera, CameraPath, FloatArray, plan_cameras
+from posegpt_cli.output.camera import AZIMUTH, Camera, CameraPath, FloatArray, plan_cameras
 from posegpt_cli.output.options import CameraName, Color, RenderOptions, parse_color
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ PAST_COLOR: Color = (0.62, 0.65, 0.70)
 FUTURE_COLOR: Color = (0.16, 0.47, 0.78)
 POSED_AT_ONCE = 32
 """Frames whose vertices are computed together."""
+_JOINTS_AT_ONCE = 1024
 _SUN_ELEVATION = np.radians(52.0)
 _SUN_AZIMUTH = np.radians(55.0)
 _ROW_GAP = 0.4
@@ -58,9 +59,10 @@ class Performer:
         """(T, J, 3) metres."""
         import torch
 
+        firsts = range(0, self.motion.n_frames, _JOINTS_AT_ONCE)
         with torch.inference_mode():
-            joints = self.body.joints(*self._tensors(0, self.motion.n_frames))
-        return joints.numpy() + self.offset
+            parts = [self.body.joints(*self._tensors(k, k + _JOINTS_AT_ONCE)).numpy() for k in firsts]
+        return np.concatenate(parts) + self.offset
 
     @cached_property
     def poses(self) -> "Tensor":
@@ -181,9 +183,9 @@ class Film:
         frames = np.arange(len(self))
         centers = [p.joints[np.minimum(frames, p.motion.n_frames - 1)] for p in self.performers]
         return plan_cameras(
-            np.concatenate(centers, axis=1).astype(np.float64),
+            np.concatenate(centers, axis=1, dtype=np.float64),
             np.concatenate([p.reach for p in self.performers]),
-            facing=facing_azimuth(self.performers[0].joints),
+            azimuth=self.azimuth,
             person_height=max(standing_height(p) for p in self.performers),
             name=self.options.camera,
             fps=self.options.fps,
@@ -192,9 +194,15 @@ class Film:
         )
 
     @cached_property
+    def azimuth(self) -> float:
+        """Where the first camera stands, radians from +Z to +X about the vertical."""
+        facing = facing_azimuth(self.performers[0].joints)
+        return facing + float(np.radians(AZIMUTH[self.options.camera]))
+
+    @cached_property
     def sun(self) -> FloatArray:
         """(3,) unit vector towards the sun: beside the first camera, so that shadows fall back and aside."""
-        azimuth = self.path.azimuth + _SUN_AZIMUTH
+        azimuth = self.azimuth + _SUN_AZIMUTH
         flat = np.cos(_SUN_ELEVATION)
         return np.array([np.sin(azimuth) * flat, np.sin(_SUN_ELEVATION), np.cos(azimuth) * flat])
 

@@ -76,6 +76,15 @@ def test_many_motions_are_written_batch_by_batch(sample, tmp_path, monkeypatch):
     assert len(list((tmp_path / "parts").iterdir())) == len(json.loads(parts.out)["files"]) == 10
 
 
+@pytest.mark.parametrize(("name", "is_warned"), [("run.gif", True), ("run.npz", False)])
+def test_many_videos_are_warned_of_before_the_work(sample, tmp_path, monkeypatch, name, is_warned):
+    monkeypatch.setattr("posegpt_cli.commands.sample.MANY", 2)
+    for n, expected in ((2, is_warned), (1, False)):
+        ran = sample("--action", "run", "-n", n, "--len", 2, "--out", tmp_path / str(n) / name)
+        assert ran.code == 0
+        assert ("run.npz is quick" in ran.err) == expected
+
+
 def test_what_follows_many_motions_names_a_few(sample, tmp_path):
     ran = sample("--action", "run", "-n", 9, "--out", tmp_path / "run.npz")
     assert len(ran.out.splitlines()) == 9
