@@ -49,12 +49,13 @@ def thinned(
 ) -> tuple[list[NDArray[np.uint64]], int]:
     """Every clip's hashes, all clips thinned alike until `most` are left in all; and by which factor.
 
-    So that finding clips that share frames takes bounded memory.
+    So that finding clips that share frames takes bounded memory. What is kept are copies: a clip's hashes may
+    be a view of all that its file was read into.
     """
     kept: list[NDArray[np.uint64]] = []
     total, factor = 0, 1
     for clip in hashes:
-        kept.append(_every(clip, factor))
+        kept.append(_every(clip, factor).copy())
         total += len(kept[-1])
         while total > most:
             factor *= 2

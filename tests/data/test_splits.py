@@ -123,3 +123,11 @@ def test_thinned_hashes_still_tell_clips_that_share_frames():
     assert shared_groups(kept, 8 // factor) == [0, 1, 0]
     whole, factor = thinned(iter(hashes), most=1000)
     assert factor == 1 and all(np.array_equal(a, b) for a, b in zip(whole, hashes, strict=True))
+
+
+def test_thinned_hashes_let_go_of_what_was_read_with_them():
+    """They held every clip's poses: prepare took as much memory as its data."""
+    read = np.zeros(1000, np.uint64)
+    kept, factor = thinned(iter([read[-10:]]))
+    assert factor == 1 and len(kept[0]) == 10
+    assert not np.shares_memory(kept[0], read)
