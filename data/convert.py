@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +99,7 @@ def find_files(folder: Path, suffix: str) -> list[Path]:
     return files
 
 
-def convert(task: Task) -> dict[str, NDArray]:
+def convert(task: Task) -> dict[str, NDArray[Any]]:
     """What becomes of a file.
 
     Returns:
@@ -110,7 +110,7 @@ def convert(task: Task) -> dict[str, NDArray]:
     """
     how = task.conversion
     motion = read_amass(task.path, to_fps=how.fps) if task.kind == "amass" else _read_recording(task)
-    notes: dict[str, NDArray] = {"hashes": frame_hashes(motion)} if how.hashes else {}
+    notes: dict[str, NDArray[Any]] = {"hashes": frame_hashes(motion)} if how.hashes else {}
     if task.kind != "amass":
         notes["glitches"] = np.array([count_glitches(motion.poses)])
         poses, trans = resample(motion.poses, motion.trans, motion.fps, how.fps)
@@ -118,7 +118,7 @@ def convert(task: Task) -> dict[str, NDArray]:
     bodies = {motion.body_type: motion}
     if motion.body_type == "smplh" and "smpl" in task.body_types:
         bodies["smpl"] = smplh_to_smpl(motion)
-    arrays: dict[str, NDArray] = {b: _rows(m) for b, m in bodies.items() if b in task.body_types}
+    arrays: dict[str, NDArray[Any]] = {b: _rows(m) for b, m in bodies.items() if b in task.body_types}
     if not arrays:
         raise PoseGPTError(f"it holds {motion.body_type}, not {' or '.join(task.body_types)}")
     return arrays | notes

@@ -70,7 +70,7 @@ class Result:
     """Why it could not be used."""
     glitches: int = 0
     """Steps from frame to frame in which a joint jumps."""
-    arrays: Mapping[str, NDArray] | None = None
+    arrays: Mapping[str, NDArray[Any]] | None = None
     """What the entry holds, as long as it is at hand; workers send none."""
 
     @property
@@ -90,7 +90,7 @@ class Result:
     def without_arrays(self) -> "Result":
         return replace(self, arrays=None)
 
-    def _array(self, name: str) -> NDArray:
+    def _array(self, name: str) -> NDArray[Any]:
         if self.arrays is not None:
             return self.arrays[name]
         assert self.place is not None
@@ -162,7 +162,7 @@ class Work:
 
         Raises PoseGPTError where the result cannot be written.
         """
-        key, arrays, reason = "", dict[str, NDArray](), ""
+        key, arrays, reason = "", dict[str, NDArray[Any]](), ""
         try:
             state = task.state()
             key = task.key(state)
@@ -273,7 +273,7 @@ class _Log:
         self.path = folder / f"{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
         self._file: BinaryIO = self.path.open("xb")
 
-    def append(self, key: str, arrays: Mapping[str, NDArray], reason: str = "") -> Place:
+    def append(self, key: str, arrays: Mapping[str, NDArray[Any]], reason: str = "") -> Place:
         start = self._file.tell()
         contents = [np.ascontiguousarray(array).data.cast("B") for array in arrays.values()]
         entry = {
@@ -324,14 +324,14 @@ def _read(place: Place) -> Result:
         content = file.read(entry["bytes"])
     if f"{zlib.crc32(content, zlib.crc32(line[:-1])):08x}".encode() != checksum:
         raise ValueError(f"an entry of {place.path.name} is damaged")
-    arrays, start = dict[str, NDArray](), 0
+    arrays, start = dict[str, NDArray[Any]](), 0
     for name, (dtype, shape) in entry["members"].items():
         array = np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
         arrays[name], start = array, start + array.nbytes
     return _result(place, arrays, entry["reason"])
 
 
-def _result(place: Place, arrays: Mapping[str, NDArray], reason: str = "") -> Result:
+def _result(place: Place, arrays: Mapping[str, NDArray[Any]], reason: str = "") -> Result:
     glitches = int(arrays["glitches"][0]) if "glitches" in arrays else 0
     return Result(place, tuple(b for b in BODY_TYPES if b in arrays), reason, glitches, arrays)
 

@@ -20,7 +20,8 @@ def make_fabric(run: RunConfig) -> "Fabric":
     Raises PoseGPTError where the run asks for what this machine or the launcher does not give.
     """
     from lightning_fabric import Fabric
-    from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
+    from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
     device = resolve_device(run.device)
     devices, num_nodes = _processes(run)
@@ -63,7 +64,8 @@ def _shard(stage: nn.Module, mesh: Any) -> nn.Module:
 
 def _processes(run: RunConfig) -> tuple[int, int]:
     """Processes on each machine, and machines: what torchrun or SLURM started, else what the run asks for."""
-    from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     if TorchElasticEnvironment.detect():
         world, here, launcher = os.environ["WORLD_SIZE"], int(os.environ["LOCAL_WORLD_SIZE"]), "torchrun"

@@ -35,7 +35,7 @@ def test_the_wheel_holds_exactly_the_three_packages():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": list(PACKAGES)}
     importable = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert importable - {"tests"} == set(PACKAGES)
+    assert importable - {"tests", "benchmarks"} == set(PACKAGES)
 
 
 def test_light_modules_import_no_torch():

@@ -165,6 +165,7 @@ def step(number, **metrics):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_live_line_fits_the_terminal(monkeypatch, width):
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one has no live line
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=width, color_system=None)
     monkeypatch.setattr(live, "messages", lambda: console)
