@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
+from data.rotations import rotvec_to_quat, turn_rotvecs
 from models.skeleton import BodyType, mirror_indices
 
 Float32Array = NDArray[np.float32]
@@ -48,16 +48,13 @@ def rotate_heading(
     Returns:
         poses and trans, turned.
     """
-    turn = Rotation.from_rotvec(np.outer(angle, [0.0, 1.0, 0.0]))
-    matrices = turn.as_matrix()
-    n_frames = poses.shape[1]
-    per_frame = Rotation.from_quat(np.repeat(turn.as_quat(), n_frames, axis=0))
-    root = (per_frame * Rotation.from_rotvec(poses[:, :, 0].reshape(-1, 3))).as_rotvec()
-    turned = poses.copy()
-    turned[:, :, 0] = root.reshape(-1, n_frames, 3)
-    offset = np.asarray(pelvis)
-    moved = np.einsum("bij,btj->bti", matrices, trans + offset) - offset
-    return turned, moved.astype(trans.dtype)
+    cosine, sine = np.cos(angle)[:, None], np.sin(angle)[:, None]
+    turned, moved = poses.copy(), trans.copy()
+    turned[:, :, 0] = turn_rotvecs(poses[:, :, 0], rotvec_to_quat(np.outer(angle, [0.0, 1.0, 0.0])))
+    x, z = trans[..., 0] + pelvis[0], trans[..., 2] + pelvis[2]
+    moved[..., 0] = cosine * x + sine * z - pelvis[0]
+    moved[..., 2] = cosine * z - sine * x - pelvis[2]
+    return turned, moved
 
 
 def _other_side(name: str) -> str:

@@ -31,10 +31,16 @@ def quat_to_rotvec(quat: FloatArray) -> FloatArray:
 
 
 def turn_rotvecs(rotvec: FloatArray, turn: FloatArray) -> FloatArray:
-    """(..., 3) rotation vectors, each followed by one and the same rotation, a quaternion (4,)."""
-    x, y, z, w = turn
-    product = np.array([[w, -z, y, x], [z, w, -x, y], [-y, x, w, z], [-x, -y, -z, w]])
-    return quat_to_rotvec(rotvec_to_quat(rotvec) @ product.T)
+    """Rotation vectors, each followed by a further rotation.
+
+    Args:
+        rotvec: (..., N, 3).
+        turn: (..., 4) quaternions, each for N rotation vectors; (4,) is one for all.
+    """
+    x, y, z, w = np.moveaxis(turn, -1, 0)
+    product = np.stack([w, -z, y, x, z, w, -x, y, -y, x, w, z, -x, -y, -z, w], axis=-1)
+    product = product.reshape(*product.shape[:-1], 4, 4)
+    return quat_to_rotvec(rotvec_to_quat(rotvec) @ product.swapaxes(-1, -2))
 
 
 def slerp(start: FloatArray, end: FloatArray, share: FloatArray) -> FloatArray:
