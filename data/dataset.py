@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from data.actions import STYLE_PREFIX
 from data.augment import mirror_labels, mirror_poses, mirror_trans, rotate_heading
 from data.store import Store
-from data.transitions import FADE_FRAMES, join_at
+from data.transitions import join_at
+from models.config import FADE_FRAMES
 from models.errors import PoseGPTError
 from models.skeleton import REST_PELVIS, n_joints
 
@@ -244,7 +245,7 @@ class Windows:
         single = _Second(lengths, lengths, clips, np.zeros_like(lengths))
         if not self.join_share:
             return single
-        shortest = FADE_FRAMES + 1
+        shortest = FADE_FRAMES + 1  # a clip must outlast its hand-over
         others = rng.choice(self._slots, len(clips))
         places = rng.integers(shortest, max(shortest, self.seq_len - shortest), len(clips), endpoint=True)
         cuts = np.minimum(n_frames, places)

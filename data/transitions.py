@@ -3,16 +3,10 @@
 Imports torch only where windows are joined.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-FADE_FRAMES = 10
-"""Frames of the hand-over, and one fewer than either clip must have."""
+from models.config import FADE_FRAMES
 
 
 def join_at(
@@ -36,30 +30,24 @@ def join_at(
     from roma import rotmat_to_rotvec, rotvec_to_rotmat
 
     from models.features import Pose
-    from models.seam import join
+    from models.seam import Root, join
 
-    p, x, cut = torch.from_numpy(poses.copy()), torch.from_numpy(trans.copy()), torch.from_numpy(cuts)
+    p, x, cut = (
+        torch.from_numpy(poses.copy()),
+        torch.from_numpy(trans.copy()),
+        torch.from_numpy(cuts)[:, None],
+    )
     rows = torch.arange(len(p))[:, None]
-    _face_and_stand(p, x, cut)
-    past, future = cut[:, None] + torch.arange(-2, 0), cut[:, None] + torch.arange(fade)
+    roots = Root(rotvec_to_rotmat(p[:, :, 0]), x)
+    moved = roots.moved(roots.at(rows, cut), roots.at(rows, cut - 1))
+    after = (torch.arange(p.shape[1]) >= cut)[..., None]
+    p[:, :, 0] = torch.where(after, rotmat_to_rotvec(moved.rotmats), p[:, :, 0])
+    x = torch.where(after, moved.trans, x)
+
+    past, future = cut + torch.arange(-2, 0), cut + torch.arange(fade)
     rotmats = rotvec_to_rotmat(p[rows, future])
     joined = join(
         rotvec_to_rotmat(p[rows, past]), x[rows, past], Pose(rotmats, x[rows, future], rotmats[:, :, 0]), fade
     )
     p[rows, future], x[rows, future] = rotmat_to_rotvec(joined.rotmats), joined.trans
     return p.numpy(), x.numpy()
-
-
-def _face_and_stand(poses: "Tensor", trans: "Tensor", cut: "Tensor") -> None:
-    """Turn and move the frames from the cut on, in place: the first of them where the last before stood."""
-    import torch
-    from roma import rotmat_to_rotvec, rotvec_to_rotmat
-
-    from models.features import rotate_horizontal, yaw_of, yaw_to_rotmat
-
-    row = torch.arange(len(poses))
-    turn = yaw_of(rotvec_to_rotmat(poses[row, cut - 1, 0])) - yaw_of(rotvec_to_rotmat(poses[row, cut, 0]))
-    b, t = torch.nonzero(torch.arange(poses.shape[1]) >= cut[:, None], as_tuple=True)
-    poses[b, t, 0] = rotmat_to_rotvec(yaw_to_rotmat(turn[b]) @ rotvec_to_rotmat(poses[b, t, 0]))
-    step = rotate_horizontal(trans[b, t, ::2] - trans[row, cut, ::2][b], turn[b])
-    trans[b, t, ::2] = trans[row, cut - 1, ::2][b] + step

@@ -16,7 +16,8 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
 VQVAEModel = Literal["OfflineVQVAE", "CausalVQVAE", "OnlineVQVAE"]
 
-
+FADE_FRAMES = 10
+"""Frames of the hand-over where one motion goes on as another (a third of a second at 30 fps)."""
 DEFAULT_GUIDANCE = 3.0
 """Of sampling: of the checkpoint in the box one "turn" in two turns without it (1), all of them at 3."""
 

@@ -3,18 +3,16 @@
 Over the first frames the observed motion carries on, slowing down, and hands over to the generated one.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import roma
 import torch
 from torch import Tensor
 
+from models.config import FADE_FRAMES
 from models.features import Pose, rotate_horizontal, yaw_of, yaw_to_rotmat
 from models.motion import Motion
-
-FADE_FRAMES = 10
-"""Frames of the hand-over (a third of a second at 30 fps)."""
 
 
 def join(rotmats: Tensor, trans: Tensor, future: Pose, fade: int = FADE_FRAMES) -> Pose:
@@ -43,15 +41,34 @@ def join(rotmats: Tensor, trans: Tensor, future: Pose, fade: int = FADE_FRAMES) 
     return Pose(rotation, torch.lerp(place, future.trans, weight[:, None]), future.root_local)
 
 
+@dataclass(frozen=True, eq=False)
+class Root:
+    """Where bodies are and which way they face."""
+
+    rotmats: Tensor
+    """(..., 3, 3)."""
+    trans: Tensor
+    """(..., 3) metres."""
+
+    def at(self, *index: int | slice | Tensor) -> "Root":
+        return Root(self.rotmats[index], self.trans[index])
+
+    def moved(self, start: "Root", goal: "Root") -> "Root":
+        """Turned about the vertical and shifted over the ground, as takes `start` to the place of `goal`."""
+        turn = yaw_of(goal.rotmats) - yaw_of(start.rotmats)
+        ground = rotate_horizontal(self.trans[..., ::2] - start.trans[..., ::2], turn) + goal.trans[..., ::2]
+        trans = torch.stack([ground[..., 0], self.trans[..., 1], ground[..., 1]], -1)
+        return Root(yaw_to_rotmat(turn) @ self.rotmats, trans)
+
+
 def append(first: Motion, second: Motion) -> Motion:
     """`first` and then `second`, moved to where it ends and turned to face the same way, without a jump."""
     past = roma.rotvec_to_rotmat(torch.tensor(first.poses[-2:]))
     path = torch.tensor(first.trans[-2:])
-    rotmats, trans = roma.rotvec_to_rotmat(torch.tensor(second.poses)), torch.tensor(second.trans)
-    turn = yaw_of(past[-1, 0]) - yaw_of(rotmats[0, 0])
-    rotmats[:, 0] = yaw_to_rotmat(turn) @ rotmats[:, 0]
-    ground = rotate_horizontal(trans[:, ::2] - trans[0, ::2], turn) + path[-1, ::2]
-    trans = torch.stack([ground[:, 0], trans[:, 1], ground[:, 1]], -1)
+    rotmats = roma.rotvec_to_rotmat(torch.tensor(second.poses))
+    root = Root(rotmats[:, 0], torch.tensor(second.trans))
+    root = root.moved(root.at(0), Root(past[-1, 0], path[-1]))
+    rotmats[:, 0], trans = root.rotmats, root.trans
     joined = join(past, path, Pose(rotmats[None], trans[None], rotmats[None, :, 0]))
     labels = tuple(dict.fromkeys(first.labels + second.labels))
     return replace(
