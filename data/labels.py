@@ -3,7 +3,8 @@
 import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from data.actions import bandai_labels, clip_labels
@@ -14,10 +15,23 @@ Labeller = Callable[[Path], tuple[str, ...] | None]
 """Path of a clip, relative to the data set's folder -> its labels, or None where it has none."""
 
 
-def table_labeller(path: Path, column: str = "labels", flag: str = "--labels") -> Labeller:
-    """Labels from a CSV (columns clip,labels; several separated by | or ;) or JSON ({clip: label or labels}).
+@dataclass(frozen=True)
+class LabelTable:
+    """Labels by a table; its rows name a clip by its file's stem, or its path with or without suffix."""
 
-    A clip is named by its file's stem, or by its path with or without suffix.
+    rows: dict[str, tuple[str, ...]]
+
+    def __call__(self, clip: Path) -> tuple[str, ...] | None:
+        return next((self.rows[name] for name in _names(clip) if name in self.rows), None)
+
+    def unmatched(self, clips: Iterable[Path]) -> tuple[str, ...]:
+        """Rows that name none of the clips."""
+        named = {name for clip in clips for name in _names(clip)}
+        return tuple(row for row in self.rows if row not in named)
+
+
+def table_labeller(path: Path, column: str = "labels", flag: str = "--labels") -> LabelTable:
+    """Labels from a CSV (columns clip,labels; several separated by | or ;) or JSON ({clip: label or labels}).
 
     Args:
         path: the table.
@@ -39,14 +53,7 @@ def table_labeller(path: Path, column: str = "labels", flag: str = "--labels") -
         raise PoseGPTError(
             f"{path} holds no {column}", f"give a CSV with columns clip,{column} or JSON {{clip: {column}}}"
         )
-
-    def labels(clip: Path) -> tuple[str, ...] | None:
-        for key in (clip.as_posix(), clip.with_suffix("").as_posix(), clip.name, clip.stem):
-            if key in table:
-                return table[key]
-        return None
-
-    return labels
+    return LabelTable(table)
 
 
 def pattern_labeller(pattern: str) -> Labeller:
@@ -96,6 +103,11 @@ def actor_finder(pattern: str) -> Callable[[Path], str | None]:
         return match["actor"] if match else None
 
     return actor
+
+
+def _names(clip: Path) -> tuple[str, ...]:
+    """What a table may call a clip."""
+    return clip.as_posix(), clip.with_suffix("").as_posix(), clip.name, clip.stem
 
 
 _PATTERN_HINT = r"e.g. --label-pattern '(?P<action>[a-z]+)_(?P<style>[a-z]+)_\d+'"

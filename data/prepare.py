@@ -29,6 +29,8 @@ class Plan:
     label_names: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
     """(file, reason) of files that are known to be left out."""
+    unmatched: tuple[tuple[str, str], ...]
+    """(table, row) of rows in tables of labels or splits that name no file."""
     missing: tuple[str, ...]
     """Files that BABEL names and AMASS lacks."""
     stores: tuple[Path, ...]
@@ -56,6 +58,8 @@ def prepare(settings: PrepareSettings, report: Progress = silent) -> PrepareRepo
 def plan(settings: PrepareSettings) -> Plan:
     """What `prepare` would do, without doing it. Raises PoseGPTError as `prepare` does."""
     work = Work(settings.work_folder)
+    unmatched: tuple[tuple[str, str], ...] = ()
+    missing: tuple[str, ...] = ()
     if settings.babel:
         babel = plan_babel(settings)
         tasks, stores = [clip.task for clip in babel.clips], babel.stores
@@ -65,9 +69,9 @@ def plan(settings: PrepareSettings) -> Plan:
         mocap = plan_mocap(settings)
         tasks, stores = [clip.task for clip in mocap.clips], mocap.stores
         labelled = sum(bool(clip.labels) for clip in mocap.clips)
-        names, skipped, missing = mocap.label_names, mocap.skipped, ()
+        names, skipped, unmatched = mocap.label_names, mocap.skipped, mocap.unmatched
     finished = sum(work.finished(task) is not None for task in tasks)
-    return Plan(len(tasks), finished, labelled, names, skipped, missing, stores)
+    return Plan(len(tasks), finished, labelled, names, skipped, unmatched, missing, stores)
 
 
 def random_windows(folders: Sequence[Path], n: int, seq_len: int, seed: int = 0) -> list[Motion]:

@@ -9,7 +9,7 @@ from data.actions import order_labels
 from data.babel import cut
 from data.convert import SUFFIX, Kind, Task, find_files
 from data.files import folder_atomically, refuse_existing
-from data.labels import Labeller, actor_finder, default_labels, pattern_labeller, table_labeller
+from data.labels import Labeller, LabelTable, actor_finder, default_labels, pattern_labeller, table_labeller
 from data.prepare_report import PrepareReport, Tally
 from data.prepare_settings import PrepareSettings
 from data.splits import SHARED_FRAMES, assign_splits, shared_groups, shuffled, thinned
@@ -40,6 +40,8 @@ class MocapPlan:
     clips: tuple[Clip, ...]
     skipped: tuple[tuple[str, str], ...]
     """(file, reason) of files without label, actor or split."""
+    unmatched: tuple[tuple[str, str], ...]
+    """(table, row) of rows in tables of labels or splits that name no file."""
     label_names: tuple[str, ...]
     stores: tuple[Path, ...]
 
@@ -60,7 +62,7 @@ def prepare_mocap(settings: PrepareSettings, report: Progress = silent) -> Prepa
             else:
                 skipped.append((tasks[k].source, result.reason))
         if settings.shard:
-            return PrepareReport({}, {}, tuple(skipped), converted=len(used))
+            return PrepareReport({}, {}, tuple(skipped), unmatched=found.unmatched, converted=len(used))
         if not used:
             first = f"; the first: {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
             folders = " and ".join(dict.fromkeys(str(task.root) for task in tasks))
@@ -70,24 +72,21 @@ def prepare_mocap(settings: PrepareSettings, report: Progress = silent) -> Prepa
         made = _Stores(settings, used).write()
         work.remove()
     glitches = tuple((clip.task.source, result.glitches) for clip, result in used if result.glitches)
-    return replace(made, skipped=tuple(skipped), converted=len(used), glitches=glitches)
+    return replace(
+        made, skipped=tuple(skipped), unmatched=found.unmatched, converted=len(used), glitches=glitches
+    )
 
 
 def plan_mocap(settings: PrepareSettings) -> MocapPlan:
     """Files with labels and groups. Raises PoseGPTError where a folder, table or pattern is faulty."""
-    tasks: list[Task] = []
+    labeller, splits = _labeller(settings), _split_table(settings)
+    group_of = _grouping(settings, splits)
+    tasks = _find_tasks(settings)
     clips, skipped = list[Clip](), list[tuple[str, str]]()
-    labels_of = make_labeller(settings)
-    group_of = _grouping(settings)
-    for kind in _KINDS:
-        folder = getattr(settings, kind)
-        if folder:
-            types: tuple[BodyType, ...] = settings.body_types if kind == "amass" else ("smpl",)
-            how = settings.conversion(kind)
-            files = find_files(folder, SUFFIX[kind])
-            tasks += [Task(folder, p.relative_to(folder).as_posix(), kind, types, how) for p in files]
     for task, name in zip(tasks, _unique_names(tasks), strict=True):
-        labels, (group, why) = labels_of(task), group_of(Path(task.source))
+        path = Path(task.source)
+        labels = labeller(path) if labeller else default_labels(path) or (task.root.resolve().name,)
+        group, why = group_of(path)
         if labels is None:
             why = f"no label by {settings.labels.name if settings.labels else 'the pattern'}"
         if labels is None or why:
@@ -97,41 +96,61 @@ def plan_mocap(settings: PrepareSettings) -> MocapPlan:
     names = order_labels(name for clip in clips for name in clip.labels)
     types = settings.body_types if settings.amass else ("smpl",)
     stores = tuple(settings.store_folder(body_type, split) for body_type in types for split in SPLITS)
-    return MocapPlan(tuple(clips), tuple(skipped), names, stores)
+    paths = [Path(task.source) for task in tasks]
+    unmatched = [
+        (file.name, row)
+        for file, table in ((settings.labels, labeller), (settings.split_list, splits))
+        if file and isinstance(table, LabelTable)
+        for row in table.unmatched(paths)
+    ]
+    return MocapPlan(tuple(clips), tuple(skipped), tuple(unmatched), names, stores)
 
 
-def make_labeller(settings: PrepareSettings) -> Callable[[Task], tuple[str, ...] | None]:
-    """How clips get their labels. Raises PoseGPTError where both ways are given, or one is faulty."""
+def _find_tasks(settings: PrepareSettings) -> list[Task]:
+    """The files of all sources. Raises PoseGPTError where a folder holds none."""
+    tasks: list[Task] = []
+    for kind in _KINDS:
+        folder = getattr(settings, kind)
+        if folder:
+            types: tuple[BodyType, ...] = settings.body_types if kind == "amass" else ("smpl",)
+            how = settings.conversion(kind)
+            files = find_files(folder, SUFFIX[kind])
+            tasks += [Task(folder, p.relative_to(folder).as_posix(), kind, types, how) for p in files]
+    return tasks
+
+
+def _labeller(settings: PrepareSettings) -> Labeller | None:
+    """How clips get their labels (None: by file or folder name).
+
+    Raises PoseGPTError where both ways are given, or one is faulty.
+    """
     if settings.labels and settings.label_pattern:
         raise PoseGPTError(
             "labels are given twice, by a file and by a pattern", "use --labels or --label-pattern"
         )
-    by_path: Labeller | None = None
     if settings.labels:
-        by_path = table_labeller(settings.labels)
-    elif settings.label_pattern:
-        by_path = pattern_labeller(settings.label_pattern)
-
-    def labels(task: Task) -> tuple[str, ...] | None:
-        path = Path(task.source)
-        return by_path(path) if by_path else default_labels(path) or (task.root.resolve().name,)
-
-    return labels
+        return table_labeller(settings.labels)
+    return pattern_labeller(settings.label_pattern) if settings.label_pattern else None
 
 
-def _grouping(settings: PrepareSettings) -> Callable[[Path], tuple[str, str]]:
-    """Path of a clip -> its actor or given split, and why it must be left out (empty: it need not).
-
-    Raises PoseGPTError where both are given, or one is faulty.
-    """
+def _split_table(settings: PrepareSettings) -> LabelTable | None:
+    """The splits that a list gives. Raises PoseGPTError where actors do too, or the list is faulty."""
     if settings.actor_pattern and settings.split_list:
         raise PoseGPTError("splits are given twice", "use --actor-pattern or --split-list")
+    return table_labeller(settings.split_list, "split", "--split-list") if settings.split_list else None
+
+
+def _grouping(settings: PrepareSettings, listed: LabelTable | None) -> Callable[[Path], tuple[str, str]]:
+    """Path of a clip -> its actor or given split, and why it must be left out (empty: it need not).
+
+    Raises PoseGPTError where the pattern or a split is faulty.
+    """
     if settings.actor_pattern:
         actor = actor_finder(settings.actor_pattern)
         return lambda path: (actor(path) or "", "" if actor(path) else "no actor by the pattern")
-    if not settings.split_list:
+    if not (listed and settings.split_list):
         return lambda path: ("", "")
-    listed, name = table_labeller(settings.split_list, "split", "--split-list"), settings.split_list.name
+    name = settings.split_list.name
 
     def given(path: Path) -> tuple[str, str]:
         found = listed(path)

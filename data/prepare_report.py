@@ -34,6 +34,8 @@ class PrepareReport:
     """Label -> split -> the same, in the vocabulary's order."""
     skipped: tuple[tuple[str, str], ...]
     """(file, reason) of every file that was left out."""
+    unmatched: tuple[tuple[str, str], ...] = ()
+    """(table, row) of every row in a table of labels or splits that names no file."""
     missing: tuple[str, ...] = ()
     """Files that BABEL names and AMASS lacks."""
     outside: dict[str, int] = field(default_factory=dict)

@@ -188,6 +188,9 @@ def _show_left_out(made: PrepareReport) -> None:
         warn(f"left out {file}: {reason}")
     if len(made.skipped) > SHOWN:
         warn(f"and {len(made.skipped) - SHOWN} more left out (--json lists them all)")
+    for table in dict.fromkeys(table for table, _ in made.unmatched):
+        rows = [row for name, row in made.unmatched if name == table]
+        warn(f"rows of {table} that name no file ({len(rows)}): {_some(rows)}")
     if made.missing:
         warn(f"{len(made.missing)} files that BABEL names are not in AMASS: {_some(made.missing)}")
     for names in made.torn:
@@ -234,6 +237,7 @@ def _as_json(settings: PrepareSettings, made: PrepareReport) -> dict[str, Any]:
         "splits": {name: _counts(s) for name, s in made.splits.items()},
         "labels": {name: {split: _counts(s) for split, s in by.items()} for name, by in made.labels.items()},
         "skipped": [{"file": file, "reason": reason} for file, reason in made.skipped],
+        "unmatched": [{"table": table, "row": row} for table, row in made.unmatched],
         "missing": made.missing,
         "outside": made.outside,
         "unlabelled": made.unlabelled,

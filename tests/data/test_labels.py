@@ -37,6 +37,16 @@ def test_json(table):
     assert labels(Path("z.bvh")) is None
 
 
+def test_rows_that_name_no_clip(table):
+    """A stem, a path, a path with suffix and a file name are names; `q/c` names another file than `c.bvh`."""
+    rows = table_labeller(
+        table("l.csv", "clip,labels\na,walk\nq/b,run\nq/c.bvh,run\nd.bvh,run\ntypo,run\nq/d,run\n")
+    )
+    clips = [Path("x/a.bvh"), Path("q/b.bvh"), Path("q/c.bvh"), Path("d.bvh")]
+    assert rows.unmatched(clips) == ("typo", "q/d")
+    assert rows.unmatched([]) == tuple(rows.rows)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -45,6 +45,25 @@ def test_json_is_one_object(posegpt, bvh_folder, tmp_path):
     assert "warning: left out broken_happy_1.bvh" in ran.err
 
 
+def test_rows_of_tables_that_name_no_file_are_told(posegpt, bvh_folder, tmp_path):
+    """A misspelt clip in a table of labels or splits was passed over without a word."""
+    names = [path.stem for path in sorted(bvh_folder.iterdir())]
+    splits = tmp_path / "splits.csv"
+    splits.write_text("clip,split\n" + "".join(f"{name},train\n" for name in [*names, "gone"]))
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps(dict.fromkeys([*names, *(f"typo{k}" for k in range(7))], "walk")))
+    words = ("prepare", "--bvh", bvh_folder, "--out", tmp_path / "out", "--labels", labels, "--json")
+    ran = posegpt(*words, "--split-list", splits)
+    warnings = [line for line in ran.err.splitlines() if line.startswith("warning")]
+    assert warnings == [
+        "warning: rows of labels.json that name no file (7): typo0, typo1, typo2, typo3, typo4 and 2 more",
+        "warning: rows of splits.csv that name no file (1): gone",
+    ]
+    told = json.loads(ran.out)["unmatched"]
+    assert told[0] == {"table": "labels.json", "row": "typo0"} and len(told) == 8
+    assert len(json.loads(posegpt(*words, "--force", "--dry-run").out)["unmatched"]) == 7
+
+
 def test_dry_run_writes_nothing(posegpt, bvh_folder, tmp_path):
     ran = posegpt(
         "prepare",
