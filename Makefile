@@ -21,8 +21,8 @@ lint: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: install-dev  ## What is timed, as ratios against the plain way.
-	for name in prepare sampling rendering evaluation; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+bench: install-dev  ## What is timed, beside the plain way, as one table in benchmarks/results.md.
+	$(BIN)/python -m benchmarks
 
 pretrained: install-dev  ## The checkpoint in the box, from motion capture: make pretrained MOCAP=DIR
 	tools/pretrain.sh "$(MOCAP)"

@@ -1,6 +1,6 @@
 """How fast `posegpt prepare` turns AMASS into a store, against a plain loop; memory; opening a large store.
 
-python benchmarks/prepare.py [--clips 300] [--rounds 3] [--frames 5000000] [--folder DIR]
+python -m benchmarks.prepare [--clips 300] [--rounds 3] [--frames 5000000] [--folder DIR]
 
 The plain loop is np.load, index subsampling, per-clip torch tensors, one pickle. Every way runs in a
 process of its own, in turn and several rounds; medians of ratios are compared, because a machine's speed
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.table import Row, add_options, finish
 from data.babel import amass_path
 from data.prepare import prepare
 from data.prepare_settings import PrepareSettings
@@ -30,7 +31,7 @@ from models.motion import Motion
 SECONDS = (5, 15)
 """Shortest and longest clip; AMASS's mean is about 12 s."""
 RATE = 120
-TARGETS = {"1 job / plain loop": 1.0, "2 jobs / 1 job": 1.6}
+LEAST_RATIO, LEAST_GAIN = 1.0, 1.6
 PEAK_LIMIT_MB, OPEN_LIMIT_S = 1536, 0.2
 
 
@@ -87,7 +88,7 @@ def ours(folder: Path, jobs: int) -> int:
 def measure(folder: Path, way: str) -> tuple[float, float]:
     """(frames a second, peak memory in MB) of one way, in a process of its own; imports are not timed."""
     child = subprocess.run(
-        [sys.executable, __file__, "--folder", str(folder), "--way", way],
+        [sys.executable, "-m", "benchmarks.prepare", "--folder", str(folder), "--way", way],
         check=True,
         capture_output=True,
         text=True,
@@ -130,29 +131,29 @@ def opening_time(folder: Path, n_frames: int) -> float:
     return statistics.median(seconds)
 
 
-def compare(folder: Path, n_clips: int, rounds: int) -> bool:
-    """Print rates, ratios and peaks; returns whether all targets are met."""
+def compare(folder: Path, n_clips: int, rounds: int) -> list[Row]:
+    """Rates against the plain loop, and several jobs against one; peaks."""
     make_files(folder, n_clips)
-    rates: dict[str, list[float]] = {way: [] for way in ("plain", "1", "2")}
-    peaks: dict[str, float] = {}
+    ways = ["plain", "1", *(["2"] if len(os.sched_getaffinity(0)) > 1 else [])]
+    rates: dict[str, list[float]] = {way: [] for way in ways}
+    peaks = dict.fromkeys(ways, 0.0)
     for _ in range(rounds):
-        for way, found in rates.items():
+        for way in ways:
             rate, peak = measure(folder, way)
-            found.append(rate)
-            peaks[way] = max(peak, peaks.get(way, 0.0))
-    for way, name in (("plain", "plain loop"), ("1", "--jobs 1"), ("2", "--jobs 2")):
-        rate = statistics.median(rates[way])
-        print(f"{name:12} {rate:10.0f} frames/s (at 30 fps), peak {peaks[way]:6.0f} MB")
-    ratios = {
-        "1 job / plain loop": [ours / plain for ours, plain in zip(rates["1"], rates["plain"], strict=True)],
-        "2 jobs / 1 job": [two / one for two, one in zip(rates["2"], rates["1"], strict=True)],
-    }
-    good = max(peaks["1"], peaks["2"]) < PEAK_LIMIT_MB
-    for name, found in ratios.items():
-        ratio = statistics.median(found)
-        print(f"{name}: {ratio:.2f} (target {TARGETS[name]:g})")
-        good &= ratio >= TARGETS[name]
-    return good
+            rates[way].append(rate)
+            peaks[way] = max(peak, peaks[way])
+    rows = [_rate_row("prepare: AMASS and BABEL, 1 process", rates["1"], rates["plain"], LEAST_RATIO)]
+    if "2" in ways:
+        what = "prepare: 2 processes against 1"
+        rows.append(_rate_row(what, rates["2"], rates["1"], LEAST_GAIN))
+    peak = max(peaks[way] for way in ways[1:])
+    return [*rows, Row("prepare: peak memory", "MB", peak, peaks["plain"], bound=PEAK_LIMIT_MB)]
+
+
+def _rate_row(what: str, ours: list[float], plain: list[float], target: float) -> Row:
+    """The round whose ratio is the median."""
+    pairs = sorted(zip(ours, plain, strict=True), key=lambda pair: pair[0] / pair[1])
+    return Row(what, "frames/s", *pairs[len(pairs) // 2], target)
 
 
 def main() -> int:
@@ -162,17 +163,18 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=5_000_000, help="frames of the store that is opened")
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
     parser.add_argument("--way", choices=("plain", "1", "2"), help=argparse.SUPPRESS)
+    add_options(parser)
     options = parser.parse_args()
     if options.way:
         run_way(options.folder, options.way)
         return 0
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        good = compare(Path(name), options.clips, options.rounds)
+        rows = compare(Path(name), options.clips, options.rounds)
         seconds = opening_time(Path(name), options.frames)
-    print(f"opening a store of {options.frames} frames: {seconds:.4f} s (target {OPEN_LIMIT_S})")
-    good &= seconds < OPEN_LIMIT_S
-    print("all targets met" if good else "a target was missed")
-    return 0 if good else 1
+    rows.append(
+        Row(f"prepare: opening a store of {options.frames:,} frames", "s", seconds, bound=OPEN_LIMIT_S)
+    )
+    return finish(rows, options)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How faithful retargeting is, over a folder of BVH files: limb directions, bending axes, sliding feet.
 
-python benchmarks/retarget.py FOLDER [--walks REGEX]
+python -m benchmarks.retarget FOLDER [--walks REGEX]
 """
 
 import argparse

@@ -3,7 +3,7 @@
 The plain step tokenises every batch, and updates and averages one weight after the other.
 Ends with 1 where loading takes a tenth of the time or more.
 
-    python benchmarks/training.py [--data DIR] [--preset tiny] [--precision bf16-mixed] [--threads 1]
+    python -m benchmarks.training [--data DIR] [--preset tiny] [--precision bf16-mixed] [--threads 1]
 """
 
 import argparse
@@ -18,6 +18,7 @@ from statistics import median
 
 import torch
 
+from benchmarks.table import Row, add_options, finish
 from data.dataset import Windows
 from data.store import Store, find_store, open_store
 from data.synthetic import make_store
@@ -30,7 +31,8 @@ from models.train import Progress, train
 from models.vqvae import make_vqvae
 
 RUNS: dict[str, type[RunConfig]] = {"classifier": ClassifierRun, "vqvae": VQVAERun, "gpt": GPTRun}
-MOST_IDLE = 0.1
+MOST_IDLE = 10.0
+"""Per cent of a step that loading may take."""
 WARM_UP = 3
 
 
@@ -47,8 +49,13 @@ class Speed:
     plain: float
 
     @property
-    def idle(self) -> float:
-        return self.loading / self.step
+    def rows(self) -> list[Row]:
+        rates = (self.windows / seconds for seconds in (self.step, self.plain))
+        share = 100 * self.loading / self.step
+        return [
+            Row(f"training: {self.stage}", "windows/s", *rates),
+            Row(f"training: share of loading, {self.stage}", "%", share, bound=MOST_IDLE),
+        ]
 
 
 class TimedWindows:
@@ -162,27 +169,20 @@ def main() -> int:
     parser.add_argument("--preset", choices=sorted(PRESETS["gpt"]), default="tiny")
     parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--only", nargs="*", choices=RUNS, default=list(RUNS))
+    add_options(parser, threads=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    slow = False
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="posegpt-") as name:
         if not options.data:
             make_store(Path(name) / "data")
         store = open_store(find_store(options.data or Path(name) / "data", "train"))
         print(f"{options.preset}, {options.precision}, {options.threads} threads, {len(store.lengths)} clips")
         for stage in options.only:
-            s = measure(stage, options, store, Path(name))
-            slow |= s.idle >= MOST_IDLE
-            print(
-                f"{stage:10s} {s.windows / s.step:8.1f} windows/s {s.step * 1e3:8.1f} ms a step "
-                f"({s.idle:5.1%} loading)   plainly {s.plain * 1e3:8.1f} ms  {s.plain / s.step:5.2f} x",
-                flush=True,
-            )
-    print("loading takes too long" if slow else "all targets reached")
-    return int(slow)
+            rows += measure(stage, options, store, Path(name)).rows
+    return finish(rows, options)
 
 
 if __name__ == "__main__":
