@@ -211,7 +211,8 @@ class RunConfig(Config):
     train_batch_size: Positive = 64
     """Windows a step, all devices together."""
     accumulate: Positive = 1
-    """Batches a step: the gradient of so many times the windows, in the memory of one batch."""
+    """Batches a step: the gradient of so many times the windows, in the memory of one batch. The learned
+    codebooks of a tokenizer (pq, rvq) move once a batch all the same."""
     num_workers: Annotated[int, Field(ge=0)] = 0
     """Processes that load batches (0: in the training process, which is enough for a local disk)."""
     prefetch_factor: Positive = 4
