@@ -30,7 +30,7 @@ def join_at(
     from roma import rotmat_to_rotvec, rotvec_to_rotmat
 
     from models.features import Pose
-    from models.seam import Root, join
+    from models.seam import RootPath, join
 
     p, x, cut = (
         torch.from_numpy(poses.copy()),
@@ -38,7 +38,7 @@ def join_at(
         torch.from_numpy(cuts)[:, None],
     )
     rows = torch.arange(len(p))[:, None]
-    roots = Root(rotvec_to_rotmat(p[:, :, 0]), x)
+    roots = RootPath(rotvec_to_rotmat(p[:, :, 0]), x)
     moved = roots.moved(roots.at(rows, cut), roots.at(rows, cut - 1))
     after = (torch.arange(p.shape[1]) >= cut)[..., None]
     p[:, :, 0] = torch.where(after, rotmat_to_rotvec(moved.rotmats), p[:, :, 0])

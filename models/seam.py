@@ -42,23 +42,23 @@ def join(rotmats: Tensor, trans: Tensor, future: Pose, fade: int = FADE_FRAMES) 
 
 
 @dataclass(frozen=True, eq=False)
-class Root:
-    """Where bodies are and which way they face."""
+class RootPath:
+    """Where a body goes and which way it faces, at one or several moments."""
 
     rotmats: Tensor
     """(..., 3, 3)."""
     trans: Tensor
     """(..., 3) metres."""
 
-    def at(self, *index: int | slice | Tensor) -> "Root":
-        return Root(self.rotmats[index], self.trans[index])
+    def at(self, *index: int | slice | Tensor) -> "RootPath":
+        return RootPath(self.rotmats[index], self.trans[index])
 
-    def moved(self, start: "Root", goal: "Root") -> "Root":
+    def moved(self, start: "RootPath", goal: "RootPath") -> "RootPath":
         """Turned about the vertical and shifted over the ground, as takes `start` to the place of `goal`."""
         turn = yaw_of(goal.rotmats) - yaw_of(start.rotmats)
         ground = rotate_horizontal(self.trans[..., ::2] - start.trans[..., ::2], turn) + goal.trans[..., ::2]
         trans = torch.stack([ground[..., 0], self.trans[..., 1], ground[..., 1]], -1)
-        return Root(yaw_to_rotmat(turn) @ self.rotmats, trans)
+        return RootPath(yaw_to_rotmat(turn) @ self.rotmats, trans)
 
 
 def append(first: Motion, second: Motion) -> Motion:
@@ -66,8 +66,8 @@ def append(first: Motion, second: Motion) -> Motion:
     past = roma.rotvec_to_rotmat(torch.tensor(first.poses[-2:]))
     path = torch.tensor(first.trans[-2:])
     rotmats = roma.rotvec_to_rotmat(torch.tensor(second.poses))
-    root = Root(rotmats[:, 0], torch.tensor(second.trans))
-    root = root.moved(root.at(0), Root(past[-1, 0], path[-1]))
+    root = RootPath(rotmats[:, 0], torch.tensor(second.trans))
+    root = root.moved(root.at(0), RootPath(past[-1, 0], path[-1]))
     rotmats[:, 0], trans = root.rotmats, root.trans
     joined = join(past, path, Pose(rotmats[None], trans[None], rotmats[None, :, 0]))
     labels = tuple(dict.fromkeys(first.labels + second.labels))
