@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -149,25 +151,41 @@ class FigureLog:
         if self.writes:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path = self.folder / "metrics.jsonl"
-            _drop_after(path, self.step)
-            self.lines = path.open("a", buffering=1)
-            self.board = SummaryWriter(str(self.folder), purge_step=self.step)
+            with self._explained():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                path = self.folder / "metrics.jsonl"
+                _drop_after(path, self.step)
+                self.lines = path.open("a", buffering=1)
+                self.board = SummaryWriter(str(self.folder), purge_step=self.step)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.writes:
-            self.lines.close()
-            self.board.close()
+            with suppress(OSError):  # all but what `write` has raised for is on disk
+                self.lines.close()
+            with suppress(OSError):
+                self.board.close()
 
     def write(self, line: "Progress") -> None:
         if not self.writes or (line.step % self.EVERY and not line.metrics):
             return
-        self.lines.write(json.dumps(asdict(line)) + "\n")
-        for prefix, values in (("loss", line.terms), ("val", line.metrics)):
-            for name, value in values.items():
-                self.board.add_scalar(f"{prefix}/{name}", value, line.step)
+        with self._explained():
+            self.lines.write(json.dumps(asdict(line)) + "\n")
+            for prefix, values in (("loss", line.terms), ("val", line.metrics)):
+                for name, value in values.items():
+                    self.board.add_scalar(f"{prefix}/{name}", value, line.step)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Make a full disk a PoseGPTError."""
+        try:
+            yield
+        except OSError as error:
+            raise PoseGPTError(
+                f"cannot write the figures in {self.folder}: {error.strerror or error}; "
+                "the last checkpoint stays as it was",
+                "make room, then go on with --resume",
+            ) from error
 
 
 def _drop_after(path: Path, step: int) -> None:

@@ -238,12 +238,25 @@ class _Loop:
         return dict(zip(terms, means, strict=True)), latest, int(signum)
 
     def load(self) -> None:
-        """Take up checkpoints/last."""
+        """Take up checkpoints/last. Raises PoseGPTError where there is none, or it does not fit this run."""
+        saved = self.checkpoints.load_last(self._about(), self.average.plain.state_dict())
+        self.average.load(saved.weights)
+        try:
+            self._take_up(saved.training)
+        except (KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise PoseGPTError(
+                f"the state of {self.folder} is not as this version of posegpt writes it: {reason}",
+                f"begin a run with another --name and --init {self.folder}",
+            ) from error
+
+    def _take_up(self, state: dict[str, Any]) -> None:
+        """Go on from what `_training_state` gave."""
         from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
 
-        saved = self.checkpoints.load_last(self._about(), self.average.plain.state_dict())
-        state = saved.training
-        self.average.load(saved.weights)
+        mine = self._training_state()
+        if unlike := sorted((mine.keys() ^ state.keys()) | (mine["stage"].keys() ^ state["stage"].keys())):
+            raise KeyError(", ".join(unlike[:3]))  # torch leaves out what is not there, without a word
         set_state_dict(
             self.stage, self.adamw, model_state_dict=state["stage"],
             optim_state_dict=state["optimizer"], options=StateDictOptions(full_state_dict=True),
