@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,8 @@ from PIL import Image, ImageChops, ImageFilter
 from models.motion import Float32Array
 from posegpt_cli.output.camera import FOV_Y, Camera, FloatArray, look_rotation
 from posegpt_cli.output.gl import import_pyrender, open_context
-from posegpt_cli.output.options import RenderOptions, parse_color
+from posegpt_cli.output.options import RenderOptions
+from posegpt_cli.output.renderer import Renderer
 from posegpt_cli.output.scene import Figure, Picture, Shot
 
 if TYPE_CHECKING:
@@ -176,18 +176,14 @@ class _Topology:
         self.colors: Float32Array = colors.astype(np.float32)
 
 
-class MeshRenderer:
-    """Draws shots as (H, W, 3) pictures; one OpenGL context for as long as it lives.
+class MeshRenderer(Renderer):
+    """Draws by OpenGL; one context for as long as it lives.
 
     Raises PoseGPTError where no OpenGL context can be had.
     """
 
-    batch = 1
-
     def __init__(self, options: RenderOptions, size: tuple[int, int] | None = None) -> None:
-        self.size = size or options.size
-        self.options = options
-        self._background = np.array(parse_color(options.background))
+        super().__init__(options, size)
         self._context = open_context(self.size)
         self._programs = _Programs()
         self._targets = _Targets(self.size, 2 if options.samples > 1 else 1)
@@ -217,23 +213,11 @@ class MeshRenderer:
         self._compose(box)
         return self._read()
 
-    def draw_batch(self, shots: Sequence[Shot]) -> list[Picture]:
-        """The pictures of several shots, one after the other."""
-        return [self.draw(shot) for shot in shots]
-
     def close(self) -> None:
         """Free the context and all that lives in it."""
         self._context.make_current()
         self._programs.clear()
         self._context.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _upload(self, figures: Sequence[Figure]) -> list[_FigureMesh]:
         """A mesh for each figure, holding its vertices; meshes of earlier pictures are used again."""
@@ -311,7 +295,7 @@ class MeshRenderer:
 
         GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self._targets.main_framebuffer)
         GL.glViewport(0, 0, *self.size)
-        GL.glClearColor(*self._background, 1)
+        GL.glClearColor(*self.background, 1)
         GL.glClear(GL.GL_COLOR_BUFFER_BIT)
         if self.options.floor == "none":
             return
@@ -323,7 +307,9 @@ class MeshRenderer:
         program.set_uniform("eye", camera.eye)
         program.set_uniform("rays", _upside_down_rays(camera))
         program.set_uniform("target", camera.target[[0, 2]])
-        program.set_uniform("background", self._background)
+        program.set_uniform("background", np.array(self.background))
+        program.set_uniform("floor_color", np.array(self.floor_paint.color))
+        program.set_uniform("contrast", self.floor_paint.contrast)
         program.set_uniform("pattern", PATTERNS[self.options.floor])
         program.set_uniform("fade", np.array([fade_start, 1 / (fade_end - fade_start)]))
         self._targets.draw_fullscreen()
@@ -379,7 +365,7 @@ class MeshRenderer:
         for mesh, figure in bodies:
             color = figure.color or (0.0, 0.0, 0.0)
             program.set_uniform("body_color", np.array([*color, figure.color is not None], np.float32))
-            program.set_uniform("fade", np.array([*self._background, figure.fade]))
+            program.set_uniform("fade", np.array([*self.background, figure.fade]))
             mesh.draw()
         for switch in (GL.GL_SCISSOR_TEST, GL.GL_DEPTH_TEST, GL.GL_CULL_FACE, GL.GL_CLIP_DISTANCE0):
             GL.glDisable(switch)

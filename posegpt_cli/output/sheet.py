@@ -32,7 +32,9 @@ def cell_grid(n: int, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def tile(pictures: Sequence[Picture], columns: int, gap: int = _GAP) -> Picture:
-    """Pictures (H, W, 3) row by row on one sheet, white between them."""
+    """Pictures (H, W, 3) row by row on one sheet, white between them; a single one as it is."""
+    if len(pictures) == 1:
+        return pictures[0]
     height, width = pictures[0].shape[:2]
     rows = -(-len(pictures) // columns)
     sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
@@ -52,7 +54,8 @@ def write_text(picture: Picture, text: str, corner: str = "lower left") -> Pictu
     place, anchor = (
         ((width / 2, margin), "ma") if corner == "upper middle" else ((margin, height - margin), "ld")
     )
-    ink = INK[int(picture[0, 0].mean() < 110)]
+    corner_light = np.asarray(image.crop((0, 0, 1, 1)).convert("L")).item()
+    ink = INK[int(corner_light < 110)]
     ImageDraw.Draw(image).text(place, text, fill=ink, font=font, anchor=anchor)
     return np.asarray(image)
 

@@ -9,7 +9,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
@@ -17,24 +16,14 @@ from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.output.gl import GL_FIX
 from posegpt_cli.output.options import RendererName, RenderOptions
-from posegpt_cli.output.scene import POSED_AT_ONCE, Film, Performer, Picture, Shot, make_performers
+from posegpt_cli.output.renderer import Renderer
+from posegpt_cli.output.scene import POSED_AT_ONCE, Film, Performer, Picture, make_performers
 from posegpt_cli.output.sheet import cell_grid, tile, write_text
 
 _CHUNK = POSED_AT_ONCE
 """Frames that a process draws at a time: those that a performer poses at a time."""
 _CHUNKS_AHEAD = 2
 """Chunks for each process that may wait to be encoded."""
-
-
-class Renderer(Protocol):
-    """What draws shots."""
-
-    batch: int
-    """Shots that are best drawn at once."""
-
-    def draw(self, shot: Shot) -> Picture: ...
-    def draw_batch(self, shots: Sequence[Shot]) -> list[Picture]: ...
-    def close(self) -> None: ...
 
 
 class Stage:
@@ -114,10 +103,8 @@ def open_renderer(options: RenderOptions, size: tuple[int, int]) -> Iterator[Ope
     Raises PoseGPTError where they insist on one that cannot draw here.
     """
     opened = _open(options, size)
-    try:
+    with opened.renderer:
         yield opened
-    finally:
-        opened.renderer.close()
 
 
 def _open(options: RenderOptions, size: tuple[int, int]) -> Opened:

@@ -6,7 +6,6 @@ renderer's shaders compute them. With multisampling bodies are drawn at twice th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -25,7 +24,8 @@ from posegpt_cli.output.mesh import (
     fade_range,
     sun_view,
 )
-from posegpt_cli.output.options import RenderOptions, parse_color
+from posegpt_cli.output.options import RenderOptions
+from posegpt_cli.output.renderer import Renderer
 from posegpt_cli.output.scene import Picture, Shot
 
 TORCH3D_HINT = (
@@ -85,8 +85,8 @@ def rasterize(points: Tensor, faces: Tensor, size: tuple[int, int], is_perspecti
     return Fragments(torch.where(face >= 0, face - first, face), bary[..., 0, :])
 
 
-class Torch3dRenderer:
-    """Draws shots as (H, W, 3) pictures, `BATCH` at a time, on a GPU where there is one.
+class Torch3dRenderer(Renderer):
+    """Draws `BATCH` shots at a time, on a GPU where there is one.
 
     Raises PoseGPTError where pytorch3d is not installed or does not load.
     """
@@ -95,11 +95,12 @@ class Torch3dRenderer:
 
     def __init__(self, options: RenderOptions, size: tuple[int, int] | None = None) -> None:
         _check_package()
-        self.size = size or options.size
-        self.options = options
+        super().__init__(options, size)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._fineness = 2 if options.samples > 1 else 1
-        self._background = torch.tensor(parse_color(options.background), device=self.device)
+        self._background, self._floor_color = (
+            torch.tensor(color, device=self.device) for color in (self.background, self.floor_paint.color)
+        )
         self._bodies: dict[int, _Topology] = {}
 
     def draw(self, shot: Shot) -> Picture:
@@ -127,17 +128,6 @@ class Torch3dRenderer:
         layer = F.avg_pool2d(layer, self._fineness).permute(0, 2, 3, 1)
         pictures = layer[..., :3] + (1 - layer[..., 3:]) * ground
         return list((pictures.clamp(0, 1) * 255 + 0.5).byte().cpu().numpy())
-
-    def close(self) -> None:
-        """Nothing to free; the mesh renderer has."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _tensor(self, values: object) -> Tensor:
         return torch.tensor(np.asarray(values, np.float32), device=self.device)
@@ -204,13 +194,13 @@ class Torch3dRenderer:
         if self.options.floor == "none":
             return self._background.expand(height, width, 3)
         place, is_floor = floor_places(camera, self.device)
-        light = floor_light(place, PATTERNS[self.options.floor])
+        light = floor_light(place, PATTERNS[self.options.floor], self.floor_paint.contrast)[..., None]
         start, end = fade_range(camera)
         target = self._tensor(camera.target[[0, 2]])
         away = (1 - ((place - target).norm(dim=-1) - start) / (end - start)).clamp(0, 1) * is_floor
-        away = away * away * (3 - 2 * away)
-        backdrop = 1 - 0.05 * down.clamp(0, 1)[:, None] ** 2
-        ground = self._background * (backdrop - (1 - light) * away)[..., None]
+        away = (away * away * (3 - 2 * away))[..., None]
+        fall = 0.05 * down.clamp(0, 1)[:, None, None] ** 2
+        ground = torch.lerp(self._background * (1 - fall), self._floor_color * (light - fall), away)
         shade = shadow_on_floor(scene, k, place)
         tint = 1 - shade[..., :1] * self._tensor([0.46, 0.44, 0.40])
         return torch.where(is_floor[..., None], ground * tint * (1 - 0.45 * shade[..., 1:]), ground)
@@ -367,7 +357,7 @@ def floor_places(camera: Camera, device: torch.device) -> tuple[Tensor, Tensor]:
     return eye[[0, 2]] + rays[..., [0, 2]] * reach[..., None], rays[..., 1] < -1e-4
 
 
-def floor_light(place: Tensor, pattern: float) -> Tensor:
+def floor_light(place: Tensor, pattern: float, contrast: float) -> Tensor:
     """(H, W) brightness of the floor's pattern at places (H, W, 2), soft over a pixel's footprint."""
     across, down = place.diff(dim=1).abs(), place.diff(dim=0).abs()
     footprint = torch.cat((across, across[:, -1:]), dim=1) + torch.cat((down, down[-1:])) + 1e-5
@@ -376,11 +366,11 @@ def floor_light(place: Tensor, pattern: float) -> Tensor:
     if pattern == PATTERNS["grid"]:
         cover = (1.5 - edge.abs() / (0.7 * footprint).clamp(min=0.005)).clamp(0, 1)
         cover = cover * (0.006 / footprint + 0.3).clamp(max=1)
-        return 0.97 - 0.13 * cover.amax(dim=-1)
+        return 0.97 - 0.13 * contrast * cover.amax(dim=-1)
     if pattern == PATTERNS["checker"]:
         tile = (edge / footprint).clamp(-1, 1) * (0.5 * _TILE / footprint).clamp(0, 1)
-        return 0.958 + 0.027 * tile.prod(dim=-1)
-    return torch.full_like(place[..., 0], 0.958)
+        return 0.985 - 0.027 * contrast * (1 - tile.prod(dim=-1))
+    return torch.full_like(place[..., 0], 0.985 - 0.027 * contrast)
 
 
 def shadow_on_floor(scene: _Scene, k: int, place: Tensor) -> Tensor:

@@ -12,9 +12,11 @@ from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.output.gl import check_gl
 from posegpt_cli.output.options import RenderOptions
+from posegpt_cli.output.renderer import Renderer
 from posegpt_cli.output.scene import Film, Performer
+from posegpt_cli.output.sheet import write_text
 from posegpt_cli.output.skeleton import SkeletonRenderer
-from posegpt_cli.output.stage import Renderer, Stage
+from posegpt_cli.output.stage import Stage
 
 SIZE = (200, 160)
 needs_gl = pytest.mark.skipif(check_gl().platform is None, reason="there is no OpenGL here")
@@ -187,6 +189,34 @@ def test_floors_fade_into_the_background(kind: str, floor: str, walk: Film) -> N
         assert np.ptp(picture[-20:, :, 1]) > 6
     if floor == "none":
         assert np.ptp(picture[:, 3], axis=0).max() < 20
+
+
+@pytest.mark.parametrize("background", ["black", "white", "#1040c0"])
+def test_floor_and_shadow_are_seen_before_any_background(kind: str, background: str, walk: Film) -> None:
+    """A floor that only darkens the background was invisible on black."""
+    made = make_renderer(kind, RenderOptions(size=SIZE, background=background))
+    shot = walk.shot(10)
+    picture = made.draw(shot).astype(int).max(axis=-1)
+    made.close()
+    joints = shot.figures[0].joints
+    spot = joints[12] - shot.sun * (joints[12, 1] / shot.sun[1])  # of the neck
+    x, y = (int(part) for part in shot.camera.project(spot)[:2])
+    floor = picture[-40:, : SIZE[0] // 4]
+    assert np.ptp(floor) >= 9  # tiles
+    assert picture[y - 2 : y + 3, x - 2 : x + 3].mean() < 0.9 * picture[y].max()
+
+
+def test_text_is_light_on_dark_pictures_and_dark_on_light_ones() -> None:
+    for color, is_light in (
+        ((0, 255, 0), False),
+        ((255, 255, 0), False),
+        ((200, 0, 0), True),
+        ((0, 0, 255), True),
+    ):
+        written = write_text(np.full((60, 200, 3), color, np.uint8), "walk").astype(int)
+        changed = (written != color).any(axis=-1)
+        brighter = written[changed].sum() > changed.sum() * sum(color)
+        assert changed.any() and brighter == is_light, color
 
 
 @needs_gl

@@ -7,6 +7,8 @@ uniform vec3 eye;
 uniform mat3 rays;       // columns: right and up, each times the tangent of its half angle; forward
 uniform vec2 target;     // x, z that the camera looks at
 uniform vec3 background;
+uniform vec3 floor_color;
+uniform float contrast;  // of the pattern, 1 before a white background
 uniform float pattern;   // 0 plain, 1 checker, 2 grid
 uniform vec2 fade;       // distances from the target (m) where the floor begins to fade, and one over the way to its end
 
@@ -23,16 +25,17 @@ void main()
     vec2 edge = TILE * (0.5 - abs(fract(p / (2.0 * TILE)) * 2.0 - 1.0));
     edge *= 2.0;
 
-    float light = 0.958;
+    float light = 0.985 - 0.027 * contrast;
     if (pattern > 1.5) {
         vec2 cover = clamp(1.5 - abs(edge) / max(vec2(0.005), 0.7 * w), 0.0, 1.0) * min(vec2(1.0), 0.006 / w + 0.3);
-        light = 0.97 - 0.13 * max(cover.x, cover.y);
+        light = 0.97 - 0.13 * contrast * max(cover.x, cover.y);
     } else if (pattern > 0.5) {
         vec2 tile = clamp(edge / w, -1.0, 1.0) * clamp(0.5 * TILE / w, 0.0, 1.0);
-        light += 0.027 * tile.x * tile.y;
+        light += 0.027 * contrast * tile.x * tile.y;
     }
     float away = clamp(1.0 - (distance(p, target) - fade.x) * fade.y, 0.0, 1.0);
     away *= away * (3.0 - 2.0 * away);
     float down = clamp(v_screen.y, 0.0, 1.0);
-    frag_color = vec4(background * (1.0 - (1.0 - light) * away - 0.05 * down * down), 1.0);
+    float fall = 0.05 * down * down;
+    frag_color = vec4(mix(background * (1.0 - fall), floor_color * (light - fall), away), 1.0);
 }
