@@ -28,6 +28,7 @@ from posegpt_cli.output.camera import FOV_Y, look_rotation
 from posegpt_cli.output.gl import open_context
 from posegpt_cli.output.mesh import MeshRenderer
 from posegpt_cli.output.options import RenderOptions, parse_color
+from posegpt_cli.output.renderer import Renderer
 from posegpt_cli.output.scene import POSED_AT_ONCE, Film, Performer, Picture, Shot
 from posegpt_cli.output.skeleton import SkeletonRenderer
 from posegpt_cli.output.stage import draw_in_processes
@@ -92,7 +93,7 @@ def measure(name: str, draw: Draw, film: Film, frames: list[int]) -> Timing:
     return Timing(name, float(wall), float(cpu))
 
 
-def measure_video(film: Film, renderer: MeshRenderer, n_frames: int) -> Timing:
+def measure_video(name: str, film: Film, renderer: Renderer, n_frames: int) -> Timing:
     """Mean time of a picture that is posed, drawn and encoded: from opening the file until it is whole."""
     with tempfile.TemporaryDirectory() as folder:
         wall, cpu = time.perf_counter(), time.process_time()
@@ -100,7 +101,7 @@ def measure_video(film: Film, renderer: MeshRenderer, n_frames: int) -> Timing:
             for frame in range(n_frames):
                 video.write(renderer.draw(film.shot(frame)))
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return Timing("mesh, to MP4", wall / n_frames, cpu / n_frames)
+    return Timing(name, wall / n_frames, cpu / n_frames)
 
 
 def measure_jobs(options: RenderOptions, n_frames: int) -> Timing:
@@ -146,8 +147,9 @@ def main() -> int:
             "mesh": mesh.draw(film.shot(10)),
             "skeleton": skeleton.draw(film.shot(10)),
         }
-        timings.append(measure_video(film, mesh, arguments.frames))
+        timings.append(measure_video("mesh, to MP4", film, mesh, arguments.frames))
         timings.append(measure("skeleton", skeleton.draw, film, frames))
+        timings.append(measure_video("skeleton, to MP4", film, skeleton, arguments.frames))
     with MeshRenderer(RenderOptions(size=options.size, samples=1)) as mesh:
         timings.append(measure("mesh, one sample", mesh.draw, film, frames))
     if arguments.jobs > 1:

@@ -206,6 +206,25 @@ def test_floor_and_shadow_are_seen_before_any_background(kind: str, background: 
     assert picture[y - 2 : y + 3, x - 2 : x + 3].mean() < 0.9 * picture[y].max()
 
 
+@pytest.mark.parametrize("frame", [0, 40])
+def test_tiles_of_the_floor_lie_where_the_camera_projects_them(kind: str, frame: int, walk: Film) -> None:
+    """Half a metre a side, light and dark in turn, wherever the camera has moved to."""
+    options = RenderOptions(size=(400, 320))
+    shot = replace(walk.shot(frame), camera=walk.path.camera(frame, options.size))
+    made = make_renderer(kind, options)
+    picture = made.draw(shot).astype(int).mean(axis=-1)
+    made.close()
+    nearest = np.rint(shot.camera.target / 0.5).astype(int)
+    light: dict[int, list[float]] = {0: [], 1: []}
+    for east, north in np.argwhere(np.ones((5, 5))) - 2:
+        tile = nearest[[0, 2]] + (east, north)
+        column, row, _ = shot.camera.project(np.array([0.5 * tile[0], 0.0, 0.5 * tile[1]]))
+        if 0 <= column < 400 and 0 <= row < 320:
+            light[tile.sum() % 2].append(picture[int(row), int(column)])
+    assert min(len(values) for values in light.values()) >= 6
+    assert abs(np.median(light[0]) - np.median(light[1])) > 8
+
+
 def test_text_is_light_on_dark_pictures_and_dark_on_light_ones() -> None:
     for color, is_light in (
         ((0, 255, 0), False),
