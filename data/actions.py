@@ -93,6 +93,13 @@ def order_labels(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(labels), key=lambda n: (n.startswith(STYLE_PREFIX), rank.get(n, len(rank)), n)))
 
 
+def split_labels(labels: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Actions, and styles without their prefix."""
+    actions = [name for name in labels if not name.startswith(STYLE_PREFIX)]
+    styles = [name.removeprefix(STYLE_PREFIX) for name in labels if name.startswith(STYLE_PREFIX)]
+    return actions, styles
+
+
 def resolve_label(name: str, vocabulary: Sequence[str]) -> str:
     """The label of `vocabulary` that `name` means; case, space, `_` and `-` are alike, `style:` is optional.
 

@@ -107,6 +107,7 @@ def config_options(
     without: Sequence[str] = (),
     aliases: Mapping[str, tuple[str, ...]] = {},
     preset_help: str = "",
+    completions: Mapping[str, Callable[[str], list[str]]] = {},
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorator: give a command a flag for every field of `config`; with presets also --preset and --config.
 
@@ -118,6 +119,7 @@ def config_options(
         without: fields that are no options, because something else decides them.
         aliases: further flags of a field, by its name.
         preset_help: help of --preset.
+        completions: what the shell is offered for a field, by its name.
     """
     order = list(panels)
     fields = sorted(
@@ -138,7 +140,7 @@ def config_options(
         hints = get_type_hints(command, include_extras=True)
         parameters = [
             *(_source_parameters(presets, preset_help) if presets else []),
-            *(p for f in fields for p in _field_parameters(f, presets, panels)),
+            *(p for f in fields for p in _field_parameters(f, presets, panels, completions.get(f.name))),
             *(p.replace(annotation=hints[p.name], kind=p.KEYWORD_ONLY) for p in own),
         ]
         with_choices.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -212,7 +214,10 @@ def _source_parameters(presets: Mapping[str, Values], preset_help: str) -> list[
 
 
 def _field_parameters(
-    field: ConfigField, presets: Mapping[str, Values], panels: Mapping[str, str]
+    field: ConfigField,
+    presets: Mapping[str, Values],
+    panels: Mapping[str, str],
+    completion: Callable[[str], list[str]] | None,
 ) -> list[inspect.Parameter]:
     """An option that is None where it was not given; a switch has a twin that turns it off.
 
@@ -231,6 +236,7 @@ def _field_parameters(
         help=_escape(field.info.description or "") + default_note("; ".join(notes)),
         show_default=False,
         rich_help_panel=panels.get(_panel_key(field, panels) or ""),
+        autocompletion=completion,
     )
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [inspect.Parameter(field.name, kind, default=option, annotation=field.type | None)]

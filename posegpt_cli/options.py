@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from posegpt_cli.completion import runs_of
 from posegpt_cli.console import UsageError
 
 BEHAVIOUR_PANEL = "Behaviour"
@@ -25,6 +26,7 @@ GptRun = Annotated[
     typer.Option(
         "--gpt",
         help="Run or checkpoint folder of a generator. " + default_note("default: the one in the box"),
+        autocompletion=runs_of("gpt"),
     ),
 ]
 Out = Annotated[

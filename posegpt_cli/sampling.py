@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data.actions import STYLE_PREFIX, resolve_label
-from models.checkpoint import find_checkpoint, read_info
+from data.actions import STYLE_PREFIX, resolve_label, split_labels
 from models.config import DEFAULT_GUIDANCE
-from posegpt_cli.commands.actions import split_labels
+from posegpt_cli.completion import complete_action, complete_style
 from posegpt_cli.console import next_step
 from posegpt_cli.options import Device, GptRun
 
@@ -47,18 +46,6 @@ Guidance = Annotated[
     float,
     typer.Option(help="Above 1 follows the action harder (1: off).", min=0, rich_help_panel=_PANEL),
 ]
-
-
-def complete_action(incomplete: str) -> list[str]:
-    """Actions of the checkpoint in the box that begin like this, for the shell."""
-    actions, _ = split_labels(read_info(find_checkpoint(None, "gpt")).labels)
-    return [name for name in actions if name.startswith(incomplete)]
-
-
-def complete_style(incomplete: str) -> list[str]:
-    """Styles of the checkpoint in the box that begin like this, for the shell."""
-    _, styles = split_labels(read_info(find_checkpoint(None, "gpt")).labels)
-    return [name for name in styles if name.startswith(incomplete)]
 
 
 Actions = Annotated[

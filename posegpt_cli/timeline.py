@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from data.actions import resolve_label
+from data.actions import resolve_label, split_labels
 from models.errors import PoseGPTError
-from posegpt_cli.commands.actions import split_labels
 from posegpt_cli.console import UsageError
 from posegpt_cli.options import parse_length
 from posegpt_cli.sampling import resolve_labels

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from data.actions import STYLE_PREFIX
+from data.actions import STYLE_PREFIX, split_labels
 from data.store import find_store, read_manifest
 from models.checkpoint import find_checkpoint, read_info
 from posegpt_cli.console import UsageError, next_step, show_json, show_result
@@ -23,13 +23,6 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
         "posegpt actions", "posegpt actions --gpt runs/gpt/default", "posegpt actions --data dataset/"
     )
     app.command("actions", help=f"{summary}\n{HELP}", epilog=epilog, rich_help_panel=panel)(actions)
-
-
-def split_labels(labels: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Actions, and styles without their prefix."""
-    actions = [name for name in labels if not name.startswith(STYLE_PREFIX)]
-    styles = [name.removeprefix(STYLE_PREFIX) for name in labels if name.startswith(STYLE_PREFIX)]
-    return actions, styles
 
 
 def actions(

@@ -11,6 +11,7 @@ import typer
 from data.store import Store
 from models.errors import PoseGPTError
 from models.evaluation.report import Report, check_comparable, read_reports
+from posegpt_cli.completion import runs_of
 from posegpt_cli.console import UsageError, ask_path, next_step, progress, show_json, show_table
 from posegpt_cli.evaluation import (
     folder_features,
@@ -70,6 +71,7 @@ ClassifierRun = Annotated[
     typer.Option(
         "--classifier",
         help="Run or checkpoint folder of a classifier. " + default_note("default: the one in the box"),
+        autocompletion=runs_of("classifier"),
     ),
 ]
 VqvaeRun = Annotated[
@@ -78,6 +80,7 @@ VqvaeRun = Annotated[
         "--vqvae",
         help="Run or checkpoint folder of a tokenizer, or of a generator. "
         + default_note("default: the one in the box"),
+        autocompletion=runs_of("vqvae"),
     ),
 ]
 Generated = Annotated[

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from data.actions import split_labels
 from models.checkpoint import find_checkpoint, read_info
-from posegpt_cli.commands.actions import split_labels
 from posegpt_cli.console import UsageError, ask, progress, say, show_json, warn
 from posegpt_cli.options import Force, Json, Out, Yes, default_note, examples, parse_length, with_flags
 from posegpt_cli.output.video import VIDEO_SUFFIXES

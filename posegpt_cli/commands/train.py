@@ -16,6 +16,7 @@ import yaml
 from data.files import write_atomically
 from models.config import PRESETS, ClassifierRun, GPTRun, RunConfig, VQVAERun
 from models.errors import PoseGPTError
+from posegpt_cli.completion import runs_of
 from posegpt_cli.config_options import (
     Choices,
     config_fields,
@@ -88,6 +89,7 @@ PANELS = {
 PRESET_HELP = "Settings to start from: tiny for a CPU, base for a GPU, paper for the original's architecture."
 ALIASES = {"vqvae": ("--vq-ckpt",)}
 """PoseGPT's own names of fields that are called otherwise here."""
+COMPLETIONS = {"vqvae": runs_of("vqvae"), "classifier": runs_of("classifier"), "init": runs_of("*")}
 OF_TOKENIZER = ("--n-codebook", "--n-e", "--e-dim", "--hid-dim", "--dropout", "--model")
 """What PoseGPT's command for the generator repeats of its tokenizer."""
 
@@ -165,7 +167,7 @@ def _command(stage: str, config: type[RunConfig]) -> Callable[..., None]:
     """`posegpt train STAGE`, with an option for every field of its config."""
     presets = {name: PRESETS[stage][name] for name in PRESET_ORDER}
 
-    @config_options(config, presets, PANELS, SET_BY_DATA[stage], ALIASES, PRESET_HELP)
+    @config_options(config, presets, PANELS, SET_BY_DATA[stage], ALIASES, PRESET_HELP, COMPLETIONS)
     def train_stage(
         choices: Choices[Any],
         resume: Resume = False,

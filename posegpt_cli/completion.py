@@ -1,0 +1,38 @@
+"""What the shell is offered where a word is a name of ours: actions, styles, runs. Imports no torch."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+
+
+def complete_action(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Actions that begin like this, of the checkpoint given with --gpt, or of the one in the box."""
+    return [name for name in _vocabulary(ctx)[0] if name.startswith(incomplete)]
+
+
+def complete_style(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Styles that begin like this, of the same checkpoint."""
+    return [name for name in _vocabulary(ctx)[1] if name.startswith(incomplete)]
+
+
+def runs_of(stage: str) -> Callable[[str], list[str]]:
+    """Completes folders below `runs`; `*` is any stage. Where none fits, it offers files."""
+
+    def complete(incomplete: str) -> list[str]:
+        found = [path.parent.as_posix() for path in sorted(Path("runs").glob(f"{stage}/*/checkpoints"))]
+        return [path for path in found if path.startswith(incomplete)]
+
+    return complete
+
+
+def _vocabulary(ctx: typer.Context) -> tuple[list[str], list[str]]:
+    """Actions and styles; none where the checkpoint cannot be read."""
+    from data.actions import split_labels  # here, because `posegpt --help` imports this module
+    from models.checkpoint import find_checkpoint, read_info
+    from models.errors import PoseGPTError
+
+    try:
+        return split_labels(read_info(find_checkpoint(ctx.params.get("gpt"), "gpt")).labels)
+    except PoseGPTError:
+        return [], []
