@@ -1,4 +1,4 @@
-"""The entry of `posegpt` and of `python -m posegpt_cli`: runs if `models` and `data` are ours."""
+"""The entry of `posegpt` and of `python -m posegpt_cli`: sees to it that `models` and `data` are ours."""
 
 import signal
 import sys
@@ -9,7 +9,10 @@ from posegpt_cli.packages import describe_foreign, foreign_packages
 
 def main() -> int:
     """Run the command line in sys.argv and return its exit code."""
-    if foreign := foreign_packages(Path(__file__).parents[1]):
+    home = Path(__file__).parents[1]
+    if foreign_packages(home):  # `python -m` looks into the working folder first, PYTHONPATH comes before us
+        sys.path.insert(0, str(home))
+    if foreign := foreign_packages(home):
         message, hint = describe_foreign(foreign)
         print(f"error: {message}\nhint: {hint}", file=sys.stderr)
         return 1

@@ -23,6 +23,5 @@ def describe_foreign(foreign: Mapping[str, str]) -> tuple[str, str]:
     places = "; ".join(f"'{name}' from {place}" for name, place in foreign.items())
     return (
         f"Python imports {places} instead of posegpt's own",
-        "start it as `posegpt` instead of `python -m posegpt_cli`, clear PYTHONPATH, or install posegpt in a "
-        "virtual environment of its own",
+        "clear PYTHONPATH, or install posegpt in a virtual environment of its own",
     )

@@ -179,19 +179,22 @@ def test_other_shells_are_offered_options_too(shell):
     assert "--label-pattern" in out
 
 
-@pytest.fixture
-def foreign_folder(tmp_path):
+@pytest.fixture(params=["packages", "modules"])
+def foreign_folder(request, tmp_path):
     """A working folder whose own `models` and `data` break whoever imports them."""
     for name in ("models", "data"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('not posegpt')\n")
+        path = tmp_path / (f"{name}/__init__.py" if request.param == "packages" else f"{name}.py")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("raise RuntimeError('not posegpt')\n")
     return tmp_path
 
 
-def test_own_models_and_data_folders_do_not_shadow_ours(foreign_folder, small_generator):
+@pytest.mark.parametrize("program", [[SCRIPT], [sys.executable, "-m", "posegpt_cli"]])
+def test_own_models_and_data_folders_do_not_shadow_ours(foreign_folder, small_generator, program):
     ran = subprocess.run(
-        [SCRIPT, "actions", "--gpt", small_generator, "--json"],
+        [*program, "actions", "--gpt", small_generator, "--json"],
         cwd=foreign_folder,
+        env=os.environ | {"PYTHONPATH": str(foreign_folder)},
         capture_output=True,
         text=True,
     )
@@ -199,11 +202,13 @@ def test_own_models_and_data_folders_do_not_shadow_ours(foreign_folder, small_ge
     assert json.loads(ran.stdout)["actions"] == ["walk", "run", "wave"]
 
 
-def test_shadowed_packages_are_named(foreign_folder):
+def test_packages_that_somebody_imported_before_us_are_named(tmp_path):
+    """Such as by a sitecustomize: they cannot be put right any more."""
+    for name, text in (("models", ""), ("sitecustomize", "import models")):
+        (tmp_path / f"{name}.py").write_text(text)
     ran = subprocess.run(
-        [sys.executable, "-m", "posegpt_cli", "doctor"], cwd=foreign_folder, capture_output=True, text=True
+        [SCRIPT, "doctor"], env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
     )
     message, hint = two_lines(ran.stderr)
     assert ran.returncode == 1
-    assert "'models' from" in message and str(foreign_folder) in message
-    assert "posegpt" in hint
+    assert f"'models' from {tmp_path / 'models.py'}" in message and "PYTHONPATH" in hint
