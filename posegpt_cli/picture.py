@@ -109,7 +109,9 @@ class PictureFlags:
     jobs: Annotated[
         int,
         typer.Option(
-            help="Processes that draw the frames of a video.", min=1, rich_help_panel=BEHAVIOUR_PANEL
+            help="Processes that draw the frames of a video; on two cores more than 1 gains nothing.",
+            min=1,
+            rich_help_panel=BEHAVIOUR_PANEL,
         ),
     ] = _USUAL.jobs
     preview: Annotated[
