@@ -48,7 +48,8 @@ def test_what_is_generated_is_drawn_with_the_same_options(posegpt, walk, tmp_pat
 
     module, asked = import_module(f"posegpt_cli.commands.{command}"), []
     monkeypatch.setattr(module, "save_all", lambda jobs, options: asked.append(options) or [])
-    monkeypatch.setattr(module, "_generate", lambda *_: [make_motion("walk", 3)])
+    motions = [make_motion("walk", 3)]
+    monkeypatch.setattr(module, "_generate", lambda *_: [motions] if command == "sample" else motions)
     words = ["--action", "walk"] if command == "sample" else [walk, "--layout", "row", "--title", "one"]
     ran = posegpt(
         command, *words, "--out", tmp_path / "a.mp4", "--renderer", "skeleton", "--size", "80x64",
@@ -73,7 +74,8 @@ def test_a_preview_alone_writes_nothing(posegpt, walk, tmp_path, monkeypatch, co
 
     module, played = import_module(f"posegpt_cli.commands.{command}"), []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module, "_generate", lambda *_: [make_motion("walk", 3)])
+    motions = [make_motion("walk", 3)]
+    monkeypatch.setattr(module, "_generate", lambda *_: [motions] if command == "sample" else motions)
     monkeypatch.setattr(module, "preview", lambda motions, options, is_all: played.append(is_all))
     words = ["--action", "walk"] if command == "sample" else [walk]
     ran = posegpt(command, *words, "--preview")
