@@ -16,6 +16,7 @@ from models.config import DEFAULT_GUIDANCE
 from models.errors import PoseGPTError
 from models.features import Pose, Root, features_to_motion, yaw_of
 from models.gpt import GPT, Condition
+from models.layers import bare
 from models.motion import Motion
 from models.seam import append, join
 from models.skeleton import BodyType
@@ -284,11 +285,12 @@ def sample_indices(
     with threads_for(len(generators)):
         for s, step in zip(range(past.shape[1], steps), drawn, strict=False):
             parts.append(step.indices[:, None])
-            ended = torch.where(step.ends & (ended == steps), s, ended)
             if report:
                 report(s + 1, steps)
-            if bool((ended <= s).all()):
-                break
+            if until_end:
+                ended = torch.where(step.ends & (ended == steps), s, ended)
+                if bool((ended <= s).all()):
+                    break
     return Drawn(torch.cat(parts, 1), ended)
 
 
@@ -327,46 +329,53 @@ def draw_steps(
 
     One pass a step through the KV cache; when the cache is full, the newer half of it is computed anew.
     """
-    k, block, codes = gpt.config.n_codebook, gpt.config.gpt_blocksize, gpt.config.codes_per_book
-    n, guided = len(generators), how.guidance != 1
+    k, codes, n, guided = gpt.config.n_codebook, gpt.config.codes_per_book, len(generators), how.guidance != 1
     if guided:
         condition, past = condition.with_hidden(), past.repeat(2, 1, 1)
-    run = _Run(gpt, condition)
-    # Only what attention may still see is kept; `first` is the step that `recent` begins with.
-    recent, first = past[:, max(0, past.shape[1] - block // 2) :], max(0, past.shape[1] - block // 2)
+    gpt = bare(gpt)
+    run, new = _Run(gpt, condition), past
+    ends = torch.zeros(n, dtype=torch.bool, device=past.device)
     while True:
-        if recent.shape[1] >= block:
-            first += recent.shape[1] - block // 2
-            recent = recent[:, -(block // 2) :]
-        uniforms = torch.stack([torch.rand(k, generator=g) for g in generators]).to(recent.device)
-        hidden = run.advance(recent, first)
-        chosen = recent[:, :0, 0]
-        ends = torch.zeros(n, dtype=torch.bool, device=recent.device)
+        uniforms = torch.stack([torch.rand(k, generator=g) for g in generators]).to(past.device)
+        hidden, chosen = run.after(new), []
         for book in range(k):
-            logits = gpt.head.book(book, hidden, chosen)[:, : codes + (until_end and book == 0)]
+            logits = gpt.head.book(book, hidden)[:, : codes + (until_end and book == 0)]
             if guided:
                 logits = torch.lerp(logits[n:], logits[:n], how.guidance)
             index = draw(logits, uniforms[:, book], how)
-            ends = ends | (index == codes)
-            index = index.clamp(max=codes - 1).repeat(1 + guided)
-            chosen = torch.cat([chosen, index[:, None]], 1)
-        recent = torch.cat([recent, chosen[:, None]], 1)
-        yield Step(chosen[:n], ends)
+            if until_end and book == 0:
+                ends = index == codes
+                index = index.clamp(max=codes - 1)
+            chosen.append(index.repeat(2) if guided else index)
+            hidden = gpt.head.tell(book, hidden, chosen[-1])
+        new = torch.stack(chosen, -1)[:, None]
+        yield Step(new[:n, 0], ends)
 
 
 class _Run:
     """One condition's way through the GPT, with its cache."""
 
     def __init__(self, gpt: GPT, condition: Condition) -> None:
-        self.gpt, self.condition, self.offset = gpt, condition, -1
+        self.gpt, self.condition = gpt, condition
+        self.first, self.steps = 0, list[Tensor]()
+        self._begin()
 
-    def advance(self, indices: Tensor, offset: int) -> Tensor:
-        """Hidden state (B, D) after indices (B, S, K), the first of which is step `offset`."""
-        if offset != self.offset:
-            self.offset = offset
-            self.caches = self.gpt.blocks.new_caches(len(indices), self.gpt.config.gpt_blocksize)
-        condition = _from_step(self.condition, offset)
-        return self.gpt.hidden(indices, condition, self.caches, self.caches[0].length)[:, -1]
+    def after(self, new: Tensor) -> Tensor:
+        """Hidden state (B, D) after the next steps (B, n, K)."""
+        block = self.gpt.config.gpt_blocksize
+        self.steps += new.unbind(1)
+        if len(self.steps) >= block:
+            dropped = len(self.steps) - block // 2
+            self.first, self.steps = self.first + dropped, self.steps[dropped:]
+            new = torch.stack(self.steps, 1)
+            self._begin()
+        return self.gpt.extend(new, self.given, self.cache)[:, -1]
+
+    def _begin(self) -> None:
+        """An empty cache, for what begins with step `first`."""
+        block = self.gpt.config.gpt_blocksize
+        self.given = self.gpt.given(_from_step(self.condition, self.first), block)
+        self.cache = self.gpt.blocks.new_cache(len(self.condition.steps), block)
 
 
 def draw(logits: Tensor, uniform: Tensor, how: Sampling) -> Tensor:

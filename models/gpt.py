@@ -75,14 +75,15 @@ class BookHead(nn.Module):
             x = self._mix(x + torch.stack(given, -2) + self.place)
         return torch.einsum("...kd,kdc->...kc", x, self.out.to(x.dtype))
 
-    def book(self, k: int, hidden: Tensor, chosen: Tensor) -> Tensor:
-        """Sampling: logits (B, C) of book k, given hidden (B, D) and the books (B, k) before it."""
-        x = hidden
-        if self.autoregressive:
-            for i in range(k):
-                x = x + self.embed[i](chosen[:, i])
-            x = self._mix(x + self.place[k])
+    def book(self, k: int, hidden: Tensor) -> Tensor:
+        """Sampling: logits (B, C) of book k, given hidden (B, D) that knows the books before it."""
+        x = self._mix(hidden + self.place[k]) if self.autoregressive else hidden
         return x @ self.out[k].to(x.dtype)
+
+    def tell(self, k: int, hidden: Tensor, index: Tensor) -> Tensor:
+        """Sampling: hidden (B, D) that knows the index (B,) of book k, too."""
+        knows_more = self.autoregressive and k < len(self.embed)
+        return hidden + self.embed[k](index) if knows_more else hidden
 
     def _mix(self, x: Tensor) -> Tensor:
         return x + self.mlp(self.norm(x))
@@ -130,23 +131,47 @@ class GPT(nn.Module):
         hidden = self.hidden(indices[:, :-1], condition)
         return self.head(hidden, indices)
 
-    def hidden(
-        self, indices: Tensor, condition: Condition, caches: list[KVCache] | None = None, past: int = 0
-    ) -> Tensor:
-        """Hidden states before each step.
+    def hidden(self, indices: Tensor, condition: Condition) -> Tensor:
+        """Hidden states (B, S + 1, D) before each step of indices (B, S, K), and after the last."""
+        return self.extend(indices, self.given(condition, indices.shape[1] + 1))
+
+    def extend(self, indices: Tensor, given: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Hidden states after each of the steps that follow the start, or a past.
 
         Args:
-            indices: (B, S, K) steps already known.
-            caches: one a block; with them only what is not in them yet is computed.
-            past: how many positions the caches hold.
+            indices: (B, n, K) steps that the cache does not hold yet.
+            given: (B, S, D) what the condition adds at every position, from the start on.
+            cache: the past; it is extended.
 
         Returns:
-            (B, S + 1 - past, D): entry i stands before step past + i.
+            (B, n, D), after each of the steps; where nothing was held (B, n + 1, D), the start before them.
         """
-        x = self._inputs(indices, condition, past).float()
+        x = self.join(torch.cat([embed(indices[..., k]) for k, embed in enumerate(self.embed)], -1))
+        past = cache.length if cache else 0
+        if not past:
+            x = torch.cat([self.start.to(x.dtype).expand(len(x), 1, -1), x], 1)
+        if self.concat:
+            x = F.linear(x, self.concat.weight[:, : x.shape[-1]])
+        x = (x + given[:, past : past + x.shape[1]]).float()
         if self.config.style == "paper":
             x = x + self.positions[past : past + x.shape[1]]
-        return self.norm(self.blocks(self.drop(x), caches=caches))
+        return self.norm(self.blocks(self.drop(x), cache=cache))
+
+    def given(self, condition: Condition, n: int) -> Tensor:
+        """What the condition adds to the embeddings of the first n positions: (B, n, D)."""
+        dim = len(self.start)
+        parts = self._condition_parts(condition)
+        if not self.config.embed_every_step:
+            # Only the start carries the condition.
+            parts = [F.pad(part[:, :1], (0, 0, 0, 1)) for part in parts]
+        if self.concat:
+            x = F.linear(torch.cat(parts, -1), self.concat.weight[:, dim:], self.concat.bias)
+        else:
+            x = sum(parts, self.start.new_zeros(len(condition.steps), 1, dim))
+        if x.shape[1] == 1:
+            return x.expand(-1, n, -1)
+        # The last set of labels lasts.
+        return torch.cat([x[:, :n], x[:, -1:].expand(-1, max(0, n - x.shape[1]), -1)], 1)
 
     def loss(
         self, indices: Tensor, length: Tensor, condition: Condition, ended: Tensor | None = None
@@ -171,38 +196,20 @@ class GPT(nn.Module):
             loss = loss + self._end_loss(given, length, condition, ended)
         return loss / (valid.sum() * indices.shape[-1])
 
-    def _inputs(self, indices: Tensor, condition: Condition, past: int) -> Tensor:
-        """(B, S + 1 - past, D) embeddings: the start (unless in the past), then the known steps."""
-        batch, n = indices.shape[0], indices.shape[1] + 1
-        steps = indices[:, max(past - 1, 0) :]
-        x = self.join(torch.cat([embed(steps[..., k]) for k, embed in enumerate(self.embed)], -1))
-        if past == 0:
-            x = torch.cat([self.start.to(x.dtype).expand(batch, 1, -1), x], 1)
-        parts = self._condition_parts(condition, past, n)
-        if not self.config.embed_every_step:
-            # Only the start carries the condition.
-            first = torch.arange(past, n, device=x.device) == 0
-            parts = [part * first[:, None] for part in parts]
-        return self.concat(torch.cat([x, *parts], -1)) if self.concat else x + sum(parts)
-
-    def _condition_parts(self, condition: Condition, first: int, stop: int) -> list[Tensor]:
-        """Label and duration embeddings of positions first to stop, each (B, stop - first, D)."""
+    def _condition_parts(self, condition: Condition) -> list[Tensor]:
+        """Label and duration embeddings, each (B, S, D) for labels per step, else (B, 1, D)."""
         parts = []
         if self.config.class_conditional:
             labels = condition.labels if condition.labels.dim() == 3 else condition.labels[:, None]
-            # The last set of labels lasts.
-            last = labels.shape[1] - 1
-            labels = labels[:, min(first, last) : stop].to(self.embed_labels.weight.dtype)
+            labels = labels.to(self.embed_labels.weight.dtype)
             count = labels.sum(-1, keepdim=True)
             x = self.embed_labels(labels / count.clamp(min=1))
             hidden = condition.hide_labels[:, None, None] | (count == 0)
-            x = torch.where(hidden, self.no_labels.to(x.dtype), x)
-            lasting = x[:, -1:].expand(-1, stop - first - x.shape[1], -1)
-            parts.append(torch.cat([x, lasting], 1))
+            parts.append(torch.where(hidden, self.no_labels.to(x.dtype), x))
         if self.config.seqlen_conditional:
             x = self.embed_steps(condition.steps.clamp(max=self.config.gpt_blocksize))
             x = torch.where(condition.hide_steps[:, None], self.no_steps.to(x.dtype), x)
-            parts.append(x[:, None].expand(-1, stop - first, -1))
+            parts.append(x[:, None].expand(-1, parts[0].shape[1] if parts else 1, -1))
         return parts
 
     def _end_loss(self, given: Tensor, length: Tensor, condition: Condition, ended: Tensor | None) -> Tensor:
@@ -215,7 +222,7 @@ class GPT(nn.Module):
         given, length, condition = given[ended], length[ended], condition.rows(ended)
         hidden = self.hidden(given[:, : int(length.max())], condition)
         rows = torch.arange(len(length), device=length.device)
-        logits = self.head.book(0, hidden[rows, length], given[:, 0, :0])
+        logits = self.head.book(0, hidden[rows, length])
         target = torch.full_like(length, self.config.codes_per_book)
         return F.cross_entropy(logits.float(), target, reduction="sum")
 

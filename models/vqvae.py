@@ -33,7 +33,7 @@ class Reconstruction:
 class DecoderCache:
     """What a causal decoder must remember between tokens."""
 
-    blocks: list[KVCache]
+    blocks: KVCache
     convs: list[ConvCache]
 
 
@@ -164,7 +164,7 @@ class OnlineVQVAE(VQVAE):
         """For decode_latents, one token at a time."""
         frames = self.split.weight.new_zeros(batch, 2, self.config.hid_dim)
         return DecoderCache(
-            self.decoder_blocks.new_caches(batch, self.config.window),
+            self.decoder_blocks.new_cache(batch, self.config.window),
             [ConvCache(frames) for _ in self.decoder_convs],
         )
 

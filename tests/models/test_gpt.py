@@ -1,5 +1,7 @@
 """The generator and its sampling: cache against full recomputation, every condition, every draw."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from models.config import GPTConfig
 from models.errors import PoseGPTError
 from models.generate import Sampling, draw, sample_indices
 from models.gpt import GPT, Condition
+from models.layers import bare
 
 
 def small(**more):
@@ -34,12 +37,21 @@ def seeds(*values):
 @pytest.mark.parametrize("head", ["autoregressive", "independent"])
 @pytest.mark.parametrize("every", [True, False])
 @pytest.mark.parametrize("concat", [True, False])
+@torch.no_grad()
 def test_cached_equals_full(style, head, every, concat):
     gpt = small(style=style, head=head, embed_every_step=every, concat_emb=concat)
     given, indices = condition(1, 2), torch.randint(16, (2, 7, 3))
-    caches = gpt.blocks.new_caches(2, 8)
-    hidden = [gpt.hidden(indices[:, :s], given, caches, past=0 if s == 3 else s) for s in range(3, 7)]
+    cache, added = gpt.blocks.new_cache(2, 8), gpt.given(given, 8)
+    hidden = [gpt.extend(part, added, cache) for part in indices[:, :6].split([3, 1, 2], 1)]
     torch.testing.assert_close(torch.cat(hidden, 1), gpt.hidden(indices[:, :-1], given), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("style", ["modern", "paper"])
+def test_a_bare_twin_computes_the_same_with_the_same_weights(style):
+    gpt, indices = small(style=style), torch.randint(16, (2, 7, 3))
+    twin = bare(gpt)
+    assert torch.equal(twin(indices, condition(1, 2)), gpt(indices, condition(1, 2)))
+    assert twin.blocks[0].attn.qkv.weight is gpt.blocks[0].attn.qkv.weight
 
 
 @pytest.mark.parametrize("head", ["autoregressive", "independent"])
@@ -48,9 +60,10 @@ def test_books_one_by_one_equal_all_at_once(head):
     indices = torch.randint(16, (2, 7, 3))
     logits = gpt(indices, condition(1, 2))
     hidden = gpt.hidden(indices[:, :-1], condition(1, 2))
+    known = hidden[:, 4]
     for k in range(3):
-        book = gpt.head.book(k, hidden[:, 4], indices[:, 4, :k])
-        torch.testing.assert_close(book, logits[:, 4, k], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(gpt.head.book(k, known), logits[:, 4, k], atol=1e-5, rtol=1e-4)
+        known = gpt.head.tell(k, known, indices[:, 4, k])
 
 
 @pytest.mark.parametrize("head", ["autoregressive", "independent"])
@@ -113,6 +126,19 @@ def test_greedy_is_the_argmax_of_the_full_forward():
     gpt = small(head="independent")
     indices = sample_indices(gpt, condition(1), 6, seeds(0), Sampling(greedy=True, guidance=1)).indices
     assert torch.equal(gpt(indices, condition(1)).argmax(-1), indices)
+
+
+@torch.no_grad()
+def test_beyond_the_block_the_newer_half_is_computed_anew():
+    gpt, first = small(head="independent"), 0
+    labels = torch.eye(5)[torch.tensor([[0] * 11 + [1] * 9])]
+    given = Condition.of(labels, torch.tensor([8]))
+    indices = sample_indices(gpt, given, 20, seeds(0), Sampling(greedy=True, guidance=1)).indices
+    for s in range(20):
+        if s - first == 8:
+            first += 4
+        seen = gpt.hidden(indices[:, first:s], replace(given, labels=labels[:, first:]))[:, -1]
+        assert torch.equal(gpt.head.book(0, seen).argmax(-1), indices[:, s, 0])
 
 
 def test_draw_follows_the_distribution_and_its_cuts():
