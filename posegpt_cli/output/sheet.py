@@ -32,12 +32,13 @@ def cell_grid(n: int, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def tile(pictures: Sequence[Picture], columns: int, gap: int = _GAP) -> Picture:
-    """Pictures (H, W, 3) row by row on one sheet, white between them; a single one as it is."""
+    """Pictures (H, W, 3) row by row on one sheet, lines between them; a single one as it is."""
     if len(pictures) == 1:
         return pictures[0]
     height, width = pictures[0].shape[:2]
     rows = -(-len(pictures) // columns)
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    line = 72 if _is_dark(pictures[0]) else 255
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), line, np.uint8)
     for k, picture in enumerate(pictures):
         row, column = divmod(k, columns)
         top, left = row * (height + gap), column * (width + gap)
@@ -54,10 +55,14 @@ def write_text(picture: Picture, text: str, corner: str = "lower left") -> Pictu
     place, anchor = (
         ((width / 2, margin), "ma") if corner == "upper middle" else ((margin, height - margin), "ld")
     )
-    corner_light = np.asarray(image.crop((0, 0, 1, 1)).convert("L")).item()
-    ink = INK[int(corner_light < 110)]
+    ink = INK[int(_is_dark(picture))]
     ImageDraw.Draw(image).text(place, text, fill=ink, font=font, anchor=anchor)
     return np.asarray(image)
+
+
+def _is_dark(picture: Picture) -> bool:
+    """By the background in the upper left corner."""
+    return bool(np.asarray(Image.fromarray(picture[:1, :1]).convert("L")).item() < 110)
 
 
 def write_png(path: Path, picture: Picture) -> None:
