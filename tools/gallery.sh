@@ -1,0 +1,51 @@
+#!/bin/sh
+# The pictures of the README, by the checkpoint in the box: tools/gallery.sh [OUT]
+set -eu
+out=${1:-docs/images}
+posegpt=$(dirname "$0")/../.venv/bin/posegpt
+made=$(mktemp -d)
+trap 'rm -rf "$made"' EXIT
+
+sample() { # name options...
+  name=$1
+  shift
+  "$posegpt" sample "$@" --force --out "$made/$name.npz"
+}
+
+# A dozen actions, moving.
+set --
+n=0
+while read -r action seed; do
+  n=$((n + 1))
+  name=$(printf '%02d' $n)
+  sample "$name" --action "$action" --seed "$seed" --len 64
+  set -- "$@" "$made/$name.npz" --title "$action"
+done <<ACTIONS
+walk 1
+run 1
+jump 3
+squat 3
+throw 3
+wave-both-hands 3
+lie-down 3
+deposit-floor 3
+kick-front 3
+elbow-to-knee 3
+hop 3
+bow 3
+ACTIONS
+"$posegpt" render "$@" --size 720x696 --fps 10 --force --out "$out/actions.gif"
+
+# Trails: two actions, one action in two styles, four futures of one past.
+trails="--trail 7 --size 1440x400 --force"
+sample walk --action walk --len 64 --seed 2
+sample run --action run --len 45 --seed 4
+"$posegpt" render "$made/walk.npz" "$made/run.npz" --title walk --title run $trails --out "$out/walk_run.png"
+sample elderly --action walk --style elderly --len 80 --seed 2
+sample happy --action walk --style happy --len 80 --seed 2
+"$posegpt" render "$made/elderly.npz" "$made/happy.npz" --title "walk, elderly" --title "walk, happy" $trails \
+  --out "$out/styles.png"
+"$posegpt" forecast "$made/elderly.npz" --past-frames 16 --action run --len 64 -n 4 --seed 1 $trails --out "$out/futures.png"
+
+"$posegpt" sample --timeline "walk 2s, jump 1.5s, wave-both-hands 2s, walk 2s" --seed 3 --sheet-frames 8 \
+  --size 180x240 --force --out "$out/timeline.png"
