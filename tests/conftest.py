@@ -1,7 +1,9 @@
 """Fixtures that tests of several packages share."""
 
+import importlib
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,10 @@ def pytest_configure() -> None:
     """Programs that the tests start must hear Ctrl-C, also where a shell in the background ignores it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # torch for CUDA brings triton, whose LLVM crashes if Mesa's was loaded before it. No command of posegpt
+    # draws before it trains, but tests in one process do.
+    with suppress(ImportError):
+        importlib.import_module("triton")
 
 
 @pytest.fixture
