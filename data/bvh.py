@@ -41,8 +41,6 @@ class Bvh:
     """(T, C) channel values: positions in the file's units, rotations in degrees."""
     fps: float
     """Frames a second."""
-    end_sites: dict[int, tuple[float, float, float]] = field(default_factory=dict)
-    """Joint -> offset of its End Site."""
     name: str = ""
     """The file's name, for messages."""
     positions_add: bool = False
@@ -86,7 +84,6 @@ def read_bvh(path: Path | str) -> Bvh:
         channels=tuple(tuple(j.channels) for j in joints),
         values=values,
         fps=fps,
-        end_sites={k: j.end_site for k, j in enumerate(joints) if j.end_site is not None},
         name=path.stem,
     )
     return replace(bvh, positions_add=_positions_add(bvh))
@@ -183,7 +180,6 @@ class _Joint:
     parent: int
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     channels: list[str] = field(default_factory=list)
-    end_site: tuple[float, float, float] | None = None
 
 
 def _read_hierarchy(text: str, name: str) -> list[_Joint]:
@@ -230,9 +226,7 @@ def _read_field(joint: _Joint, is_end_site: bool, words: Sequence[str], name: st
             x, y, z = (float(w) for w in words[1:4])
             if not all(math.isfinite(v) for v in (x, y, z)):
                 raise ValueError
-            if is_end_site:
-                joint.end_site = (x, y, z)
-            else:
+            if not is_end_site:
                 joint.offset = (x, y, z)
             return
         channels = [w.lower() for w in words[2:]]

@@ -36,11 +36,6 @@ class SourceSkeleton:
     """What `--skeleton` calls it."""
 
 
-def known_skeletons() -> tuple[SourceSkeleton, ...]:
-    """All of them, in the order in which messages list them."""
-    return _KNOWN
-
-
 def plain_name(joint: str) -> str:
     """A joint's name without a namespace: `mixamorig7:Hips` is `Hips`."""
     return joint.rpartition(":")[2].strip()
@@ -52,12 +47,12 @@ def detect_skeleton(names: Sequence[str], file: str = "this file") -> SourceSkel
     Raises PoseGPTError that lists the known ones where none fits.
     """
     present = {plain_name(name) for name in names}
-    fitting = [s for s in _KNOWN if present.issuperset(s.joints.values())]
+    fitting = [s for s in KNOWN_SKELETONS if present.issuperset(s.joints.values())]
     if not fitting:
         some = ", ".join(list(names)[:6])
         raise PoseGPTError(
             f"{file} has a skeleton that is not known (joints {some}, ...)",
-            "known are: " + ", ".join(s.name for s in _KNOWN) + f"; {_MAPPING_HINT}",
+            "known are: " + ", ".join(s.name for s in KNOWN_SKELETONS) + f"; {_MAPPING_HINT}",
         )
     return max(fitting, key=lambda s: len(s.joints))
 
@@ -67,12 +62,12 @@ def named_skeleton(name: str) -> SourceSkeleton:
 
     Raises PoseGPTError where there is no such skeleton or file, or the file does not map the limbs.
     """
-    for skeleton in _KNOWN:
+    for skeleton in KNOWN_SKELETONS:
         if name.lower() in skeleton.keys:
             return skeleton
     path = Path(name)
     if path.suffix.lower() != ".json":
-        keys = [key for skeleton in _KNOWN for key in skeleton.keys]
+        keys = [key for skeleton in KNOWN_SKELETONS for key in skeleton.keys]
         close = difflib.get_close_matches(name.lower(), keys, n=1)
         hint = f"did you mean '{close[0]}'?" if close else _MAPPING_HINT
         raise PoseGPTError(f"no skeleton {name!r}, known are {', '.join(keys)}", hint)
@@ -255,4 +250,4 @@ _ASF = SourceSkeleton(
     keys=("hdm05", "asf"),
 )  # fmt: skip
 
-_KNOWN = (_BANDAI, _CMU, _CMU_OLDER, _MIXAMO, _LAFAN1, _XSENS, _BIOVISION, _ASF, _SMPL)
+KNOWN_SKELETONS = (_BANDAI, _CMU, _CMU_OLDER, _MIXAMO, _LAFAN1, _XSENS, _BIOVISION, _ASF, _SMPL)

@@ -6,7 +6,7 @@ SMPL, SMPL-H or SMPL-X files are used instead, posed by the smplx package. Shape
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,11 +70,6 @@ class Body:
         self._check(poses, trans)
         flat = self.mesh(roma.rotvec_to_rotmat(poses.reshape(-1, *poses.shape[-2:])))
         return flat.reshape(*poses.shape[:-2], *flat.shape[-2:]) + trans[..., None, :]
-
-    def iter_vertices(self, poses: Tensor, trans: Tensor, chunk: int = 32) -> Iterator[Tensor]:
-        """Meshes (V, 3) of a clip's frames (T, J, 3) one by one, `chunk` computed at a time."""
-        for start in range(0, len(poses), chunk):
-            yield from self.vertices(poses[start : start + chunk], trans[start : start + chunk])
 
     def relax_hands(self, poses: Tensor) -> Tensor:
         """The clip's poses (..., J, 3) with relaxed fingers where the recording has none.

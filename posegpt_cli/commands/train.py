@@ -300,6 +300,7 @@ def _open_data(run: RunConfig, folder: Path) -> _Data:
     """Windows of a run's data; a small set whose validation split is empty validates on training clips."""
     from data.dataset import Windows
     from data.store import find_store, open_store
+    from models.distributed import is_first_process
     from models.stages import DataInfo
 
     train_store = open_store(find_store(folder, "train"))
@@ -317,6 +318,9 @@ def _open_data(run: RunConfig, folder: Path) -> _Data:
         join_share=run.join_share if isinstance(run, GPTRun) else 0.0,
         copies=run.token_copies if isinstance(run, GPTRun) else 0,
     )
+    if train_windows.n_short_clips and is_first_process():
+        shorter = f"{train_windows.n_short_clips} of {len(train_store)} clips are shorter"
+        say(f"{shorter} than --min-seq-len {run.min_seq_len}, and left out")
     try:
         val_windows = Windows(open_store(find_store(folder, "val")), *sizes, per_frame=per_frame)
     except PoseGPTError as error:

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from data.bvh import read_bvh
 from data.retarget import JOINT, LIMBS, Reading, _undo_flips, retarget, source_motion, to_body
-from data.skeletons import detect_skeleton, known_skeletons, named_skeleton
+from data.skeletons import KNOWN_SKELETONS, detect_skeleton, named_skeleton
 from data.synthetic import make_motion
 from models.errors import PoseGPTError
 from models.motion import Motion
@@ -118,7 +118,7 @@ def test_flipped_twists_are_turned_back(tmp_path, joint, bone, flipped):
 
 def test_skeletons_by_name(tmp_path):
     assert named_skeleton("100style") is named_skeleton("Xsens")
-    assert {key for s in known_skeletons() for key in s.keys} >= {
+    assert {key for s in KNOWN_SKELETONS for key in s.keys} >= {
         "bandai", "cmu", "cmu-older", "hdm05", "mixamo", "lafan1", "xsens", "100style",
     }  # fmt: skip
     with pytest.raises(PoseGPTError, match="no skeleton 'mixamos'") as caught:

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from data.bvh import read_bvh
 from data.retarget import JOINT, LIMBS, REST_JOINTS, SOLE, retarget, source_motion, to_body
-from data.skeletons import detect_skeleton, known_skeletons
+from data.skeletons import KNOWN_SKELETONS, detect_skeleton
 from data.synthetic import ACTIONS, make_motion
 from models.errors import PoseGPTError
 from models.motion import Motion
@@ -203,7 +203,7 @@ def upright(
     return joints
 
 
-@pytest.mark.parametrize("skeleton", [s for s in known_skeletons() if not s.t_pose and not s.is_smpl])
+@pytest.mark.parametrize("skeleton", [s for s in KNOWN_SKELETONS if not s.t_pose and not s.is_smpl])
 @pytest.mark.parametrize(("prefix", "arms"), [("", "out"), ("mixamorig7:", "out"), ("", "hanging")])
 def test_upright_skeletons(tmp_path, skeleton, prefix, arms):
     """The zero pose becomes a person with the same limbs; a bent knee bends the knee."""
@@ -239,7 +239,7 @@ def _file_order(joints) -> list[str]:
 
 def test_a_z_up_file_that_faces_minus_x_stands_up(tmp_path):
     """Zero pose in a world with Z up: up and facing are read off the skeleton."""
-    mixamo = next(s for s in known_skeletons() if s.name == "Mixamo")
+    mixamo = next(s for s in KNOWN_SKELETONS if s.name == "Mixamo")
     turn = Rotation.from_matrix(np.array([[0, 0, -1], [-1, 0, 0], [0, 1, 0]], float))  # left -> -y, up -> z
     joints = [(n, p, tuple(turn.apply(o).round(6))) for n, p, o in upright(dict(mixamo.joints))]
     still = [0.0, 0.0, 90.0] + [0.0] * 3 * len(joints)
@@ -254,7 +254,7 @@ def test_a_z_up_file_that_faces_minus_x_stands_up(tmp_path):
 
 def test_lafan1_bones_along_x(tmp_path):
     """LAFAN1's names on bones along +X, in the joint angles of a T-pose: about SMPL's rest pose."""
-    skeleton = next(s for s in known_skeletons() if s.name == "LAFAN1")
+    skeleton = next(s for s in KNOWN_SKELETONS if s.name == "LAFAN1")
     parents = {
         name: next((p for p in _ancestors(j) if p in skeleton.joints), None) for j, name in enumerate(JOINT)
     }
@@ -309,13 +309,13 @@ def test_an_unknown_skeleton_lists_the_known_ones(tmp_path):
         PoseGPTError, match=r"dog has a skeleton that is not known \(joints tail, paw"
     ) as caught:
         retarget(read_bvh(path))
-    for skeleton in known_skeletons():
+    for skeleton in KNOWN_SKELETONS:
         assert skeleton.name in caught.value.hint
 
 
 def test_known_names_on_another_rest_pose_are_refused(tmp_path):
     """Mixamo's names with bones along +X (a LAFAN1-like export) must not become legs that point aside."""
-    mixamo = next(s for s in known_skeletons() if s.name == "Mixamo")
+    mixamo = next(s for s in KNOWN_SKELETONS if s.name == "Mixamo")
     joints = upright(dict(mixamo.joints))
     along_x = [
         (n, p, (float(np.linalg.norm(o)), 0.0, 0.0) if "Leg" in n and "Up" not in n else o)
@@ -328,7 +328,7 @@ def test_known_names_on_another_rest_pose_are_refused(tmp_path):
 
 
 def test_a_file_of_nothing_but_its_t_pose_is_refused(tmp_path):
-    cmu = next(s for s in known_skeletons() if s.skip_frames)
+    cmu = next(s for s in KNOWN_SKELETONS if s.skip_frames)
     joints = upright(dict(cmu.joints))
     path = tmp_path / "a.bvh"
     path.write_text(upright_text(joints, [[0.0] * (3 + 3 * len(joints))]))

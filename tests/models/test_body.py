@@ -220,14 +220,6 @@ def test_gradients_reach_the_poses() -> None:
     assert poses.grad is not None and poses.grad.abs().sum() > 0
 
 
-def test_iter_vertices_equals_vertices() -> None:
-    body = load_body("smpl")
-    poses, trans = random_motion("smpl", 7)
-    assert torch.allclose(
-        torch.stack(list(body.iter_vertices(poses, trans, chunk=3))), body.vertices(poses, trans), atol=1e-6
-    )
-
-
 def test_wrong_number_of_joints_names_the_conversion() -> None:
     with pytest.raises(PoseGPTError, match=r"24, 3.*to_body_type\(\"smpl\"\)"):
         load_body("smpl").vertices(torch.zeros(5, 52, 3), torch.zeros(5, 3))

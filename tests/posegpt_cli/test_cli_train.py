@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -49,6 +50,15 @@ def test_the_classifier_trains_and_names_a_command_that_runs(posegpt, tmp_path, 
     assert network["use_bm"] is joints and network["n_labels"] > 2
     following = shlex.split(ran.err.splitlines()[-1].removeprefix("next: posegpt "))
     assert posegpt(*following, "--out", tmp_path, "--dry-run").code == 0
+
+
+def test_clips_that_are_too_short_are_counted(posegpt, tmp_path):
+    """They were left out in silence. Procedural clips have 60 to 120 frames."""
+    words = ("train", "vqvae", "--dummy-data", "--out", tmp_path, "--dry-run", "--seq-len", 128)
+    assert "shorter" not in posegpt(*words, "--min-seq-len", 60).err
+    said = posegpt(*words, "--min-seq-len", 100).err
+    found = re.search(r"(\d+) of (\d+) clips are shorter than --min-seq-len 100, and left out", said)
+    assert found and 0 < int(found[1]) < int(found[2])
 
 
 def test_the_classifiers_own_options_reach_its_run(posegpt, tmp_path):
