@@ -61,12 +61,7 @@ def pattern_labeller(pattern: str) -> Labeller:
 
     Raises PoseGPTError where the pattern is no regular expression or lacks the group.
     """
-    try:
-        regex = re.compile(pattern)
-    except re.error as error:
-        raise PoseGPTError(f"{pattern!r} is no regular expression: {error}", _PATTERN_HINT) from None
-    if "action" not in regex.groupindex:
-        raise PoseGPTError(f"the label pattern {pattern!r} has no group named action", _PATTERN_HINT)
+    regex = _with_group(pattern, "action", r"e.g. --label-pattern '(?P<action>[a-z]+)_(?P<style>[a-z]+)_\d+'")
 
     def labels(clip: Path) -> tuple[str, ...] | None:
         match = regex.search(clip.stem)
@@ -90,13 +85,7 @@ def actor_finder(pattern: str) -> Callable[[Path], str | None]:
 
     Raises PoseGPTError where the pattern is no regular expression or lacks the group.
     """
-    hint = r"e.g. --actor-pattern '(?P<actor>\w+)/[^/]+$'"
-    try:
-        regex = re.compile(pattern)
-    except re.error as error:
-        raise PoseGPTError(f"{pattern!r} is no regular expression: {error}", hint) from None
-    if "actor" not in regex.groupindex:
-        raise PoseGPTError(f"the actor pattern {pattern!r} has no group named actor", hint)
+    regex = _with_group(pattern, "actor", r"e.g. --actor-pattern '(?P<actor>\w+)/[^/]+$'")
 
     def actor(clip: Path) -> str | None:
         match = regex.search(clip.as_posix())
@@ -110,7 +99,14 @@ def _names(clip: Path) -> tuple[str, ...]:
     return clip.as_posix(), clip.with_suffix("").as_posix(), clip.name, clip.stem
 
 
-_PATTERN_HINT = r"e.g. --label-pattern '(?P<action>[a-z]+)_(?P<style>[a-z]+)_\d+'"
+def _with_group(pattern: str, group: str, hint: str) -> re.Pattern[str]:
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        raise PoseGPTError(f"{pattern!r} is no regular expression: {error}", hint) from None
+    if group not in regex.groupindex:
+        raise PoseGPTError(f"the pattern {pattern!r} has no group named {group}", hint)
+    return regex
 
 
 def _read_json(text: str, path: Path) -> dict[str, tuple[str, ...]]:
