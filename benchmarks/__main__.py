@@ -2,7 +2,9 @@
 
     python -m benchmarks [--only prepare sampling ...] [--threads 1] [--whole] [--rows DIR] [--out FILE]
 
-With --rows the rows are kept in that folder, so that --only measures some anew and the table still holds all.
+With --rows the rows are kept in that folder, as NAME.jsonl, so that --only measures some anew and the table
+still holds all. What `python -m benchmarks.NAME --rows DIR/NAME.jsonl` adds there counts too; --only without
+a name just writes the table.
 """
 
 import argparse
@@ -46,10 +48,11 @@ def measure(name: str, options: argparse.Namespace) -> int:
 def table(options: argparse.Namespace, load_average: float) -> str:
     """The machine, and the rows of all benchmarks that were measured."""
     found = [options.rows / f"{name}.jsonl" for name in BENCHMARKS]
-    rows = [row for path in found if path.exists() for row in read_rows(path)]
+    rows = {row.what: row for path in found if path.exists() for row in read_rows(path)}
     return (
         f"# Benchmarks\n\n`python -m benchmarks`, {datetime.date.today()}. {describe_machine()}.\n"
-        f"{options.threads} threads; load average before: {load_average:.1f}.\n\n{markdown(rows)}"
+        f"Threads: {options.threads}; load average before: {load_average:.1f}. Of load, the plain way is a "
+        f"tenth of the size, and seconds are of processors.\n\n{markdown([*rows.values()])}"
     )
 
 

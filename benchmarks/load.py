@@ -210,8 +210,8 @@ def main() -> int:
                 f"{small.seconds:.1f} s and {small.peak:.0f} MB; {each:.0f} bytes each more",
                 flush=True,
             )
-            what = f"load: {job.what}, {n:,} {job.unit} ({whole.seconds:.0f} s)"
-            rows.append(Row(what, "MB", whole.peak, small.peak, job.least_ratio))
+            what, note = f"load: {job.what}, {n:,} {job.unit}", f"{whole.seconds:.0f} s"
+            rows.append(Row(what, "MB", whole.peak, small.peak, job.least_ratio, note=note))
     return finish(rows, options)
 
 

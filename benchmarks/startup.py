@@ -4,7 +4,7 @@ The plain way imports at the top, as scripts do: torch, smplx, pyrender, scipy, 
 each time in a new process; the best times are compared, in seconds of a processor, which other programs
 lengthen least.
 
-    python -m benchmarks.startup [--rounds 7]
+    python -m benchmarks.startup [--rounds 3]
 """
 
 import argparse
@@ -48,7 +48,7 @@ def _spent_by_children() -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=3)
     add_options(parser)
     options = parser.parse_args()
     python = [sys.executable, "-c"]

@@ -25,6 +25,8 @@ class Row:
     """Target: how many times better than the plain way."""
     bound: float | None = None
     """Target: what our own figure has to reach."""
+    note: str = ""
+    """What else to say of it."""
 
     @property
     def is_rate(self) -> bool:
@@ -51,7 +53,7 @@ class Row:
         if self.bound is not None:
             targets.append(f"{'at least' if self.is_rate else 'at most'} {_number(self.bound)} {self.unit}")
         return (
-            self.what,
+            f"{self.what} ({self.note})" if self.note else self.what,
             "" if self.plain is None else f"{_number(self.plain)} {self.unit}",
             f"{_number(self.ours)} {self.unit}",
             "" if self.ratio is None else f"{self.ratio:.2f} x",
@@ -102,7 +104,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def describe_machine() -> str:
-    """Processor, cores, memory and versions, and how busy it was before; never a host's name."""
+    """Processor, cores, memory and versions; never a host's name."""
     usable, there = len(os.sched_getaffinity(0)), os.cpu_count()
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return (

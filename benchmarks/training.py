@@ -50,10 +50,10 @@ class Speed:
 
     @property
     def rows(self) -> list[Row]:
-        rates = (self.windows / seconds for seconds in (self.step, self.plain))
+        ours, plain = self.windows / self.step, self.windows / self.plain
         share = 100 * self.loading / self.step
         return [
-            Row(f"training: {self.stage}", "windows/s", *rates),
+            Row(f"training: {self.stage}", "windows/s", ours, plain),
             Row(f"training: share of loading, {self.stage}", "%", share, bound=MOST_IDLE),
         ]
 
