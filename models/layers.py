@@ -16,7 +16,7 @@ def bare(module: _M) -> _M:
     """A twin that runs the module's own code on its own weights, without what nn.Module does around it.
 
     Calls and attributes lead straight where they belong, past hooks: for one step of one motion the detours
-    cost a seventh of the time. It is for use at once, as it does not follow a module that is moved or changed.
+    cost a seventh of the time. It is for use at once, as it does not follow a module that moves or changes.
     """
     twin = object.__new__(_bare_class(type(module)))  # type: ignore[arg-type]  # mypy: classes do not hash
     parts = {name: child and bare(child) for name, child in module._modules.items()}
