@@ -13,8 +13,9 @@ demo: install  ## A walk as MP4, from the checkpoint in the box.
 test: install-dev lint  ## The quick tests.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-test-all: install-dev lint  ## Every test, the slow ones too.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m ""
+test-all: install-dev lint  ## Every test, the slow ones too, and the share of models and data that they run.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "" \
+	  --cov=models --cov=data --cov-fail-under=95 --cov-report=term:skip-covered
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -144,7 +144,8 @@ class Work:
     def may_replace(self, store: Path, recorded: Mapping[str, Any]) -> bool:
         """Whether a store is one that a run of the same settings finished before it was interrupted."""
         with contextlib.suppress(PoseGPTError):
-            return bool(self._places) and read_manifest(store).settings == recorded
+            # Its folder goes last of all: where it is there, empty or not, no run has ended.
+            return self.folder.is_dir() and read_manifest(store).settings == recorded
         return False
 
     def finished(self, task: Task) -> Result | None:

@@ -252,10 +252,14 @@ class _Loop:
 
     def _take_up(self, state: dict[str, Any]) -> None:
         """Go on from what `_training_state` gave."""
-        from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
+        from torch.distributed.checkpoint.state_dict import (
+            StateDictOptions,
+            get_model_state_dict,
+            set_state_dict,
+        )
 
-        mine = self._training_state()
-        if unlike := sorted((mine.keys() ^ state.keys()) | (mine["stage"].keys() ^ state["stage"].keys())):
+        mine = get_model_state_dict(self.stage)  # not gathered: whole, only the first process would have it
+        if unlike := sorted(mine.keys() ^ state["stage"].keys()):
             raise KeyError(", ".join(unlike[:3]))  # torch leaves out what is not there, without a word
         set_state_dict(
             self.stage, self.adamw, model_state_dict=state["stage"],

@@ -99,6 +99,15 @@ def test_stores_that_an_interrupted_run_had_finished_are_no_obstacle(sources, tm
         prepare(settings)
 
 
+def test_killed_while_it_cleaned_up_the_same_command_ends_it(sources, tmp_path):
+    """All stores stood there and its own results were gone already: it said that the stores exist already."""
+    settings = settings_of(sources, tmp_path / "out")
+    prepare(settings)
+    settings.work_folder.mkdir()
+    prepare(settings)
+    assert not settings.work_folder.exists() and set(check_stores(settings.out).values()) == {""}
+
+
 def test_two_runs_never_write_one_folder(sources, tmp_path, monkeypatch):
     settings = settings_of(sources, tmp_path / "out")
     monkeypatch.setattr("data.work._LOCK_TRIES", 2)
