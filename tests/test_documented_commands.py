@@ -100,7 +100,11 @@ def test_commands_run(page, workplace, posegpt, tmp_path, monkeypatch):
     for words in runnable(page):
         said = f"posegpt {' '.join(words)}"
         writes = not {"--plot", "--dry-run"} & {*words}
-        outs = [Path(word) for option, word in itertools.pairwise(words) if option == "--out" and writes]
+        outs = [
+            Path(word)
+            for option, word in itertools.pairwise(words)
+            if option in ("--out", "--preview") and writes
+        ]
         # Pages show one command beside another; a reader types one of those that write the same folder.
         makes_default = words[0] == "train" and writes and "--name" not in words
         for path in [*outs, Path("runs", words[1], "default")] if makes_default else outs:

@@ -14,7 +14,6 @@ from data.prepare_report import PrepareReport, SplitSummary
 from data.prepare_settings import SOURCES, PrepareSettings
 from data.store import find_store
 from models.errors import PoseGPTError
-from models.motion import Motion
 from posegpt_cli.config_options import Choices, config_options
 from posegpt_cli.console import (
     UsageError,
@@ -80,12 +79,12 @@ def prepare(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    if check:
-        _check(check, as_json)
-        return
-    settings = _settings(choices, out)
     if preview and preview.suffix.lower() != ".png":
         raise UsageError(f"--preview must be a .png, got {preview}", "--preview windows.png")
+    if check:
+        _check(check, choices, preview, as_json)
+        return
+    settings = _settings(choices, out)
     if dry_run:
         _show_plan(settings, as_json)
         return
@@ -105,11 +104,7 @@ def prepare(
         next_step("the same command with --merge instead of --shard, when all shards are done")
         return
     if preview:
-        windows = random_windows(
-            list(made.folders.values()), PREVIEW_WINDOWS, settings.seq_len, settings.seed
-        )
-        save_preview(windows, preview)
-        say(f"drew {len(windows)} windows in {preview}")
+        save_preview(list(made.folders.values()), settings.seq_len, settings.seed, preview)
     next_step(f"posegpt train vqvae --data {_data_to_train_with(settings, made)}")
 
 
@@ -122,8 +117,8 @@ def _data_to_train_with(settings: PrepareSettings, made: PrepareReport) -> Path:
         return settings.out if not stores else stores[0] if settings.babel else stores[0].parent
 
 
-def save_preview(windows: Sequence[Motion], path: Path) -> None:
-    """A sheet of windows, each as a trail of poses under its labels.
+def save_preview(stores: Sequence[Path], seq_len: int, seed: int, path: Path) -> None:
+    """A sheet of random windows out of stores, each as a trail of poses under its labels.
 
     Raises PoseGPTError where the file cannot be written.
     """
@@ -132,6 +127,7 @@ def save_preview(windows: Sequence[Motion], path: Path) -> None:
     from posegpt_cli.output.sheet import grid_shape, tile, write_png, write_text
     from posegpt_cli.output.skeleton import SkeletonRenderer
 
+    windows = random_windows(stores, PREVIEW_WINDOWS, seq_len, seed)
     options = RenderOptions(size=PREVIEW_CELL, fps=windows[0].fps, renderer="skeleton")
     cells = []
     with SkeletonRenderer(options, PREVIEW_CELL) as renderer:
@@ -140,6 +136,7 @@ def save_preview(windows: Sequence[Motion], path: Path) -> None:
             title = ", ".join(performer.motion.labels) or "no label"
             cells.append(write_text(cell, title if len(title) < 50 else title[:47] + "...", "upper middle"))
     write_png(path, tile(cells, grid_shape(len(cells))[0]))
+    say(f"drew {len(windows)} windows in {path}")
 
 
 def _settings(choices: Choices[PrepareSettings], out: Path | None) -> PrepareSettings:
@@ -154,8 +151,14 @@ def _settings(choices: Choices[PrepareSettings], out: Path | None) -> PrepareSet
     return replace(choices, preset=preset).resolve()
 
 
-def _check(root: Path, as_json: bool) -> None:
-    """Verify every store at or below a folder. Raises PoseGPTError where one is damaged."""
+def _check(root: Path, choices: Choices[PrepareSettings], preview: Path | None, as_json: bool) -> None:
+    """Verify every store at or below a folder, and draw windows of them.
+
+    Raises PoseGPTError where one is damaged, UsageError where options say what to prepare.
+    """
+    flags = {field.name: value for field, value in choices.flags.items()}
+    if foreign := [field.flag for field in choices.flags if field.name not in ("seq_len", "seed")]:
+        raise UsageError(f"--check only reads: {', '.join(foreign)} would prepare", "leave one of them out")
     found = check_stores(root)
     if as_json:
         show_json({"stores": {str(path): reason or "whole" for path, reason in found.items()}})
@@ -167,6 +170,10 @@ def _check(root: Path, as_json: bool) -> None:
             f"{len(damaged)} of {len(found)} stores are damaged, the first is {damaged[0]}",
             "write it again with posegpt prepare --force",
         )
+    if preview:
+        fields = PrepareSettings.model_fields
+        length, seed = (flags.get(name, fields[name].default) for name in ("seq_len", "seed"))
+        save_preview(list(found), length, seed, preview)
 
 
 def _show_plan(settings: PrepareSettings, as_json: bool) -> None:

@@ -131,6 +131,11 @@ def test_preview_is_a_sheet_of_windows(posegpt, bvh_folder, tmp_path):
         assert sheet.size == (4 * 360 + 3 * 2, 3 * 300 + 2 * 2)  # twelve clips
         darkest = sheet.convert("L").getextrema()[0]
     assert darkest < 80  # titles and people
+    assert posegpt("prepare", "--check", tmp_path, "--preview", tmp_path / "again.png").code == 0
+    with Image.open(tmp_path / "again.png") as again:
+        assert again.size == sheet.size
+    ran = posegpt("prepare", "--check", tmp_path, "--bvh", bvh_folder)
+    assert ran.code == 2 and "--check only reads: --bvh would prepare" in ran.err
 
 
 def test_shards_meet(posegpt, bvh_folder, tmp_path):
