@@ -104,7 +104,7 @@ class Checkpoints:
     def _remove_older(self) -> None:
         """Remove all but the latest checkpoints under their steps' names."""
         kept = [path for path in self.folder.glob("step-*") if _STEP.fullmatch(path.name)]
-        for old in sorted(kept, key=lambda path: int(path.name[5:]))[: len(kept) - self.keep]:
+        for old in sorted(kept, key=lambda path: int(path.name[5:]))[: max(0, len(kept) - self.keep)]:
             shutil.rmtree(old, ignore_errors=True)
 
 
@@ -156,7 +156,7 @@ class FigureLog:
                 path = self.folder / "metrics.jsonl"
                 _drop_after(path, self.step)
                 self.lines = path.open("a", buffering=1)
-                self.board = SummaryWriter(str(self.folder), purge_step=self.step)
+                self.board = SummaryWriter(str(self.folder), purge_step=self.step + 1)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models.batch import Batch
 from models.checkpoint import find_checkpoint, read_info
 from models.config import ClassifierRun
 from models.errors import PoseGPTError
 from models.memory import estimate_memory
+from models.run_folder import Checkpoints
 from models.stages import make_stage
 from models.train import train
 from tests.models.small import INFO, SwingingArms, gpt_run, vqvae_run
@@ -72,6 +74,16 @@ def test_the_latest_checkpoints_are_kept(tmp_path):
     assert [read_info(tmp_path / "checkpoints" / name).step for name in folders[2:]] == [4, 5]
 
 
+@pytest.mark.parametrize("keep", [0, 1, 3, 9])
+def test_as_many_are_kept_as_were_asked_for(tmp_path, keep):
+    """With fewer than `keep` there, the first were removed: of --keep 3 one was left."""
+    for step in range(1, 6):
+        (tmp_path / f"step-{step:06d}").mkdir()
+        Checkpoints(tmp_path, keep).clean()
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept == [f"step-{step:06d}" for step in range(1, 6)][5 - min(keep, 5) :]
+
+
 def test_what_a_run_began_with_stays(tmp_path, trained):
     data = SwingingArms()
     train(gpt_run(trained["vqvae"]), tmp_path / "gpt", INFO, data, data)
@@ -106,6 +118,8 @@ def test_a_resumed_log_has_every_step_once(tmp_path):
     log.write_text(log.read_text() + later + "\n" + later[:9])
     train(vqvae_run(iter=9), tmp_path, INFO, data, data, resume=True)
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [3, 6, 9]
+    board = EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in board.Scalars("val/mpjpe")] == [3, 6, 9]
 
 
 def test_progress_says_how_much_memory_is_in_use(tmp_path):
