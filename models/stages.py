@@ -57,7 +57,7 @@ class TrainStage(nn.Module):
     tokenizer: Path | None = None
 
     def prepare(self, batches: Iterable[Batch]) -> None:
-        """Called once before the first step of a run from chance, with some training data."""
+        """Called once before the first step of a run from chance, with some training data on its device."""
 
     def fixed(self) -> set[str]:
         """Names of the network's weights and buffers that are given and stay."""
@@ -216,7 +216,8 @@ class GPTStage(TrainStage):
         # Half of the windows are cut shorter, so that every duration is learned. They are cut between tokens:
         # with a causal encoder, those before the cut are the same as without it.
         factor = self._vqvae[0].config.factor
-        drawn = torch.randint(self.run.min_seq_len, 2 * self.run.seq_len, batch.length.shape)
+        shortest = min(self.run.min_seq_len, self.run.seq_len)
+        drawn = torch.randint(shortest, 2 * self.run.seq_len, batch.length.shape)
         cut = (drawn // factor * factor).clamp(min=factor)
         frames = torch.minimum(batch.length, cut.to(batch.length))
         # A window that is not filled holds its clip's end; a cut one does not.

@@ -112,8 +112,8 @@ def train(
     if resume:
         loop.load()
     elif not run.init:
-        first = [train_windows.batch(step) for step in range(run.accumulate * min(16, run.iter))]
-        loop.stage.prepare(first)
+        steps = range(run.accumulate * min(16, run.iter))
+        loop.stage.prepare(train_windows.batch(step).to(loop.fabric.device) for step in steps)
     return loop.run_all()
 
 
@@ -149,6 +149,7 @@ class _Loop:
         self.best: dict[str, float] = {}
 
     def run_all(self) -> TrainResult:
+        self.fabric.barrier()  # others may still read what the first one clears away
         if self.fabric.is_global_zero:
             self.checkpoints.clean()
         started = time.monotonic() - self.seconds
@@ -230,7 +231,7 @@ class _Loop:
         self, terms: dict[str, Tensor], seconds: float, caught: list[int]
     ) -> tuple[dict[str, float], float, int]:
         """Terms, latest time and signal of all processes: to stop together, all must see the same."""
-        values = torch.stack([*terms.values()]).double()
+        values = torch.stack([*terms.values()]).float()
         mine = torch.cat([values, values.new_tensor([seconds, max(caught, default=0)])])
         everyone = from_every_process(mine).cpu()
         means = everyone.mean(0).tolist()[:-2]
@@ -351,9 +352,12 @@ def _catch_signals() -> Iterator[list[int]]:
 
 @contextmanager
 def _fixed_randomness() -> Iterator[None]:
-    """Validation neither depends on the random state of training nor changes it."""
+    """Validation neither depends on the random state of training nor changes it.
+
+    What it draws it draws on the CPU; `torch.manual_seed` would set the GPU's state back, too.
+    """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         yield
 
 

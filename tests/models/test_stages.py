@@ -29,6 +29,12 @@ def test_labels_of_frames_become_labels_of_tokens(stage):
     assert stage(batch, 0)["nll"].isfinite()
 
 
+def test_windows_shorter_than_the_shortest_that_is_kept_are_drawn_too(trained):
+    """--seq-len 8 beside the default --min-seq-len 16 had no length left to draw."""
+    stage = GPTStage(gpt_run(trained["vqvae"], seq_len=8, min_seq_len=16), INFO)
+    assert stage.draw(SwingingArms(frames=8).batch(0)).length.tolist() == [8] * 4
+
+
 def test_labels_that_change_or_not_give_the_same_where_they_do_not(stage):
     network, batch = stage.network.eval(), SwingingArms().batch(0)
     whole = stage.validate(network, [batch])

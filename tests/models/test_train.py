@@ -3,16 +3,21 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
+from models.batch import Batch
 from models.checkpoint import find_checkpoint, load_vqvae, read_info
 from models.errors import PoseGPTError
-from models.train import TrainingInterrupted, train
+from models.run_folder import Checkpoints
+from models.stages import VQVAEStage
+from models.train import TrainingInterrupted, _fixed_randomness, train
 from tests.models.small import INFO, SwingingArms, gpt_run, vqvae_run
 
 
@@ -108,6 +113,66 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path)
     assert all(w.isfinite().all() for w in weights(tmp_path).values() if w.is_floating_point())
 
 
+def test_a_validation_leaves_the_gpu_its_random_state(monkeypatch):
+    """torch.manual_seed set it back: dropout was the same after every validation, and on every device."""
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    monkeypatch.setattr(torch.mps, "manual_seed", seeded.append)
+    before = torch.get_rng_state()
+    with _fixed_randomness():
+        first = torch.rand(3)
+    with _fixed_randomness():
+        assert torch.equal(torch.rand(3), first)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not seeded
+
+
+def test_a_stage_is_prepared_with_data_on_its_device(tmp_path, monkeypatch):
+    """A classifier of joints met batches of the CPU with a skeleton on the GPU."""
+    moved: list[Batch] = []
+
+    def to(batch, device):
+        moved.append(replace(batch))
+        return moved[-1]
+
+    monkeypatch.setattr(Batch, "to", to)
+    prepare = VQVAEStage.prepare
+
+    def noting(stage, batches):
+        batches = list(batches)
+        assert batches and batches == moved
+        prepare(stage, batches)
+
+    monkeypatch.setattr(VQVAEStage, "prepare", noting)
+    train(vqvae_run(iter=1), tmp_path, INFO, SwingingArms(), SwingingArms())
+
+
+def test_training_needs_no_double_precision(tmp_path, trained, monkeypatch):
+    """Apple's GPUs have none; what a step asked of them ended the run."""
+
+    def refuse(tensor):
+        raise TypeError("the MPS framework does not support float64")
+
+    monkeypatch.setattr(torch.Tensor, "double", refuse)
+    data = SwingingArms()
+    train(vqvae_run(), tmp_path / "vqvae", INFO, data, data)
+    train(gpt_run(trained["vqvae"]), tmp_path / "gpt", INFO, data, data)
+
+
+def test_no_process_clears_away_what_another_still_reads(tmp_path, monkeypatch):
+    done: list[str] = []
+    monkeypatch.setattr(Fabric, "barrier", lambda *_: done.append("barrier"))
+    monkeypatch.setattr(Checkpoints, "clean", lambda *_: done.append("clean"))
+    monkeypatch.setattr(
+        Checkpoints, "load_last", lambda *_, f=Checkpoints.load_last: done.append("load") or f(*_)
+    )
+    data = SwingingArms()
+    train(vqvae_run(), tmp_path, INFO, data, data)
+    done.clear()
+    train(vqvae_run(), tmp_path, INFO, data, data, resume=True)
+    assert done == ["load", "barrier", "clean"]
+
+
 def test_nothing_to_resume(tmp_path):
     with pytest.raises(PoseGPTError, match="nothing to resume"):
         train(vqvae_run(), tmp_path, INFO, SwingingArms(), SwingingArms(), resume=True)
@@ -130,8 +195,6 @@ def test_time_budget_ends_a_run(tmp_path):
 
 
 def test_tokenizer_of_another_body_is_refused(tmp_path, trained):
-    from dataclasses import replace
-
     data = SwingingArms()
     with pytest.raises(PoseGPTError, match="smplh"):
         train(gpt_run(trained["vqvae"]), tmp_path, replace(INFO, body_type="smplh"), data, data)
