@@ -35,10 +35,6 @@ class Condition:
         unlabelled = labels.flatten(1).sum(1) == 0
         return cls(labels, steps, unlabelled, torch.zeros_like(unlabelled))
 
-    def rows(self, keep: Tensor) -> "Condition":
-        """The condition of some of the motions, by a (B,) mask."""
-        return Condition(self.labels[keep], self.steps[keep], self.hide_labels[keep], self.hide_steps[keep])
-
     def hidden(self) -> "Condition":
         """The same without its labels: what guidance steers away from."""
         return Condition(self.labels, self.steps, torch.ones_like(self.hide_labels), self.hide_steps)
@@ -189,11 +185,14 @@ class GPT(nn.Module):
         if self.training:
             condition = self._hide(condition)
             given = self._corrupt(indices)
-        logits = self.head(self.hidden(given[:, :-1], condition), indices)
+        # The end of a clip is told after its last step, for which a full block has no room.
+        with_end = self.config.gen_eos and indices.shape[1] < self.config.gpt_blocksize
+        hidden = self.hidden(given if with_end else given[:, :-1], condition)
+        logits = self.head(hidden[:, : indices.shape[1]], indices)
         target = indices.masked_fill(~valid[..., None], -100)
         loss = F.cross_entropy(logits.flatten(0, 2).float(), target.flatten(), reduction="sum")
         if self.config.gen_eos:
-            loss = loss + self._end_loss(given, length, condition, ended)
+            loss = loss + self._end_loss(hidden, length, ended)
         return loss / (valid.sum() * indices.shape[-1])
 
     def _condition_parts(self, condition: Condition) -> list[Tensor]:
@@ -212,18 +211,12 @@ class GPT(nn.Module):
             parts.append(x[:, None].expand(-1, parts[0].shape[1] if parts else 1, -1))
         return parts
 
-    def _end_loss(self, given: Tensor, length: Tensor, condition: Condition, ended: Tensor | None) -> Tensor:
+    def _end_loss(self, hidden: Tensor, length: Tensor, ended: Tensor | None) -> Tensor:
         """Cross-entropy of the end-of-sequence class of book 0, at the step after each clip's last."""
-        # A clip that fills the block has no room for its end.
         fits = length < self.config.gpt_blocksize
-        ended = fits if ended is None else fits & ended
-        if not ended.any():
-            return given.new_zeros((), dtype=torch.float)
-        given, length, condition = given[ended], length[ended], condition.rows(ended)
-        hidden = self.hidden(given[:, : int(length.max())], condition)
-        rows = torch.arange(len(length), device=length.device)
-        logits = self.head.book(0, hidden[rows, length])
-        target = torch.full_like(length, self.config.codes_per_book)
+        ends = fits if ended is None else fits & ended
+        logits = self.head.book(0, hidden[ends, length[ends]])
+        target = torch.full_like(length[ends], self.config.codes_per_book)
         return F.cross_entropy(logits.float(), target, reduction="sum")
 
     def _hide(self, condition: Condition) -> Condition:

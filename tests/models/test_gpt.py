@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from models.config import GPTConfig
 from models.errors import PoseGPTError
@@ -188,6 +189,32 @@ def test_only_clips_that_end_teach_the_end():
     both = gpt.loss(indices, length, condition(0, 1))
     second = gpt.loss(indices, length, condition(0, 1), torch.tensor([False, True]))
     assert cut < second < both
+
+
+@pytest.mark.parametrize("steps", [7, 8])
+@pytest.mark.parametrize("style", ["modern", "paper"])
+def test_the_end_is_learned_at_the_step_after_the_last(style, steps):
+    """Of each clip by itself; one that fills the block of 8 steps has no room for it."""
+    gpt = small(style=style, gen_eos=True)
+    indices, length = torch.randint(16, (3, steps, 3)), torch.tensor([steps, 4, 1])
+    total = 0.0
+    for i, n in enumerate(length.tolist()):
+        clip, only = indices[i : i + 1, :n], condition(i)
+        total += F.cross_entropy(gpt(clip, only).flatten(0, 2), clip.flatten(), reduction="sum")
+        if n < 8:
+            last = gpt.hidden(clip, only)[:, -1]
+            total -= gpt.head.book(0, last).log_softmax(-1)[0, 16]
+    torch.testing.assert_close(gpt.loss(indices, length, condition(0, 1, 2)), total / (3 * length.sum()))
+
+
+def test_the_blocks_run_alike_whether_clips_end_or_not():
+    """Where processes share the weights all of them meet in each block: one that stays away hangs all."""
+    gpt, runs = small(gen_eos=True), []
+    gpt.blocks[0].register_forward_hook(lambda *_: runs.append(None))
+    indices, length = torch.randint(16, (2, 7, 3)), torch.tensor([7, 4])
+    for ended in ([False, False], [True, False]):
+        gpt.loss(indices, length, condition(0, 1), torch.tensor(ended)).backward()
+    assert len(runs) == 2
 
 
 @pytest.mark.parametrize("gen_eos", [True, False])
