@@ -179,9 +179,10 @@ class FiniteScalarQuantizer(nn.Module):
     def forward(self, latents: Tensor, mask: Tensor) -> Quantized:
         x = self.down(latents).unflatten(-1, (self.n_books, -1))
         half = (self.levels - 1) / 2
-        # Even numbers of levels have no middle one: shift so that 0 falls on a level.
+        # Even numbers of levels have no middle one: shift so that 0 falls on a level (of two, near one:
+        # on it the slope is 0, for ever).
         shift = torch.where(self.levels % 2 == 0, 0.5, 0.0)
-        bounded = torch.tanh(x + torch.atanh(shift / half)) * half * (1 - 1e-3) - shift
+        bounded = torch.tanh(x + torch.atanh((shift / half).clamp(max=0.9))) * half * (1 - 1e-3) - shift
         rounded = bounded + (bounded.round() - bounded).detach()
         digits = (rounded.detach() + self.levels // 2).round().long()
         return Quantized(self.up(rounded.flatten(-2)), (digits * self.basis).sum(-1), latents.new_zeros(()))

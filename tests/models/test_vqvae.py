@@ -1,5 +1,7 @@
 """The tokenizers: what may depend on what, any length, every quantizer."""
 
+import math
+
 import pytest
 import torch
 
@@ -165,14 +167,16 @@ def test_perplexity_by_hand():
     torch.testing.assert_close(perplexity(indices, 4), torch.tensor([4.0, 1.0]))
 
 
-def test_fsq_uses_its_whole_grid_and_no_more():
-    config = VQVAEConfig(quantizer="fsq", n_codebook=1, n_e=256, e_dim=8, hid_dim=16, heads=2)
+@pytest.mark.parametrize(("n_codes", "levels"), [(256, (8, 6, 5)), (400, (8, 5, 5, 2))])
+def test_fsq_uses_its_whole_grid_and_no_more(n_codes, levels):
+    """Of two levels the lower one was never reached: half of the codes."""
+    config = VQVAEConfig(quantizer="fsq", n_codebook=1, n_e=n_codes, e_dim=8, hid_dim=16, heads=2)
     torch.manual_seed(0)
     quantizer = make_quantizer(config)
     indices = quantizer(torch.randn(64, 500, 8) * 4, torch.ones(64, 500, dtype=torch.bool)).indices
-    assert fsq_levels(256) == (8, 6, 5)
+    assert fsq_levels(n_codes) == levels
     assert indices.min() == 0
-    assert indices.max() == 239
+    assert indices.max() == math.prod(levels) - 1
 
 
 def test_rvq_quantizer_dropout_leaves_books_out():
