@@ -1,10 +1,5 @@
 """AMASS npz files, read and written: Z up in the file, Y up in a Motion. No torch."""
 
-import io
-import math
-import re
-import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +12,7 @@ from data.resample import resample
 from data.rotations import turn_rotvecs
 from models.errors import PoseGPTError
 from models.motion import Motion
+from models.npz import read_arrays
 from models.skeleton import BODY_JOINTS, BODY_TYPES, JOINT_NAMES, REST_PELVIS, BodyType, n_joints
 
 FloatArray = NDArray[np.float64]
@@ -28,13 +24,6 @@ _Z_TO_Y_QUAT = np.array([-(0.5**0.5), 0.0, 0.0, 0.5**0.5])  # the same
 _BODY_TYPE_OF_WIDTH: dict[int, BodyType] = {n_joints(b) * 3: b for b in BODY_TYPES}
 _FIRST_OF_HANDS = [JOINT_NAMES["smplh"].index(f"{side}_index1") for side in ("left", "right")]
 _RATE_KEYS = ("mocap_framerate", "mocap_frame_rate", "fps")  # SMPL-H release, SMPL-X release, ours of old
-LARGEST_ARRAY = 1 << 32
-"""Bytes of an array: ten hours of SMPL-X at 100 fps; what claims more is no motion."""
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-_USUAL_HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00..\{'descr': '<([fi][48])', 'fortran_order': False, 'shape': \(([\d, ]*)\), \} *\n",
-    re.DOTALL,
-)
 _NO_AMASS = "give an AMASS .npz with poses, trans and mocap_framerate"
 
 
@@ -52,7 +41,7 @@ def read_amass(path: Path | str, fps: float | None = None, to_fps: float | None 
     Raises PoseGPTError where the file is damaged, holds objects, lacks a key, or is of no known body.
     """
     path = Path(path)
-    arrays = _load(path)
+    arrays = read_arrays(path, ("poses", "trans", "labels", *_RATE_KEYS), _NO_AMASS)
     poses, trans = (_numbers(arrays, key, path) for key in ("poses", "trans"))
     body_type = _BODY_TYPE_OF_WIDTH.get(poses.shape[-1]) if poses.ndim == 2 else None
     if body_type is None or trans.shape != (len(poses), 3):
@@ -129,51 +118,6 @@ def smplh_to_smpl(motion: Motion) -> Motion:
     """
     poses = motion.poses[:, [*range(len(BODY_JOINTS)), *_FIRST_OF_HANDS]]
     return replace(motion, poses=poses, body_type="smpl")
-
-
-def _load(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays we use; arrays of Python objects, whose loading could run code, are refused.
-
-    As np.load does it, but each member in one piece: it takes half the time.
-    """
-    try:
-        with zipfile.ZipFile(path) as file:
-            there = set(file.namelist())
-            wanted = [key for key in ("poses", "trans", "labels", *_RATE_KEYS) if f"{key}.npy" in there]
-            return {key: _array(_member(file, f"{key}.npy")) for key in wanted}
-    except FileNotFoundError:
-        raise PoseGPTError(f"no file {path}", "check the path") from None
-    except zipfile.BadZipFile as error:
-        reason = "it is a single array, or cut off" if "not a zip" in str(error) else str(error)
-        raise PoseGPTError(f"{path.name} cannot be read: {reason}", _NO_AMASS) from None
-    except (OSError, ValueError, EOFError, RuntimeError, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else "it is damaged"
-        raise PoseGPTError(f"{path.name} cannot be read: {reason}", _NO_AMASS) from None
-
-
-def _member(file: zipfile.ZipFile, name: str) -> bytes:
-    """A whole member; a small archive that would fill the memory is refused. Raises ValueError then."""
-    size = file.getinfo(name).file_size
-    if size > LARGEST_ARRAY:
-        raise ValueError(f"{name} is larger than {LARGEST_ARRAY >> 20} MiB")
-    return file.read(name)
-
-
-def _array(content: bytes) -> NDArray[Any]:
-    """A .npy file's array, read-only, without a copy. Raises ValueError where it holds objects."""
-    usual = _USUAL_HEADER.match(content)  # numpy's parser takes as long as all else
-    if usual:
-        shape = tuple(int(number) for number in usual[2].split(b",") if number.strip())
-        return np.frombuffer(content, f"<{usual[1].decode()}", math.prod(shape), usual.end()).reshape(shape)
-    file = io.BytesIO(content)
-    read_header = _HEADERS.get(np.lib.format.read_magic(file))
-    if read_header is None:
-        raise ValueError("its arrays are of an unknown .npy version")
-    shape, is_fortran, dtype = read_header(file)
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects")
-    values = np.frombuffer(content, dtype, count=math.prod(shape), offset=file.tell())
-    return values.reshape(shape, order="F" if is_fortran else "C")
 
 
 def _numbers(arrays: dict[str, NDArray[Any]], key: str, path: Path) -> FloatArray:

@@ -6,8 +6,6 @@ one, with chumpy objects inside) by an unpickler that knows arrays and refuses t
 
 import functools
 import pickle
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from models.errors import PoseGPTError
 from models.kinematics import forward_kinematics
+from models.npz import read_arrays
 from models.skeleton import JOINT_NAMES, PARENTS, REST_PELVIS, BodyType, n_joints
 
 DEFAULT_BODY = Path(__file__).parent / "assets" / "body.npz"
@@ -172,7 +171,9 @@ def read_model(body_type: BodyType, model_dir: Path, gender: str = "neutral") ->
     Raises PoseGPTError where the file is missing, is not such a model, or holds anything but arrays.
     """
     path = find_model(body_type, model_dir, gender)
-    arrays = _read_pickle(path) if path.suffix == ".pkl" else _read_npz(path)
+    arrays = (
+        _read_pickle(path) if path.suffix == ".pkl" else read_arrays(path, _NEEDED, "download the file again")
+    )
     try:
         return _to_model(body_type, arrays)
     except (KeyError, TypeError, ValueError) as problem:
@@ -207,36 +208,11 @@ def _where(body_type: BodyType, gender: str) -> str:
     )
 
 
-def _read_npz(path: Path) -> Mapping[str, Any]:
-    """Needed arrays only: official files also hold pickled dictionaries, which stay unread."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files if name in _NEEDED}
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as problem:
-        raise PoseGPTError(f"cannot read {path}: {problem}", "download the file again") from problem
-
-
-_NEEDED = frozenset(
-    (
-        "v_template",
-        "f",
-        "weights",
-        "J_regressor",
-        "shapedirs",
-        "posedirs",
-        "kintree_table",
-        "hands_meanl",
-        "hands_meanr",
-    )
-)
+_NEEDED = (
+    "v_template", "f", "weights", "J_regressor", "shapedirs", "posedirs", "kintree_table", "hands_meanl",
+    "hands_meanr",
+)  # fmt: skip
+"""Official files also hold pickled dictionaries, which stay unread."""
 
 
 def _read_pickle(path: Path) -> Mapping[str, Any]:

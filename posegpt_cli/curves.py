@@ -1,9 +1,10 @@
 """Curves of a training run as one picture: loss terms, validation figures, learning rate over the steps."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, Field, ValidationError
 
 from data.files import as_written
 from models.errors import PoseGPTError
@@ -22,8 +23,14 @@ _FEW_POINTS = 50
 _TOTAL_COLOR = "#222222"
 _VALIDATION_COLOR = "#3f72a8"
 
-Entry = dict[str, Any]
-"""One line of metrics.jsonl: models.train.Progress as a dict."""
+
+class Entry(BaseModel, frozen=True):
+    """What is drawn of a line of metrics.jsonl, which is a models.train.Progress."""
+
+    step: Annotated[int, Field(ge=0, lt=2**53)]
+    terms: Annotated[dict[str, float], Field(min_length=1)]
+    metrics: dict[str, float] = {}
+    learning_rate: float | None = None
 
 
 def draw_curves(folder: Path) -> Path:
@@ -34,8 +41,8 @@ def draw_curves(folder: Path) -> Path:
     from matplotlib.figure import Figure
 
     entries = read_metrics(folder / METRICS)
-    learning_rate = [(e["step"], e["learning_rate"]) for e in entries if "learning_rate" in e]
-    names = list(dict.fromkeys(name for e in entries for name in e["metrics"]))
+    learning_rate = [(e.step, e.learning_rate) for e in entries if e.learning_rate is not None]
+    names = list(dict.fromkeys(name for e in entries for name in e.metrics))
     n_panels = 1 + len(names) + bool(learning_rate)
     columns = 2 if n_panels <= 4 else 3
     rows = -(-n_panels // columns)
@@ -45,7 +52,7 @@ def draw_curves(folder: Path) -> Path:
     panels = iter(figure.subplots(rows, columns, squeeze=False).flat)
     _draw_loss(next(panels), entries)
     for name in names:
-        points = [(e["step"], e["metrics"][name]) for e in entries if name in e["metrics"]]
+        points = [(e.step, e.metrics[name]) for e in entries if name in e.metrics]
         _draw_line(next(panels), f"validation {name}", points, _VALIDATION_COLOR)
     if learning_rate:
         _draw_line(next(panels), "learning rate", learning_rate, _TOTAL_COLOR)
@@ -60,17 +67,17 @@ def draw_curves(folder: Path) -> Path:
 def read_metrics(path: Path) -> list[Entry]:
     """The lines of a metrics.jsonl by step; where a run went on from an earlier step, its later lines count.
 
-    A last line that was cut short is left out.
+    A line that was cut short, or is damaged, is left out.
 
     Raises PoseGPTError where there is none.
     """
     entries: list[Entry] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
         try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
+            entry = Entry.model_validate_json(line)
+        except ValidationError:
             continue
-        while entries and entries[-1]["step"] >= entry["step"]:
+        while entries and entries[-1].step >= entry.step:
             entries.pop()
         entries.append(entry)
     if not entries:
@@ -80,14 +87,14 @@ def read_metrics(path: Path) -> list[Entry]:
 
 def _draw_loss(axes: "Axes", entries: list[Entry]) -> None:
     """The loss and, where it has several, its terms."""
-    steps = [e["step"] for e in entries]
-    total = [sum(e["terms"].values()) for e in entries]
-    names = list(dict.fromkeys(name for e in entries for name in e["terms"]))
+    steps = [e.step for e in entries]
+    total = [sum(e.terms.values()) for e in entries]
+    names = list(dict.fromkeys(name for e in entries for name in e.terms))
     axes.plot(steps, total, color=_TOTAL_COLOR, linewidth=1.6, label="loss", marker=_marker(entries))
     for name in names if len(names) > 1 else ():
-        points = [(e["step"], e["terms"][name]) for e in entries if name in e["terms"]]
+        points = [(e.step, e.terms[name]) for e in entries if name in e.terms]
         axes.plot(*zip(*points, strict=True), linewidth=1, label=name, marker=_marker(points))
-    lowest, highest = min(term for e in entries for term in e["terms"].values()), max(total)
+    lowest, highest = min(term for e in entries for term in e.terms.values()), max(total)
     if lowest > 0 and highest > _WIDE_RANGE * lowest:
         axes.set_yscale("log")
     if len(names) > 1:

@@ -2,7 +2,6 @@
 
 import io
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,6 +19,7 @@ from models.evaluation.clips import batches, fit, label_matrix
 from models.evaluation.processes import gather, own_share
 from models.generate import resolve_device
 from models.motion import Motion
+from models.npz import read_arrays
 
 Progress = Callable[[int, int], None]
 FINGERPRINT_LENGTH = 16
@@ -153,20 +153,25 @@ def pack_features(features: Features, half: bool = False) -> bytes:
 
 def read_features(path: Path) -> Features:
     """What `pack_features` made; raises PoseGPTError where the file is missing or damaged."""
+    hint = f"remove {path}, or give --data"
+    file = read_arrays(path, [field.name for field in fields(Features)], hint)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            names = tuple(str(name) for name in file["label_names"])
-            return Features(
-                features=file["features"].astype(np.float32), logits=file["logits"].astype(np.float32),
-                labels=np.unpackbits(file["labels"], axis=1, count=len(names)).astype(bool),
-                lengths=file["lengths"], label_names=names, fps=float(file["fps"]), data=str(file["data"]),
-                classifier=str(file["classifier"]), max_frames=int(file["max_frames"]),
-                n_clips=int(file["n_clips"]),
-            )  # fmt: skip
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise PoseGPTError(
-            f"{path} holds no features: {str(error).splitlines()[0]}", "remove it, or give --data"
-        ) from error
+        names = tuple(str(name) for name in file["label_names"])
+        found = Features(
+            features=file["features"].astype(np.float32), logits=file["logits"].astype(np.float32),
+            labels=np.unpackbits(file["labels"], axis=1, count=len(names)).astype(bool),
+            lengths=file["lengths"].astype(np.int64), label_names=names, fps=float(file["fps"]),
+            data=str(file["data"]), classifier=str(file["classifier"]), max_frames=int(file["max_frames"]),
+            n_clips=int(file["n_clips"]),
+        )  # fmt: skip
+        n, of_labels = len(found.lengths), (len(found.lengths), len(names))
+        if (len(found.features), found.features.ndim, found.logits.shape, found.labels.shape) != (
+            n, 2, of_labels, of_labels,
+        ):  # fmt: skip
+            raise ValueError("its arrays do not fit each other")
+    except (KeyError, TypeError, ValueError) as error:
+        raise PoseGPTError(f"{path.name} holds no features: {str(error).splitlines()[0]}", hint) from error
+    return found
 
 
 def cached_features(path: Path, compute: Callable[[], Features]) -> Features:

@@ -130,7 +130,7 @@ def read_reports(path: Path) -> dict[str, Report]:
         reports = [Report.model_validate(one) for one in found.get("reports", [found])]
     except OSError as error:
         raise PoseGPTError(f"cannot read {path}: {error.strerror}", hint) from error
-    except (ValueError, AttributeError) as error:  # pydantic's errors are ValueErrors
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:  # pydantic's are ValueErrors
         reason = str(error).splitlines()[0]
         raise PoseGPTError(f"{path} is no report of posegpt eval: {reason}", hint) from error
     return {report.protocol: report for report in reports}

@@ -125,7 +125,7 @@ def test_a_pipe_keeps_nobody_waiting(tmp_path):
 
 def test_a_zip_bomb_is_not_blown_up(tmp_path, monkeypatch):
     """A few kilobytes that would fill a lot of memory."""
-    monkeypatch.setattr("data.amass.LARGEST_ARRAY", 2**20)
+    monkeypatch.setattr("models.npz.LARGEST_ARRAY", 2**20)
     np.savez_compressed(tmp_path / "x.npz", poses=np.zeros((2**15, 156)), trans=np.zeros((4, 3)))
     assert (tmp_path / "x.npz").stat().st_size < 2**21
     with pytest.raises(PoseGPTError, match="larger than"):

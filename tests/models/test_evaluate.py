@@ -139,7 +139,7 @@ def test_features_are_kept_in_a_file(judge, tmp_path):
     assert np.array_equal(first.features, second.features) and np.array_equal(first.labels, second.labels)
     assert second.label_names == LABELS and second.classifier == judge.fingerprint
     path.write_bytes(b"damaged")
-    with pytest.raises(PoseGPTError, match="holds no features"):
+    with pytest.raises(PoseGPTError, match="cannot be read"):
         features.cached_features(path, compute)
 
 

@@ -45,8 +45,8 @@ def batch(labels):
 def test_after_going_back_the_later_lines_count(tmp_path):
     write_metrics(tmp_path, [entry(20), entry(40), entry(60), entry(40, mpjpe=3.0)], tail='{"step": 60, "ter')
     found = read_metrics(tmp_path / "metrics.jsonl")
-    assert [e["step"] for e in found] == [20, 40]
-    assert found[-1]["metrics"] == {"mpjpe": 3.0}
+    assert [e.step for e in found] == [20, 40]
+    assert found[-1].metrics == {"mpjpe": 3.0}
 
 
 def test_curves_have_a_panel_for_the_loss_each_figure_and_the_learning_rate(tmp_path):
@@ -75,6 +75,8 @@ def test_plot_draws_a_run_that_exists_and_nothing_else(posegpt, runs):
     assert ran.code == 0 and ran.out.split() == [str(folder / "curves.png")], ran.err
     assert (folder / "curves.png").stat().st_size > 10_000
     assert (folder / "metrics.jsonl").read_bytes() == before
+    ran = posegpt("train", "vqvae", "--out", runs, "--plot", "--json")
+    assert json.loads(ran.out) == {"curves": str(folder / "curves.png")}
 
 
 def test_plot_in_a_new_run_draws_at_every_validation_too(posegpt, monkeypatch, tmp_path):
