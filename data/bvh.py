@@ -21,7 +21,7 @@ FloatArray = NDArray[np.float64]
 _CHANNELS = {f"{axis}{kind}" for axis in "xyz" for kind in ("position", "rotation")}
 _ENOUGH_BONES = 5  # with position channels, to tell whether these add to OFFSET
 _MOTION = re.compile(
-    r"\s*Frames\s*:\s*(?P<frames>\d+)\s+Frame\s*Time\s*:\s*(?P<time>[0-9.eE+-]+)[^\S\n]*\n?", re.IGNORECASE
+    r"\s*Frames\s*:\s*(?P<frames>\d{1,18})\s+Frame\s*Time\s*:\s*(?P<time>[0-9.eE+-]+)[^\S\n]*\n?", re.I
 )
 
 
@@ -237,7 +237,7 @@ def _read_field(joint: _Joint, is_end_site: bool, words: Sequence[str], name: st
         ):
             raise ValueError
         joint.channels = channels
-    except ValueError:
+    except (ValueError, IndexError):
         raise PoseGPTError(
             f"{name}: joint {joint.name!r} has a line that cannot be read: {' '.join(words)[:60]!r}",
             "the file is damaged",
@@ -292,7 +292,7 @@ def _frame_rate(text: str, name: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not (math.isfinite(seconds) and seconds > 0):
+    if not (math.isfinite(seconds) and seconds > 0 and math.isfinite(1 / seconds)):
         raise PoseGPTError(f"{name}: frame time must be positive, got {text}", "the file is damaged")
     digits = len(text.partition(".")[2]) if "e" not in text.lower() else 6
     whole = round(1 / seconds)
