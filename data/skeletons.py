@@ -1,7 +1,6 @@
 """Known motion-capture skeletons: which joint is which, and how joint frames stand in a T-pose. No torch."""
 
 import difflib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data.files import parse_json
 from models.errors import PoseGPTError
 from models.skeleton import BODY_JOINTS
 
@@ -72,7 +72,7 @@ def named_skeleton(name: str) -> SourceSkeleton:
         hint = f"did you mean '{close[0]}'?" if close else _MAPPING_HINT
         raise PoseGPTError(f"no skeleton {name!r}, known are {', '.join(keys)}", hint)
     try:
-        joints = json.loads(path.read_bytes())
+        joints = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise PoseGPTError(f"cannot read the skeleton {path}: {error}", _MAPPING_HINT) from None
     if not (isinstance(joints, dict) and all(isinstance(joint, str) for joint in joints.values())):

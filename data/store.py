@@ -117,7 +117,7 @@ class Store:
     def clips(self) -> list[dict[str, str]]:
         """Name and source of each clip."""
         try:
-            clips: list[dict[str, str]] = json.loads((self.path / "clips.json").read_text(encoding="utf-8"))
+            clips: list[dict[str, str]] = parse_json((self.path / "clips.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise PoseGPTError(f"cannot read {self.path / 'clips.json'}: {error}", _PREPARE_AGAIN) from None
         if len(clips) != len(self):
@@ -516,7 +516,7 @@ def stores_below(folder: Path, depth: int = _DEPTH) -> Iterable[Path]:
 def _is_foreign(manifest: Path) -> bool:
     """Whether a manifest.json is some other program's; one that cannot be read may be ours."""
     try:
-        found = json.loads(manifest.read_text(encoding="utf-8"))
+        found = parse_json(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return not (isinstance(found, dict) and found.get("format") == Manifest.model_fields["format"].default)

@@ -126,6 +126,7 @@ def test_skeletons_by_name(tmp_path):
     assert caught.value.hint == "did you mean 'mixamo'?"
     wrong = {
         "{": "cannot read the skeleton",
+        "[" * 200_000: "nested too deep",
         "[]": "does not map joints",
         '{"pelvis": "Hips"}': "lacks neck, left_hip",
         json.dumps({**BANDAI_JOINTS, "tail": "Tail"}): "names 'tail', which is no SMPL joint",

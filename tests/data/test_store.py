@@ -208,11 +208,13 @@ def test_foreign_manifests(tmp_path, motions, changes, message):
         open_store(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"null"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"null", b"[" * 200_000])
 def test_damaged_manifests(tmp_path, content):
     (tmp_path / "manifest.json").write_bytes(content)
     with pytest.raises(PoseGPTError):
         read_manifest(tmp_path)
+    with pytest.raises(PoseGPTError):
+        find_store(tmp_path, "train")
 
 
 def test_clips_must_tile_the_frames(tmp_path, motions):
