@@ -212,6 +212,7 @@ class Windows:
         self, start_step: int, stop_step: int, num_workers: int = 0, prefetch_factor: int = 2
     ) -> DataLoader[Batch]:
         """Batches start_step to stop_step (exclusive), made in worker processes that map the store anew."""
+        from torch import Generator
         from torch.utils.data import DataLoader
 
         return DataLoader(
@@ -220,6 +221,7 @@ class Windows:
             sampler=range(start_step, stop_step),
             num_workers=num_workers,
             prefetch_factor=prefetch_factor if num_workers else None,
+            generator=Generator(),  # its seeds of the workers are no part of a run that is resumed
         )
 
     def _repeated(self, step: int) -> int:
