@@ -155,6 +155,7 @@ def evaluate_fid(
     for repeat in range(repeats):
         done = repeat * n
         made = source.features(repeat, clock, lambda k, _, d=done: report(d + k, repeats * n))  # type: ignore[misc]
+        _check_size("generated", made)
         n_scored += len(made)
         with clock.part("statistics"):
             rows.append(reference.judge(made) | {_SHUFFLED: _shuffled(made, (seed, repeat))})
@@ -269,11 +270,13 @@ def _check_sets(real: Features, train: Features) -> None:
             f"{train.classifier} up to {train.max_frames} frames",
             "compute both anew from --data",
         )
-    for name, found in (("validation", real), ("training", train)):
-        if len(found) < 2:
-            raise PoseGPTError(
-                f"the {name} set has {len(found)} motions, expected at least 2", "give more data"
-            )
+    _check_size("validation", real)
+    _check_size("training", train)
+
+
+def _check_size(name: str, found: Features) -> None:
+    if len(found) < 2:
+        raise PoseGPTError(f"the {name} set has {len(found)} motions, expected at least 2", "give more data")
 
 
 def _notes(

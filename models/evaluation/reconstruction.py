@@ -88,7 +88,7 @@ def evaluate_reconstruction(
     errors = gather(torch.stack([s.errors for s in ordered]), n)
     residual = gather(torch.stack([s.residual for s in ordered]), n).sum(0)
     frames = int(gather(torch.tensor([[s.frames] for s in ordered]), n).sum())
-    longest = vqvae.n_tokens(max(motion.n_frames for motion in motions) * 2)
+    longest = vqvae.n_tokens(math.ceil(fps * max(motion.duration for motion in motions)) + 1)
     indices = gather(torch.stack([_padded(s.indices, longest) for s in ordered]), n).flatten(0, 1)
     figures = {name: estimate(errors[:, k].tolist()) for k, name in enumerate(_PER_MOTION)}
     return Report(
@@ -108,21 +108,21 @@ def _reconstruct(vqvae: VQVAE, body: Body, batch: Batch) -> list[_Sums]:
     poses = roma.rotmat_to_rotvec(pose.rotmats)
     angle = roma.rotmat_geodesic_distance(pose.rotmats, rotmats)[..., : len(BODY_JOINTS)].rad2deg().mean(-1)
     joints = body.joints(batch.poses, batch.trans), body.joints(poses, pose.trans)
-    residual = ((r.features - r.target) / vqvae.std).double().square()
+    residual = ((r.features - r.target) / vqvae.std).cpu().double().square()
     found = []
     for k, length in enumerate(batch.length.tolist()):
-        t, p = (j[k, :length, : len(BODY_JOINTS)].double() for j in joints)
+        t, p = (j[k, :length, : len(BODY_JOINTS)].cpu().double() for j in joints)
         every = slice(0, length, VERTEX_FRAMES)
         truth = body.vertices(batch.poses[k, every], batch.trans[k, every])
         decoded = body.vertices(poses[k, every], pose.trans[k, every])
         errors = {
             **_joint_errors(t, p),
-            **_vertex_errors(truth, decoded, t[every, :1], p[every, :1]),
+            **_vertex_errors(truth.cpu(), decoded.cpu(), t[every, :1], p[every, :1]),
             "rotation error": float(angle[k, :length].mean()),
         }
         ordered = torch.tensor([errors[name] for name in _PER_MOTION], dtype=torch.float64)
         indices = r.quantized.indices[k, : vqvae.n_tokens(length)].cpu()
-        found.append(_Sums(ordered, residual[k, :length].sum(0).cpu(), length, indices))
+        found.append(_Sums(ordered, residual[k, :length].sum(0), length, indices))
     return found
 
 

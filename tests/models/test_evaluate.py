@@ -183,6 +183,13 @@ def test_a_set_judged_against_itself(judge):
     assert any("no intervals" in note for note in found.notes)
 
 
+def test_a_single_motion_is_no_set_to_judge(judge):
+    real = featured(judge, some_motions())
+    one = fid.FixedSource(featured(judge, some_motions(1)), {})
+    with pytest.raises(PoseGPTError, match="the generated set has 1 motions, expected at least 2"):
+        fid.evaluate_fid(real, real, one)
+
+
 def test_counts_say_that_nothing_is_dropped(judge, generator):
     real = featured(judge, some_motions(23))
     found = fid.evaluate_fid(real, real, source(judge, generator, real), settings=fid.FidSettings(repeats=3))
@@ -341,6 +348,15 @@ def test_reconstruction_errors_are_those_of_a_naive_pass():
         count * figures[f"mpjpe {group}"].mean for group, count in (("torso", 8), ("arms", 6), ("legs", 8))
     )
     assert groups / 22 == pytest.approx(figures["mpjpe"].mean, rel=1e-6)
+
+
+@pytest.mark.parametrize("fps", [10.0, 120.0])
+def test_motion_of_any_rate_is_reconstructed_at_the_tokenizers(fps):
+    """Of less than half its rate, motions gave more tokens than were made room for."""
+    torch.manual_seed(0)
+    model, motions = make_vqvae(TINY_VQVAE).eval(), [replace(swinging(n, n), fps=fps) for n in (9, 21)]
+    found = evaluate_reconstruction(model, 30.0, motions, {}, {})
+    assert found.counts["frames"] == sum(m.resample(30.0).n_frames for m in motions)
 
 
 # --- forecasts
