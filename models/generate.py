@@ -103,6 +103,11 @@ def resolve_device(device: str = "auto") -> str:
     return device
 
 
+def float64_device(device: torch.device) -> torch.device:
+    """Where numbers of double precision on a device can be: Apple's GPUs have none."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def load_generator(gpt: Path | None = None, device: str = "auto") -> Generator:
     """A generator from a run or checkpoint folder; None is the one in the box."""
     device = resolve_device(device)
@@ -134,7 +139,7 @@ def sample(
     """
     if n_frames is None and not generator.gpt.config.gen_eos:
         raise PoseGPTError("this checkpoint has not learned where motions end", "give a length: --len 64")
-    _check_request(n_frames, n)
+    check_request(n_frames, n)
     vqvae, auto = generator.vqvae, n_frames is None
     frames = n_frames or LONGEST_SECONDS * round(generator.fps)
     steps = vqvae.n_tokens(frames)
@@ -165,7 +170,7 @@ def timeline(
     Condition, but a generator that has seen no changes of action in training goes on as it began.)
     """
     for segment in segments:
-        _check_request(segment.n_frames, n)
+        check_request(segment.n_frames, n)
     total = sum(generator.vqvae.n_tokens(segment.n_frames) for segment in segments)
 
     def draw(n: int, seed: int, report: Report | None) -> list[Motion]:
@@ -226,7 +231,7 @@ def forecast(
     Returns:
         motions of the observed frames, as given, followed by n_frames generated ones.
     """
-    _check_request(n_frames, n)
+    check_request(n_frames, n)
     past = past.resample(generator.fps).to_body_type(generator.body_type)
 
     def draw(n: int, seed: int, report: Report | None) -> list[Motion]:
@@ -332,17 +337,17 @@ def draw_steps(
     k, codes, n, guided = gpt.config.n_codebook, gpt.config.codes_per_book, len(generators), how.guidance != 1
     if guided:
         condition, past = condition.with_hidden(), past.repeat(2, 1, 1)
-    gpt = bare(gpt)
+    gpt, drawn_on = bare(gpt), float64_device(past.device)
     run, new = _Run(gpt, condition), past
     ends = torch.zeros(n, dtype=torch.bool, device=past.device)
     while True:
-        uniforms = torch.stack([torch.rand(k, generator=g) for g in generators]).to(past.device)
+        uniforms = torch.stack([torch.rand(k, generator=g) for g in generators]).to(drawn_on)
         hidden, chosen = run.after(new), []
         for book in range(k):
             logits = gpt.head.book(book, hidden)[:, : codes + (until_end and book == 0)]
             if guided:
                 logits = torch.lerp(logits[n:], logits[:n], how.guidance)
-            index = draw(logits, uniforms[:, book], how)
+            index = draw(logits.to(drawn_on), uniforms[:, book], how).to(past.device)
             if until_end and book == 0:
                 ends = index == codes
                 index = index.clamp(max=codes - 1)
@@ -465,7 +470,8 @@ def _seeds(seed: int, n: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed + i) for i in range(n)]
 
 
-def _check_request(n_frames: int | None, n: int) -> None:
+def check_request(n_frames: int | None, n: int = 1) -> None:
+    """Raises PoseGPTError where less than one frame or motion is asked for."""
     if (n_frames is not None and n_frames < 1) or n < 1:
         raise PoseGPTError(f"expected at least 1 frame and 1 motion, got {n_frames} and {n}", "--len 64 -n 1")
 

@@ -18,6 +18,7 @@ from models.generate import (
     DEFAULT,
     Generator,
     Sampling,
+    check_request,
     draw_steps,
     load_generator,
     make_condition,
@@ -71,10 +72,11 @@ def stream(
     """Frames of one motion, each given as soon as its token is drawn; the same frames that `sample` gives.
 
     Args:
-        n_frames: how many; None goes on for ever, in constant memory.
+        n_frames: how many, at least 1; None goes on for ever, in constant memory.
 
     Raises PoseGPTError where the tokenizer's decoder needs tokens that are still to come.
     """
+    check_request(n_frames)
     vqvae = generator.vqvae
     if not isinstance(vqvae, OnlineVQVAE):
         raise PoseGPTError(

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from models.config import GPTConfig
 from models.errors import PoseGPTError
-from models.generate import Sampling, draw, sample_indices
+from models.generate import Sampling, draw, float64_device, sample_indices
 from models.gpt import GPT, Condition
 from models.layers import bare
 
@@ -155,6 +155,12 @@ def test_draw_follows_the_distribution_and_its_cuts():
     torch.testing.assert_close(shares(min_p=0.4), torch.tensor([0.625, 0.375, 0, 0]), atol=0.03, rtol=0)
     torch.testing.assert_close(shares(top_k=1), torch.tensor([1.0, 0, 0, 0]))
     assert shares(temperature=0.5)[0] > 0.6
+
+
+def test_what_apples_gpus_cannot_compute_is_drawn_on_the_cpu():
+    """They have no float64, and ended every run that sampled on them."""
+    assert float64_device(torch.device("mps")).type == "cpu"
+    assert float64_device(torch.device("cuda", 1)) == torch.device("cuda", 1)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,12 @@ def test_a_stream_without_end_goes_on():
     assert len(list(islice(stream(online(), ["wave"]), 500))) == 500
 
 
+@pytest.mark.parametrize("n_frames", [0, -5])
+def test_a_stream_of_no_frames_is_refused(n_frames):
+    with pytest.raises(PoseGPTError, match="expected at least 1 frame"):
+        stream(online(), ["walk"], n_frames)
+
+
 def test_a_tokenizer_that_looks_ahead_cannot_stream(trained):
     with pytest.raises(PoseGPTError, match="needs an OnlineVQVAE"):
         stream(load_generator(trained["gpt"], "cpu"), ["walk"], 10)
