@@ -3,7 +3,7 @@
 import functools
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -93,6 +93,13 @@ def _field_parameters(group: Any) -> list[inspect.Parameter]:
         inspect.Parameter(field.name, kind, default=field.default, annotation=hints[field.name])
         for field in fields(group)
     ]
+
+
+def refuse_together(flag: str, value: object, others: Mapping[str, object]) -> None:
+    """Raises UsageError where `flag` was given along with another that it does not go with."""
+    clash = [name for name, other in others.items() if other]
+    if value and clash:
+        raise UsageError(f"{flag} does not go with {clash[0]}", f"leave out one of them: {flag}, {clash[0]}")
 
 
 def parse_length(text: str, fps: float, flag: str = "--len") -> int:

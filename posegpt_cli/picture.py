@@ -3,21 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from models.errors import PoseGPTError
+from models.skeleton import BodyType
 from posegpt_cli.console import UsageError
-from posegpt_cli.options import BEHAVIOUR_PANEL, default_note, parse_size
+from posegpt_cli.options import BEHAVIOUR_PANEL, default_note, parse_size, refuse_together
 from posegpt_cli.output import RenderOptions
+from posegpt_cli.output.options import CameraName, FloorName, LayoutName, RendererName
 from posegpt_cli.settings import BODY_MODELS, read_settings
 
 _PANEL = "Picture"
 _USUAL = RenderOptions()
 
 BodyKind = Annotated[
-    Literal["smpl", "smplh", "smplx"] | None,
+    BodyType | None,
     typer.Option(
         "--body-type",
         help="Body to draw or write." + default_note("default: the motion's own; in .npz smplh or smplx"),
@@ -33,7 +35,7 @@ BodyModel = Annotated[
     ),
 ]
 Layout = Annotated[
-    Literal["grid", "row"],
+    LayoutName,
     typer.Option(
         help="Several motions: grid: each in a picture of its own; row: all on one floor.",
         rich_help_panel=_PANEL,
@@ -50,7 +52,7 @@ class PictureFlags:
     """How motions are drawn, by any command that draws."""
 
     renderer: Annotated[
-        Literal["auto", "mesh", "skeleton", "pytorch3d"],
+        RendererName,
         typer.Option(
             help="mesh: the body, by OpenGL; skeleton: bones, without; auto: mesh where OpenGL is there; "
             "pytorch3d: the body on a GPU, with that package.",
@@ -58,7 +60,7 @@ class PictureFlags:
         ),
     ] = _USUAL.renderer
     camera: Annotated[
-        Literal["follow", "front", "side", "orbit", "fixed"],
+        CameraName,
         typer.Option(
             help="follow, front, side: moving along; orbit: circling; fixed: the whole path in view.",
             rich_help_panel=_PANEL,
@@ -68,7 +70,7 @@ class PictureFlags:
         str, typer.Option(metavar="WxH", help="Pixels of the picture, even numbers.", rich_help_panel=_PANEL)
     ] = "{}x{}".format(*_USUAL.size)
     floor: Annotated[
-        Literal["checker", "grid", "plain", "none"],
+        FloorName,
         typer.Option(help="Pattern of the floor.", rich_help_panel=_PANEL),
     ] = _USUAL.floor
     background: Annotated[
@@ -126,8 +128,9 @@ class PictureFlags:
     def options(self, outs: Sequence[Path], **more: Any) -> RenderOptions:
         """RenderOptions for the files to be written; `more` are its fields that no flag here decides.
 
-        Raises UsageError where something cannot be drawn like this.
+        Raises UsageError where something cannot be drawn like this, or would not be drawn at all.
         """
+        self._check_stills(outs)
         chosen = {
             name: value
             for name, value in vars(self).items()
@@ -140,6 +143,14 @@ class PictureFlags:
             **chosen,
             **more,
         )
+
+    def _check_stills(self, outs: Sequence[Path]) -> None:
+        """Raises UsageError where a still is described that none of the files is."""
+        stills = {"--trail": self.trail > 0, "--sheet-frames": self.sheet_frames != _USUAL.sheet_frames}
+        refuse_together("--trail", stills["--trail"], {"--sheet-frames": stills["--sheet-frames"]})
+        asked = [flag for flag, given in stills.items() if given]
+        if asked and not any(path.suffix.lower() == ".png" for path in outs):
+            raise UsageError(f"{asked[0]} is for a .png, and no --out is one", "add --out still.png")
 
 
 def render_options(body_model: Path | None, **chosen: Any) -> RenderOptions:

@@ -12,7 +12,7 @@ from data.actions import STYLE_PREFIX, resolve_label, split_labels
 from models.config import DEFAULT_GUIDANCE
 from posegpt_cli.completion import complete_action, complete_style
 from posegpt_cli.console import next_step
-from posegpt_cli.options import Device, GptRun
+from posegpt_cli.options import Device, GptRun, refuse_together
 
 if TYPE_CHECKING:
     from models.generate import Generator, Sampling
@@ -78,10 +78,18 @@ class Draws:
         """Fields of models.generate.Sampling by name."""
         return {field.name: getattr(self, field.name) for field in fields(Draws)}
 
+    @property
+    def given(self) -> dict[str, bool]:
+        """By flag, whether something other than the default was asked for."""
+        usual = Draws().how
+        return {f"--{name.replace('_', '-')}": value != usual[name] for name, value in self.how.items()}
+
     def sampling(self) -> "Sampling":
-        """Raises PoseGPTError where a setting is out of range."""
+        """Raises PoseGPTError where a setting is out of range, UsageError where it would not count."""
         from models.generate import Sampling
 
+        others = ("--temperature", "--top-k", "--top-p", "--min-p")
+        refuse_together("--greedy", self.greedy, {flag: self.given[flag] for flag in others})
         return Sampling(**self.how)
 
 

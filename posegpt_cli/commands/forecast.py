@@ -75,7 +75,7 @@ def forecast(
     n_frames = parse_length(length, info.fps)
     outs = out or ([] if picture.preview else [Path(f"{past.stem}_forecast.mp4")])
     check_targets(list_files(outs, n), force)
-    end = parse_length(until, info.fps, "--until") if until else None
+    end = parse_length(until, info.fps, "--until") if until is not None else None
     observed = _observed(past, info.fps, end, past_frames)
     seeds = [f"seed {request.seed + k}" for k in range(n)] if n > 1 else []
     options = picture.options(

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,17 @@ import typer
 from data.actions import split_labels
 from models.checkpoint import find_checkpoint, read_info
 from posegpt_cli.console import UsageError, ask, progress, say, show_json, warn
-from posegpt_cli.options import Force, Json, Out, Yes, default_note, examples, parse_length, with_flags
+from posegpt_cli.options import (
+    Force,
+    Json,
+    Out,
+    Yes,
+    default_note,
+    examples,
+    parse_length,
+    refuse_together,
+    with_flags,
+)
 from posegpt_cli.output.video import VIDEO_SUFFIXES
 from posegpt_cli.picture import PictureFlags
 from posegpt_cli.sampling import (
@@ -105,8 +115,8 @@ def sample(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    _refuse_together("--timeline", timeline, {"--action": action, "--style": style, "--len": length})
-    _refuse_together("--stream", stream, {
+    refuse_together("--timeline", timeline, {"--action": action, "--style": style, "--len": length})
+    refuse_together("--stream", stream, {
         "--timeline": timeline, "--out": out, "-n": n > 1, "--json": as_json, "--len auto": length == AUTO,
         "--preview": picture.preview,
     })  # fmt: skip
@@ -137,14 +147,8 @@ def sample(
     else:
         show_files(files)
     asked = ["--timeline", timeline] if timeline else label_words(labels)
+    asked += ["--len", length] if length else []
     show_next(files, request, ["sample", *asked], n)
-
-
-def _refuse_together(flag: str, value: object, others: Mapping[str, object]) -> None:
-    """Raises UsageError where `flag` was given along with another that it does not go with."""
-    clash = [name for name, other in others.items() if other]
-    if value and clash:
-        raise UsageError(f"{flag} does not go with {clash[0]}", f"leave out one of them: {flag}, {clash[0]}")
 
 
 def _warn_of_many(outs: Sequence[Path], n: int) -> None:
@@ -193,10 +197,9 @@ def _generate(
 
 def _stream(request: Request, decoder: Path | None, labels: Sequence[str], n_frames: int | None) -> None:
     """Write frames until they end, or until nobody reads them any more."""
-    from models.generate import Sampling
     from models.stream import load_streaming, stream
 
-    how = Sampling(**request.how)
+    how = request.sampling()
     generator = load_streaming(request.gpt, decoder, request.device)
     frames = stream(generator, labels, n_frames, request.seed, how)
     say(f"{' + '.join(labels)}: {generator.fps:g} frames a second, {generator.body_type}")

@@ -1,18 +1,20 @@
 """What a picture is drawn with: size, camera, renderer, colours. Imports no torch and no GL."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 from models.errors import PoseGPTError
 from models.skeleton import BODY_TYPES, BodyType
 
-CameraName = Literal["follow", "fixed", "orbit", "front", "side"]
+CameraName = Literal["follow", "front", "side", "orbit", "fixed"]
 RendererName = Literal["auto", "mesh", "skeleton", "pytorch3d"]
 FloorName = Literal["checker", "grid", "plain", "none"]
 LayoutName = Literal["grid", "row"]
 Color = tuple[float, float, float]
 
+BETWEEN_TITLES = "   ·   "
+"""Where several motions are under one title."""
 MAX_SIDE = 4096
 MAX_JOBS = 64
 
@@ -82,6 +84,10 @@ class RenderOptions:
         parse_color(self.background)
         if self.color is not None:
             parse_color(self.color)
+
+    def at_fps(self, fps: float) -> Self:
+        """The same at another frame rate; past frames are counted at the picture's own."""
+        return replace(self, fps=fps, past_frames=round(self.past_frames * fps / self.fps))
 
 
 def _check_size(size: tuple[int, int]) -> None:

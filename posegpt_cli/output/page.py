@@ -12,7 +12,7 @@ from data.files import write_atomically
 from models.motion import Motion
 from posegpt_cli.output.camera import ELEVATION
 from posegpt_cli.output.gltf import glb_bytes
-from posegpt_cli.output.options import Color, RenderOptions, parse_color
+from posegpt_cli.output.options import BETWEEN_TITLES, Color, RenderOptions, parse_color
 from posegpt_cli.output.scene import FUTURE_COLOR, PAST_COLOR, Film, make_performers, standing_height
 
 VIEWER = Path(__file__).parent / "viewer"
@@ -82,4 +82,4 @@ def _settings(film: Film, motions: Sequence[Motion], options: RenderOptions) -> 
 def _title(motions: Sequence[Motion], options: RenderOptions) -> str:
     """The titles given, or else what each motion is called, left to right."""
     names = options.titles or [", ".join(motion.labels) or motion.name for motion in motions]
-    return "   ·   ".join(name for name in names if name)
+    return BETWEEN_TITLES.join(name for name in names if name)

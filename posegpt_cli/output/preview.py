@@ -32,22 +32,24 @@ _SHADES = 4
 
 
 def preview_motions(motions: Sequence[Motion], options: RenderOptions, is_all: bool) -> None:
-    """Play motions on the terminal; where there is none say so.
+    """Play motions on the terminal; where that cannot be, say so.
 
     Args:
         motions: what to play, several side by side.
         options: camera, colours, renderer (auto: the skeleton, which draws at once).
         is_all: nothing else is asked for.
 
-    Raises PoseGPTError where this is no terminal and nothing else is asked for.
+    Raises PoseGPTError where they cannot be played and nothing else is asked for.
     """
     console = messages()
-    if not console.is_terminal or console.is_dumb_terminal:
-        if is_all:
+    try:
+        if not console.is_terminal or console.is_dumb_terminal:
             raise PoseGPTError("--preview needs a terminal, and this is none", "write a file: --out walk.gif")
-        warn("--preview needs a terminal, and this is none")
-        return
-    play(motions, options, console)
+        play(motions, options, console)
+    except PoseGPTError as error:
+        if is_all:
+            raise
+        warn(error.message)
 
 
 def play(
@@ -94,9 +96,8 @@ def play(
 def _small(options: RenderOptions, dots: tuple[int, int], is_colored: bool) -> RenderOptions:
     """The options of a preview: few pixels, no text, and without colour no floor either."""
     return replace(
-        options,
+        options.at_fps(_FPS),
         size=(dots[0] * _FINE, dots[1] * _FINE) if is_colored else (dots[0] * 3, dots[1] * 3),
-        fps=_FPS,
         renderer="skeleton" if options.renderer == "auto" else options.renderer,
         floor=options.floor if is_colored else "none",
         titles=(),

@@ -1,7 +1,7 @@
 """Motions to files, by extension: drawn as .mp4, .gif or .png, or written for other programs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -68,9 +68,7 @@ def save_motion(
         write(motions, path, options)
         return Saved(path, "", 0)
     if suffix == ".gif":
-        fps = min(options.fps, GIF_FPS)
-        # past frames are counted at the picture's own rate
-        options = replace(options, fps=fps, past_frames=round(options.past_frames * fps / options.fps))
+        options = options.at_fps(min(options.fps, GIF_FPS))
     if suffix == ".mp4":
         check_even(options.size)
     stage = Stage(motions, options)

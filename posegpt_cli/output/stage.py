@@ -15,7 +15,7 @@ import numpy as np
 from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.output.gl import GL_FIX
-from posegpt_cli.output.options import RendererName, RenderOptions
+from posegpt_cli.output.options import BETWEEN_TITLES, RendererName, RenderOptions
 from posegpt_cli.output.renderer import Renderer
 from posegpt_cli.output.scene import POSED_AT_ONCE, Film, Performer, Picture, make_performers
 from posegpt_cli.output.sheet import cell_grid, tile, write_text
@@ -73,6 +73,8 @@ class Stage:
     def _title(self, cell: int, frame: int | None) -> str:
         """The line above a film: its title, or the chapter that has begun by this frame; all for no frame."""
         options = self.options
+        if options.layout == "row" and options.titles:
+            return BETWEEN_TITLES.join(options.titles)
         if cell < len(options.titles):
             return options.titles[cell]
         if frame is None:

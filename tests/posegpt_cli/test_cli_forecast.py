@@ -122,6 +122,7 @@ def test_what_follows_can_be_typed(forecast, posegpt, past, tmp_path):
             "--past-frames 40",
         ),
         (["PAST", "--until", "9s"], 1, "--until expected at most the 40 frames", "--until 40"),
+        (["PAST", "--until", ""], 2, "--until expected frames or seconds, got ''", "3.5s"),
         (["PAST", "--until", "soon"], 2, "--until expected frames or seconds, got 'soon'", "3.5s"),
         (["PAST", "--action", "jumpp"], 1, "jumpp", "posegpt actions"),
         (["PAST", "--action", "wafe"], 1, "wafe", "did you mean 'wave'"),

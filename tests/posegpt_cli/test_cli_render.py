@@ -25,21 +25,23 @@ def test_every_option_reaches_the_renderer(posegpt, walk, tmp_path, monkeypatch)
     asked = []
     monkeypatch.setattr(render, "save_all", lambda jobs, options: asked.append(options) or [])
     ran = posegpt(
-        "render", walk, "--out", tmp_path / "a.mp4", "--fps", 24, "--renderer", "skeleton", "--size", "80x64",
+        "render", walk, "--out", tmp_path / "a.png", "--fps", 24, "--renderer", "skeleton", "--size", "80x64",
         "--camera", "side", "--floor", "grid", "--background", "#101010", "--color", "steelblue",
-        "--past-frames", 3, "--layout", "row", "--title", "one", "--captions", "--sheet-frames", 5,
-        "--trail", 4, "--no-multisampling", "--body-type", "smplx", "--body-model", tmp_path, "--jobs", 2,
+        "--past-frames", 3, "--layout", "row", "--title", "one", "--captions", "--trail", 4,
+        "--no-multisampling", "--body-type", "smplx", "--body-model", tmp_path, "--jobs", 2,
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert asked == [
         RenderOptions(
             size=(80, 64), fps=24, camera="side", renderer="skeleton", floor="grid", background="#101010",
             color="steelblue", past_frames=3, samples=1, layout="row", titles=("one",), captions=True,
-            sheet_frames=5, trail=4, body_type="smplx", body_model=tmp_path, jobs=2,
+            trail=4, body_type="smplx", body_model=tmp_path, jobs=2,
         )
     ]  # fmt: skip
     untouched = [f.name for f in fields(RenderOptions) if getattr(asked[0], f.name) == f.default]
-    assert untouched == ["chapters"]  # those come with a timeline
+    assert untouched == ["chapters", "sheet_frames"]  # those come with a timeline and without --trail
+    assert posegpt("render", walk, "--out", tmp_path / "a.png", "--sheet-frames", 5).code == 0
+    assert asked[1] == RenderOptions(sheet_frames=5)
 
 
 @pytest.mark.parametrize("command", ["sample", "forecast"])
@@ -52,9 +54,9 @@ def test_what_is_generated_is_drawn_with_the_same_options(posegpt, walk, tmp_pat
     monkeypatch.setattr(module, "_generate", lambda *_: [motions] if command == "sample" else motions)
     words = ["--action", "walk"] if command == "sample" else [walk, "--layout", "row", "--title", "one"]
     ran = posegpt(
-        command, *words, "--out", tmp_path / "a.mp4", "--renderer", "skeleton", "--size", "80x64",
+        command, *words, "--out", tmp_path / "a.png", "--renderer", "skeleton", "--size", "80x64",
         "--camera", "side", "--floor", "grid", "--background", "#101010", "--color", "steelblue",
-        "--captions", "--sheet-frames", 5, "--trail", 4, "--no-multisampling", "--body-type", "smplx",
+        "--captions", "--trail", 4, "--no-multisampling", "--body-type", "smplx",
         "--body-model", tmp_path, "--jobs", 2,
     )  # fmt: skip
     assert ran.code == 0, ran.err
@@ -62,8 +64,8 @@ def test_what_is_generated_is_drawn_with_the_same_options(posegpt, walk, tmp_pat
     assert asked == [
         RenderOptions(
             size=(80, 64), camera="side", renderer="skeleton", floor="grid", background="#101010",
-            color="steelblue", samples=1, captions=True, sheet_frames=5, trail=4, body_type="smplx",
-            body_model=tmp_path, jobs=2, **given,
+            color="steelblue", samples=1, captions=True, trail=4, body_type="smplx", body_model=tmp_path,
+            jobs=2, **given,
         )
     ]  # fmt: skip
 
@@ -129,6 +131,9 @@ def test_one_frame_is_drawn_in_every_format(posegpt, walk, tmp_path):
         (["--title", "a", "--title", "b"], "2 times for 1", "once for each"),
         (["--camera", "drone"], "drone", "render --help"),
         (["--trail", "-1"], "--trail", "render --help"),
+        (["--trail", "6"], "--trail is for a .png, and no --out is one", "add --out still.png"),
+        (["--sheet-frames", "6"], "--sheet-frames is for a .png", "add --out still.png"),
+        (["--trail", "6", "--sheet-frames", "6"], "--trail does not go with --sheet-frames", "one of them"),
     ],
 )
 def test_what_cannot_be_drawn_is_wrong_use(posegpt, walk, tmp_path, words, said, hint):

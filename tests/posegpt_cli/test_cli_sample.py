@@ -91,6 +91,12 @@ def test_what_follows_many_motions_names_a_few(sample, tmp_path):
     assert ran.err.splitlines()[-1].count(".npz") == 6
 
 
+def test_what_follows_is_as_long(sample, tmp_path):
+    """It was said to be the same with another seed, and had 64 frames."""
+    ran = sample("--action", "walk", "--out", tmp_path / "a.gif")
+    assert "sample --action walk --len 4 --gpt" in ran.err.splitlines()[-1]
+
+
 def test_the_same_seed_gives_the_same_bytes(sample, tmp_path):
     for name in ("a", "b"):
         assert sample("--action", "walk", "--seed", 3, "--out", tmp_path / f"{name}.npz").code == 0
@@ -111,13 +117,24 @@ def test_labels_length_and_sampling_reach_the_generator(posegpt, small_generator
     ran = posegpt(
         "sample", "--gpt", small_generator, "--action", "Walk", "--action", "wave", "--style", "elderly",
         "--len", "2.5s", "--seed", 9, "--temperature", 0.5, "--top-k", 3, "--top-p", 0.9, "--min-p", 0.01,
-        "--guidance", 2, "--greedy", "--out", tmp_path / "a.npz", "--device", "cpu",
+        "--guidance", 2, "--out", tmp_path / "a.npz", "--device", "cpu",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert asked == {
         "labels": ("walk", "wave", "style:elderly"), "n_frames": 75, "n": 1, "seed": 9, "temperature": 0.5,
-        "top_k": 3, "top_p": 0.9, "min_p": 0.01, "guidance": 2.0, "greedy": True,
+        "top_k": 3, "top_p": 0.9, "min_p": 0.01, "guidance": 2.0, "greedy": False,
     }  # fmt: skip
+    words = ("--gpt", small_generator, "--action", "walk", "--greedy", "--device", "cpu")
+    assert posegpt("sample", *words, "--guidance", 1, "--out", tmp_path / "b.npz").code == 0
+    assert asked["greedy"] is True and asked["guidance"] == 1
+
+
+@pytest.mark.parametrize("flag", ["--temperature", "--top-k", "--top-p", "--min-p"])
+def test_what_the_likeliest_code_does_not_hang_on_is_refused(sample, no_torch_work, tmp_path, flag):
+    ran = sample(
+        "--action", "walk", "--greedy", flag, "0.5" if flag != "--top-k" else 3, "--out", tmp_path / "a.npz"
+    )
+    assert ran.code == 2 and f"--greedy does not go with {flag}" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from data.synthetic import make_motion
 from models.errors import PoseGPTError
-from posegpt_cli.output import RenderOptions
+from posegpt_cli.output import RenderOptions, preview
 from posegpt_cli.output.preview import braille, half_blocks, play
 
 
@@ -75,7 +75,23 @@ def test_long_motions_are_cut_and_it_is_said() -> None:
     assert "the first 12 of 30 seconds" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_a_tiny_window_is_an_error() -> None:
+def test_a_tiny_window_is_an_error_where_nothing_else_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With files to be written besides, the motion was lost for want of a window."""
+    monkeypatch.setattr(preview, "messages", lambda: terminal(8, 5))
+    motions = [make_motion("walk", 3)]
     with pytest.raises(PoseGPTError, match="too small") as caught:
-        play([make_motion("walk", 3)], RenderOptions(), terminal(8, 5))
+        preview.preview_motions(motions, RenderOptions(), is_all=True)
     assert caught.value.hint
+    preview.preview_motions(motions, RenderOptions(), is_all=False)
+    assert "warning: the terminal is too small" in capsys.readouterr().err
+
+
+def test_the_past_is_as_long_as_in_a_video(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 30 frames a second every second one is played: the past was coloured for twice its time."""
+    seen = []
+    monkeypatch.setattr(preview, "Stage", lambda motions, options: seen.append(options) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        play([make_motion("walk", 60)], RenderOptions(past_frames=20), terminal())
+    assert (seen[0].fps, seen[0].past_frames) == (15, 10)

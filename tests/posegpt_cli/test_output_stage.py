@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,19 @@ def test_ten_thousand_frames_need_no_more_memory_than_few(tmp_path: Path) -> Non
     ]
     unit = 1 if sys.platform == "darwin" else 1024
     assert (peaks[1] - peaks[0]) * unit < 120e6
+
+
+def test_all_titles_stand_above_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first did, as if it were everybody's."""
+    written = []
+    monkeypatch.setattr(stages, "write_text", lambda picture, text, *_: written.append(text) or picture)
+    motions = [make_motion("walk", 2), make_motion("wave", 2)]
+    for layout, expected in (("grid", ["before", "after"]), ("row", ["before   ·   after"])):
+        stage = Stage(motions, replace(SMALL, layout=layout, titles=("before", "after")))
+        with open_renderer(stage.options, stage.cell_size) as opened:
+            stage.picture(opened.renderer, 0)
+        assert written == expected
+        written.clear()
 
 
 def test_motions_of_one_frame_have_a_stage() -> None:
