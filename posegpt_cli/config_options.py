@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from posegpt_cli.console import UsageError, ask_path
-from posegpt_cli.options import default_note
+from posegpt_cli.options import default_note, refuse_together
 
 _C = TypeVar("_C", bound=BaseModel)
 Values = dict[str, Any]
@@ -62,8 +62,8 @@ def config_fields(
     """
     own, nested = [], []
     for name, info in config.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            parts = config_fields(info.annotation, without, aliases)
+        if part := _part(info):
+            parts = config_fields(part, without, aliases)
             nested += [ConfigField((name, *f.path), f.info, f.aliases) for f in parts]
         elif name not in without:
             own.append(ConfigField((name,), info, aliases.get(name, ())))
@@ -253,8 +253,9 @@ def _panel_key(field: ConfigField, panels: Mapping[str, str]) -> str | None:
 
 def _pop(given: Values, field: ConfigField) -> Any:
     """Take a field's value out of what Typer parsed; None where it was not given."""
-    value = given.pop(field.name)
-    return False if given.pop(f"no_{field.name}", False) else value
+    value, is_off = given.pop(field.name), given.pop(f"no_{field.name}", False)
+    refuse_together(field.flag, value, {field.off_flag: is_off})
+    return False if is_off else value
 
 
 def _dig(preset: Values, field: ConfigField) -> Any:
@@ -287,6 +288,12 @@ def _plain_type(annotation: Any) -> Any:
     return annotation
 
 
+def _part(field: FieldInfo) -> type[BaseModel] | None:
+    """The config that a field is; None for a plain value."""
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
 def _refuse_unknown(values: Values, config: type[BaseModel], path: Path, parents: tuple[str, ...]) -> None:
     for key, value in values.items():
         info = config.model_fields.get(str(key))
@@ -295,8 +302,8 @@ def _refuse_unknown(values: Values, config: type[BaseModel], path: Path, parents
             close = difflib.get_close_matches(str(key), paths, n=1)
             hint = f"did you mean '{paths[close[0]]}'?" if close else "posegpt train --help names the fields"
             raise UsageError(f"{path}: unknown key '{'.'.join((*parents, str(key)))}'", hint)
-        if isinstance(value, dict) and isinstance(info.annotation, type):
-            _refuse_unknown(value, info.annotation, path, (*parents, str(key)))
+        if isinstance(value, dict) and (part := _part(info)):
+            _refuse_unknown(value, part, path, (*parents, str(key)))
 
 
 def _config_error(error: ValidationError, config: type[BaseModel]) -> UsageError:
@@ -310,4 +317,6 @@ def _config_error(error: ValidationError, config: type[BaseModel]) -> UsageError
                 f"{field.flag}: {said}, got {first['input']!r}", f"{field.flag}: {field.info.description}"
             )
         message = re.sub(rf"\b{field.name}\b", field.flag, message)
+    if first["loc"]:  # a part of the config
+        return UsageError(f"{'.'.join(map(str, first['loc']))}: {message}", "give keys and values below it")
     return UsageError(message, "change one of them")

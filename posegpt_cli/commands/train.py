@@ -36,11 +36,11 @@ from posegpt_cli.console import (
 )
 from posegpt_cli.curves import draw_curves
 from posegpt_cli.live import show_figures, show_size, show_training
-from posegpt_cli.options import BEHAVIOUR_PANEL, DryRun, Force, Json, examples
+from posegpt_cli.options import BEHAVIOUR_PANEL, DryRun, Force, Json, examples, refuse_together
 from posegpt_cli.visits import SAMPLES, Visits
 
 if TYPE_CHECKING:
-    from models.stages import DataInfo
+    from models.stages import DataInfo, TrainStage
     from models.train import Progress, TrainResult, Windows
 
 SET_BY_DATA = {
@@ -96,7 +96,9 @@ OF_TOKENIZER = ("--n-codebook", "--n-e", "--e-dim", "--hid-dim", "--dropout", "-
 Resume = Annotated[
     bool,
     typer.Option(
-        "--resume", help="Go on where the run of this name stopped.", rich_help_panel=BEHAVIOUR_PANEL
+        "--resume",
+        help="Go on where the run of this name stopped, its settings in the preset's place.",
+        rich_help_panel=BEHAVIOUR_PANEL,
     ),
 ]
 Plot = Annotated[
@@ -158,7 +160,8 @@ def original_spelling(words: Sequence[str]) -> list[str]:
     """
     fields = [f for run in (VQVAERun, GPTRun, ClassifierRun) for f in config_fields(run, aliases=ALIASES)]
     words = dashed_words(words, (flag for field in fields for flag in (field.flag, *field.aliases)))
-    if words[1:2] == ["gpt"] and (repeated := [word for word in words if word in OF_TOKENIZER]):
+    flags = [word.partition("=")[0] for word in words]
+    if words[1:2] == ["gpt"] and (repeated := [flag for flag in flags if flag in OF_TOKENIZER]):
         raise UsageError(f"{repeated[0]} is the tokenizer's, and comes with it", f"leave out {repeated[0]}")
     return switch_words(words, (field.flag for field in fields if field.type is bool))
 
@@ -184,13 +187,15 @@ def _command(stage: str, config: type[RunConfig]) -> Callable[..., None]:
 def _train(stage: str, choices: Choices[Any], wishes: _Wishes) -> None:
     from models.distributed import is_first_process
 
+    refuse_together("--resume", wishes.resume, {"--force": wishes.force})
     run = choices.resolve()
     folder = run.out / stage / run.name
     if wishes.resume:
         run = _resumed(choices, folder)
     elif folder.exists() and not wishes.force and not wishes.dry_run and is_first_process():
         if wishes.plot:
-            show_result(str(draw_curves(folder)))
+            curves = str(draw_curves(folder))
+            show_json({"curves": curves}) if wishes.as_json else show_result(curves)
             return
         raise PoseGPTError(
             f"{folder} exists already", "--resume it, --force to replace it, or give another --name"
@@ -202,8 +207,11 @@ def _train(stage: str, choices: Choices[Any], wishes: _Wishes) -> None:
             _show_plan(run, folder, data, wishes.as_json)
             return
         if is_first_process():
-            if folder.exists() and not wishes.resume:
-                _remove_run(folder)
+            if not wishes.resume:
+                _make_stage(
+                    run, data.info
+                )  # what cannot be trained leaves no folder, and the old one as it is
+                _remove_run(folder, run)
             write_atomically(folder / RUN_FILE, _to_yaml(run).encode(), force=True)
         result = _run(run, folder, data, wishes)
     if is_first_process():
@@ -233,7 +241,7 @@ def _next_words(stage: str, run: RunConfig, choices: Choices[Any], labels: tuple
     folder = run.out / stage / run.name
     if stage == "gpt":
         return ["sample", "--gpt", str(folder), "--action", labels[0], "--out", "sample.mp4"]
-    words = ["--data", str(run.data)] if run.data else ["--dummy-data"]
+    words = ["--dummy-data"] if run.dummy_data else ["--data", str(run.data)]
     preset = next(name for name, values in PRESETS[stage].items() if values is choices.preset)
     if preset != PRESET_ORDER[0]:
         words += ["--preset", preset]
@@ -246,6 +254,10 @@ def _next_words(stage: str, run: RunConfig, choices: Choices[Any], labels: tuple
 
 def _with_data(run: RunConfig) -> RunConfig:
     """The run with its data set asked for where it is missing, and cut short by --debug."""
+    from models.distributed import is_first_process
+
+    if run.dummy_data and run.data is not None and is_first_process():
+        warn(f"--dummy-data takes the place of --data {run.data}")
     if run.data is None and not run.dummy_data:
         if run.devices * run.num_nodes > 1:  # each process would ask
             raise UsageError("--data is missing", "add --data PATH")
@@ -266,13 +278,35 @@ def _resumed(choices: Choices[Any], folder: Path) -> RunConfig:
     return run
 
 
-def _remove_run(folder: Path) -> None:
-    """Remove a run for --force, and nothing else that may lie in its place."""
+def _remove_run(folder: Path, following: RunConfig) -> None:
+    """Remove a run for --force; nothing else that may lie in its place, nor what the following one needs."""
+    if not folder.exists():
+        return
     if not (folder / RUN_FILE).is_file():
         raise PoseGPTError(
             f"{folder} is no run (it has no {RUN_FILE}), so --force leaves it", "give another --name"
         )
+    for name in ("init", "encoder", "vqvae", "classifier"):
+        source = getattr(following, name, None)
+        if source and source.resolve().is_relative_to(folder.resolve()):
+            raise PoseGPTError(
+                f"--{name} {source} lies in {folder}, which --force would remove", "give another --name"
+            )
     shutil.rmtree(folder)
+
+
+def _make_stage(run: RunConfig, info: "DataInfo") -> "TrainStage":
+    """What would be trained; raises PoseGPTError where settings, data and checkpoints do not fit together."""
+    from models.checkpoint import find_checkpoint
+    from models.stages import make_stage
+    from models.warm_start import warm_start
+
+    stage = make_stage(run, info)
+    if run.init:
+        warm_start(stage, run.init, info)
+    if isinstance(run, GPTRun):
+        find_checkpoint(run.classifier, "classifier")
+    return stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -362,12 +396,8 @@ def _run(run: RunConfig, folder: Path, data: _Data, wishes: _Wishes) -> "TrainRe
 def _show_plan(run: RunConfig, folder: Path, data: _Data, as_json: bool) -> None:
     """What training would do: folder, size, steps, memory, settings."""
     from models.memory import estimate_memory
-    from models.stages import make_stage
-    from models.warm_start import warm_start
 
-    stage = make_stage(run, data.info)
-    if run.init:
-        warm_start(stage, run.init, data.info)
+    stage = _make_stage(run, data.info)
     memory = estimate_memory(run, stage, data.info)
     plan: dict[str, Any] = {
         "folder": str(folder),

@@ -81,6 +81,24 @@ def test_values_out_of_range_name_the_flag():
     assert "--n-e (511) must be a multiple of --n-codebook (4)" in caught.value.message
 
 
+def test_what_a_file_gives_in_the_wrong_place_is_named(config_file):
+    """Keys below a plain value were an AttributeError; a value in the place of a part was not said where."""
+    for values, said in (
+        ({"seed": {"a": 1}}, "--seed: input should be a valid integer"),
+        ({"network": 5}, "network: "),
+    ):
+        with pytest.raises(UsageError) as caught:
+            resolve(file=config_file(values))
+        assert caught.value.message.startswith(said)
+
+
+def test_a_switch_is_turned_one_way(posegpt, tmp_path):
+    words = ("train", "vqvae", "--dummy-data", "--dry-run", "--out", tmp_path)
+    for both in (("--mirror", "--no-mirror"), ("--no-mirror", "--mirror")):
+        ran = posegpt(*words, *both)
+        assert ran.code == 2 and "--mirror does not go with --no-mirror" in ran.err
+
+
 def test_original_spelling_of_switches():
     words = ["train", "gpt", "--class-conditional", "1", "--gen-eos", "0", "--seq-len", "1", "--debug"]
     ours = ["train", "gpt", "--class-conditional", "--no-gen-eos", "--seq-len", "1", "--debug"]

@@ -52,6 +52,15 @@ def test_the_classifier_trains_and_names_a_command_that_runs(posegpt, tmp_path, 
     assert posegpt(*following, "--out", tmp_path, "--dry-run").code == 0
 
 
+def test_data_that_is_not_read_is_told(posegpt, tmp_path):
+    """PoseGPT's --dummy_data may follow any command; --data was passed over in silence, and named as next."""
+    words = ("--out", tmp_path, "--data", tmp_path / "data")
+    ran = posegpt(*SMALL_CLASSIFIER, *words)
+    assert ran.code == 0, ran.err
+    assert ran.err.startswith(f"warning: --dummy-data takes the place of --data {tmp_path / 'data'}\n")
+    assert "train vqvae --dummy-data" in ran.err.splitlines()[-1]
+
+
 def test_clips_that_are_too_short_are_counted(posegpt, tmp_path):
     """They were left out in silence. Procedural clips have 60 to 120 frames."""
     words = ("train", "vqvae", "--dummy-data", "--out", tmp_path, "--dry-run", "--seq-len", 128)
@@ -103,6 +112,31 @@ def test_force_removes_runs_only(posegpt, tmp_path):
     ran = posegpt(*SMALL_VQVAE, "--out", tmp_path, "--force")
     assert ran.code == 1 and "is no run" in ran.err
     assert precious.read_text() == "years of work"
+
+
+def test_force_keeps_a_run_that_the_next_one_cannot_replace(posegpt, runs):
+    """A misspelt --vqvae cost the run of that name; --init from the run itself, its own weights."""
+    words = (*SMALL_GPT, "--out", runs, "--name", "kept", "--vqvae", runs / "vqvae" / "default")
+    assert posegpt(*words).code == 0
+    weights = runs / "gpt" / "kept" / "checkpoints" / "best" / "model.safetensors"
+    before = weights.read_bytes()
+    for wrong, said in (
+        (("--vqvae", runs / "vqvae" / "defualt"), "defualt does not exist"),
+        (("--init", runs / "gpt" / "kept"), "which --force would remove"),
+        (("--resume",), "--resume does not go with --force"),
+    ):
+        ran = posegpt(*words, "--force", *wrong)
+        assert ran.code in (1, 2) and said in ran.err
+        assert weights.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--vqvae", "nowhere"), ("--init", "nowhere"), ("--classifier", "nowhere")]
+)
+def test_what_cannot_be_trained_leaves_no_folder(posegpt, tmp_path, wrong):
+    """The command put right was refused then, because the run existed."""
+    assert posegpt(*SMALL_GPT, "--out", tmp_path, *wrong).code == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_to_resume(posegpt, tmp_path):

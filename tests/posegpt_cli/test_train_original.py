@@ -53,7 +53,8 @@ def test_prepare_takes_the_originals_folders(posegpt, tmp_path):
     assert ran.code == 1 and "babel" in ran.err  # the options are known; the folder is not there
 
 
-def test_the_generator_is_not_told_its_tokenizers_shape(posegpt):
-    ran = posegpt("train", "gpt", "--dummy_data", "1", "--n_codebook", "2")
+@pytest.mark.parametrize("words", [("--n_codebook", "2"), ("--n_codebook=2",)])
+def test_the_generator_is_not_told_its_tokenizers_shape(posegpt, words):
+    ran = posegpt("train", "gpt", "--dummy_data", "1", *words)
     assert ran.code == 2
     assert "--n-codebook is the tokenizer's" in ran.err and "leave out" in ran.err
