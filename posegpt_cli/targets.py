@@ -19,21 +19,33 @@ def numbered(path: Path, n: int) -> list[Path]:
     return [path.with_name(f"{path.stem}_{k:0{digits}d}{path.suffix}") for k in range(n)]
 
 
-def check_targets(paths: Sequence[Path], force: bool) -> None:
-    """Raises where a path has an unknown extension, is named twice, exists, or cannot be written."""
+def check_targets(
+    paths: Sequence[Path],
+    force: bool,
+    known: Sequence[str] = SUFFIXES,
+    flag: str = "--out",
+    example: str = "walk.mp4",
+) -> None:
+    """Raises where a path has an unknown extension, is named twice, exists, or cannot be written.
+
+    Args:
+        known: the extensions that the command writes.
+        flag: what named the paths, and
+        example: what it could have named, for messages.
+    """
     times = Counter(paths)
     for path in times:
-        if path.suffix.lower() not in SUFFIXES:
-            known = ", ".join(SUFFIXES)
+        if path.suffix.lower() not in known:
+            expected = f"one of {', '.join(known)}" if len(known) > 1 else known[0]
             raise UsageError(
-                f"--out {path} has no known extension, expected one of {known}", "--out walk.mp4"
+                f"{flag} {path} has no known extension, expected {expected}", f"{flag} {example}"
             )
         if times[path] > 1:
-            raise UsageError(f"--out {path} is given twice", "give each output once")
+            raise UsageError(f"{flag} {path} is given twice", "give each output once")
         if path.is_dir():
-            raise UsageError(f"--out {path} is a folder, expected a file", f"--out {path / 'walk.mp4'}")
+            raise UsageError(f"{flag} {path} is a folder, expected a file", f"{flag} {path / example}")
         if path.exists() and not force:
-            raise PoseGPTError(f"{path} exists already", "replace it with --force, or choose another --out")
+            raise PoseGPTError(f"{path} exists already", f"replace it with --force, or choose another {flag}")
     for folder in dict.fromkeys(path.parent for path in paths):
         _check_writable(folder)
 

@@ -1,6 +1,6 @@
 """`posegpt eval`: how good generated motion is, in reports that can be reproduced and compared."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,16 +31,19 @@ from posegpt_cli.options import (
     Json,
     default_note,
     examples,
+    refuse_together,
     with_flags,
 )
 from posegpt_cli.output.report import (
+    REPORT_SUFFIXES,
     as_json,
-    check_report_targets,
     format_estimate,
+    report_files,
     show_report,
     write_reports,
 )
 from posegpt_cli.sampling import Draws
+from posegpt_cli.targets import check_targets
 
 if TYPE_CHECKING:
     from models.evaluation.features import Judge
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from models.motion import Motion
 
 MAX_FRAMES = 64
+REPEATS, STEPS, PASTS = 20, 600, (1, 15, 30)
 _DATA_PANEL = "Data"
 
 Data = Annotated[
@@ -122,7 +126,7 @@ class _Common:
 
 def register(app: typer.Typer, summary: str, panel: str) -> None:
     """Add `eval` and its protocols to `app`."""
-    group = typer.Typer(help=summary, rich_markup_mode="rich", no_args_is_help=True)
+    group = typer.Typer(help=summary, rich_markup_mode="rich")
     for name, command, text, lines in _PROTOCOLS:
         group.command(name, help=text, epilog=examples(*lines))(command)
     app.add_typer(group, name="eval", rich_help_panel=panel)
@@ -134,7 +138,7 @@ def fid(
     gpt: GptRun = None,
     data: Data = None,
     classifier: ClassifierRun = None,
-    repeats: Repeats = 20,
+    repeats: Repeats = REPEATS,
     generated: Generated = None,
     labels: Labels = None,
     split: Split = "val",
@@ -144,6 +148,7 @@ def fid(
     batch_size: BatchSize = 128,
     common: _Common,
 ) -> None:
+    _check_generated(generated, labels, {"--gpt": gpt, "--repeats": repeats != REPEATS, **draws.given})
     work = _Work(
         gpt,
         data,
@@ -159,8 +164,6 @@ def fid(
     if data is None and (classifier is not None or split != "val"):
         data = Path(ask_path("--data", "prepared data set"))
         work = replace(work, data=data)
-    if generated and gpt:
-        raise UsageError("--gpt and --generated were both given, expected one of them", "leave one out")
     with _reporting(common, shared=True) as done:
         done([work.fid(repeats, generated, labels)])
 
@@ -186,7 +189,12 @@ def forecasts(
     gpt: GptRun = None,
     data: Data = None,
     past: Annotated[
-        list[int] | None, typer.Option(help="Frames observed; several for several.", min=1)
+        list[int] | None,
+        typer.Option(
+            help="Frames observed; several for several."
+            + default_note("default: " + ", ".join(map(str, PASTS))),
+            min=1,
+        ),
     ] = None,
     future: Annotated[int, typer.Option(help="Frames to forecast.", min=1)] = 45,
     samples: Annotated[int, typer.Option("--samples", "-k", help="Samples of each future.", min=1)] = 10,
@@ -202,7 +210,7 @@ def forecasts(
         gpt, _needed(data), None, split, clips, MAX_FRAMES, common.seed, common.device, draws.sampling()
     )
     with _reporting(common) as done:
-        done([work.forecast(tuple(past or (1, 15, 30)), future, samples, with_labels)])
+        done([work.forecast(pasts=tuple(past or PASTS), future=future, samples=samples, labels=with_labels)])
 
 
 @with_flags
@@ -227,7 +235,7 @@ def transfer(
     gpt: GptRun = None,
     data: Data = None,
     clips: Clips = 600,
-    steps: Steps = 600,
+    steps: Steps = STEPS,
     repeats: Annotated[int, typer.Option(help="Trainings of each classifier.", min=1)] = 1,
     split: Split = "val",
     max_frames: MaxFrames = MAX_FRAMES,
@@ -250,6 +258,7 @@ def physics(
     max_frames: MaxFrames = MAX_FRAMES,
     common: _Common,
 ) -> None:
+    _check_generated(generated, labels, {"--gpt": gpt})
     work = _Work(gpt, _needed(data), None, split, clips, max_frames, common.seed, common.device)
     with _reporting(common) as done:
         done([work.physics(generated, labels)])
@@ -261,8 +270,8 @@ def everything(
     gpt: GptRun = None,
     data: Data = None,
     classifier: ClassifierRun = None,
-    repeats: Repeats = 20,
-    steps: Steps = 600,
+    repeats: Repeats = REPEATS,
+    steps: Steps = STEPS,
     split: Split = "val",
     clips: Clips = 0,
     common: _Common,
@@ -272,7 +281,7 @@ def everything(
         done(
             [
                 work.fid(repeats), work.classifier_report(), work.reconstruction(), work.physics(),
-                work.forecast((1, 15, 30), 45, 10, True), work.transfer(steps, 1),
+                work.forecast(), work.transfer(steps),
             ]
         )  # fmt: skip
 
@@ -414,7 +423,8 @@ class _Work:
                 self._settings() | {"body": info.body_type}, report,
             )  # fmt: skip
 
-    def forecast(self, pasts: tuple[int, ...], future: int, samples: int, labels: bool) -> Report:
+    def forecast(self, **settings: Any) -> Report:
+        """`settings` are those of ForecastSettings."""
         from models.evaluation.clips import subset
         from models.evaluation.forecasts import ForecastSettings, evaluate_forecast
         from models.evaluation.generated import checkpoint_fingerprints
@@ -422,11 +432,11 @@ class _Work:
         store = self._store()
         motions = subset([store.motion(k) for k in range(len(store))], self.clips, self.seed)
         fingerprints = {"data": store.manifest.fingerprint, **checkpoint_fingerprints(self.gpt)}
-        settings = ForecastSettings(pasts=pasts, future=future, samples=samples, labels=labels)
         with progress("forecast") as report:
             return evaluate_forecast(
-                self._generator(), motions, fingerprints, self.seed, settings, self._sampling(), report
-            )
+                self._generator(), motions, fingerprints, self.seed, ForecastSettings(**settings),
+                self._sampling(), report,
+            )  # fmt: skip
 
     def physics(self, generated: Path | None = None, labels: Path | None = None) -> Report:
         from models.evaluation.clips import cut_all
@@ -447,7 +457,7 @@ class _Work:
             sets = {"generated": made, "real": real}
             return evaluate_physics(sets, fingerprints, self._settings(), self.seed, report)
 
-    def transfer(self, steps: int, repeats: int) -> Report:
+    def transfer(self, steps: int, repeats: int = 1) -> Report:
         from models.evaluation.clips import subset
         from models.evaluation.generated import checkpoint_fingerprints
         from models.evaluation.transfer import TransferSettings, evaluate_transfer
@@ -513,6 +523,13 @@ class _Work:
         return self.how or DEFAULT
 
 
+def _check_generated(generated: Path | None, labels: Path | None, of_generator: Mapping[str, object]) -> None:
+    """Raises UsageError where --generated stands beside what only a generator hangs on, or --labels alone."""
+    refuse_together("--generated", generated, of_generator)
+    if labels and not generated:
+        raise UsageError("--labels are those of --generated", "add --generated DIR, or leave out --labels")
+
+
 def _needed(data: Path | None) -> Path:
     return data or Path(ask_path("--data", "prepared data set"))
 
@@ -525,21 +542,21 @@ def _reporting(common: _Common, shared: bool = False) -> Iterator[Callable[[list
         shared: whether several processes of torchrun can share the work.
     """
     targets = common.out or []
-    check_report_targets(targets, common.force)
+    check_targets(report_files(targets), common.force, REPORT_SUFFIXES, example="report.html")
     with processes(shared) as speaks:
 
         def done(reports: list[Report]) -> None:
             if not speaks:
                 return
             for path in targets:  # first of all, in case stdout is a pipe that closes early
-                write_reports(path, reports, common.force)
+                write_reports(path, reports)
             if common.as_json:
                 show_json(as_json(reports))
             else:
                 for report in reports:
                     show_report(report)
             if not targets and not common.as_json:
-                next_step(f"posegpt eval {reports[0].protocol} --out report.html --out report.json")
+                next_step("the same command with --out report.html --out report.json")
 
         yield done
 

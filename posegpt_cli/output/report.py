@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.files import write_atomically
-from models.errors import PoseGPTError
 from models.evaluation.report import Curve, Estimate, Matrix, Report
-from posegpt_cli.console import UsageError, say, show_result, show_table
+from posegpt_cli.console import say, show_result, show_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,16 +23,10 @@ _NARROW = 3
 """A matrix of fewer columns is a table, not a picture."""
 
 
-def check_report_targets(paths: Sequence[Path], force: bool) -> None:
-    """Raises, before the work, where a report cannot be written to a path."""
-    for path in paths:
-        if path.suffix.lower() not in REPORT_SUFFIXES:
-            known = ", ".join(REPORT_SUFFIXES)
-            raise UsageError(
-                f"--out {path} has no known extension, expected one of {known}", "--out report.html"
-            )
-        if path.exists() and not force:
-            raise PoseGPTError(f"{path} exists already", "replace it with --force, or choose another --out")
+def report_files(paths: Sequence[Path]) -> list[Path]:
+    """The files that reports to these paths become: beside a .md its plots."""
+    plots = [_plots_of(path) for path in paths if path.suffix.lower() == ".md"]
+    return [*paths, *(path for path in plots if path not in paths)]
 
 
 def show_report(report: Report) -> None:
@@ -46,8 +39,11 @@ def show_report(report: Report) -> None:
         say("time: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.seconds.items()))
 
 
-def write_reports(path: Path, reports: Sequence[Report], force: bool = False) -> None:
-    """Write reports to one file, by its extension: .html, .md (with .png beside it), .png or .json."""
+def write_reports(path: Path, reports: Sequence[Report]) -> None:
+    """Write reports to one file, by its extension: .html, .md (with .png beside it), .png or .json.
+
+    What exists is replaced. Raises PoseGPTError where the file cannot be written.
+    """
     suffix = path.suffix.lower()
     if suffix == ".html":
         content = to_html(reports).encode()
@@ -56,10 +52,15 @@ def write_reports(path: Path, reports: Sequence[Report], force: bool = False) ->
     elif suffix == ".json":
         content = to_json(reports).encode()
     else:
-        plots = path.with_suffix(".png")
+        plots = _plots_of(path)
         content = to_markdown(reports, plots.name).encode()
         write_atomically(plots, _stacked([picture(report) for report in reports]), force=True)
-    write_atomically(path, content, force=force)
+    write_atomically(path, content, force=True)
+
+
+def _plots_of(path: Path) -> Path:
+    """Where the plots of a .md lie."""
+    return path.with_suffix(".png")
 
 
 def to_json(reports: Sequence[Report]) -> str:

@@ -3,6 +3,7 @@
 import base64
 import csv
 import dataclasses
+import inspect
 import json
 import re
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from data.store import StoreWriter, open_store
 from data.synthetic import make_motion
+from posegpt_cli.commands import evaluate
 from posegpt_cli.evaluation import real_motions
 
 PROTOCOLS = ("fid", "reconstruction", "forecast", "classifier", "transfer", "physics", "all", "compare")
@@ -107,7 +109,7 @@ def test_the_table_shows_figures_with_intervals_and_the_next_command(posegpt, fi
     assert re.search(r"^fid +[\d.]+ ± [\d.]+ +[\d.]+ ± [\d.]+ +– +lower", ran.out, re.MULTILINE)
     for said in ("motions scored", "classifier ", "repeats 2", "note: real motion against real motion"):
         assert said in ran.out
-    assert ran.err.splitlines()[-1].startswith("next: posegpt eval fid")
+    assert ran.err.splitlines()[-1] == "next: the same command with --out report.html --out report.json"
 
 
 def test_reports_as_files(posegpt, fid, tmp_path):
@@ -125,6 +127,67 @@ def test_reports_as_files(posegpt, fid, tmp_path):
     refused = posegpt(*fid, *words)
     assert refused.code == 1 and "exists already" in refused.err
     assert posegpt(*fid, "--out", tmp_path / "report.pdf").code == 2
+
+
+@pytest.fixture
+def reported(world) -> tuple[object, ...]:
+    """An evaluation that takes a second."""
+    return "eval", "physics", "--data", world["data"], "--gpt", world["gpt"], "--clips", 2
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """Fail as soon as anything is evaluated: what is refused must be refused before."""
+    from posegpt_cli.commands.evaluate import _Work
+
+    for name in ("fid", "physics"):
+        monkeypatch.setattr(_Work, name, lambda *_: pytest.fail("the work was begun"))
+
+
+def test_the_plots_of_a_report_replace_nothing_without_force(posegpt, reported, no_work, tmp_path):
+    """A report.png that had nothing to do with it was overwritten."""
+    (tmp_path / "report.png").write_text("mine")
+    ran = posegpt(*reported, "--out", tmp_path / "report.md")
+    assert ran.code == 1 and "report.png exists already" in ran.err
+    assert (tmp_path / "report.png").read_text() == "mine"
+
+
+def test_a_report_and_its_plots_may_both_be_named(posegpt, reported, tmp_path):
+    """The second was refused, because the first had written it: after all the work."""
+    outs = ("--out", tmp_path / "report.md", "--out", tmp_path / "report.png")
+    ran = posegpt(*reported, *outs)
+    assert ran.code == 0, ran.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.md", "report.png"]
+
+
+@pytest.mark.parametrize(
+    ("out", "code", "said"),
+    [("text/report.html", 1, "cannot write into"), ("folder.html", 2, "is a folder"), ("a.pdf", 2, ".pdf")],
+)
+def test_reports_that_cannot_be_written_are_refused_before_the_work(
+    posegpt, reported, no_work, tmp_path, out, code, said
+):
+    """It was found out minutes later, and the figures were lost."""
+    (tmp_path / "text").write_text("no folder")
+    (tmp_path / "folder.html").mkdir()
+    ran = posegpt(*reported, "--out", tmp_path / out)
+    assert ran.code == code and said in ran.err, ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("physics", "--data", "d", "--generated", "g", "--gpt", "r"), "--generated does not go with --gpt"),
+        (("physics", "--data", "d", "--labels", "l.csv"), "--labels are those of --generated"),
+        (("fid", "--labels", "l.csv"), "--labels are those of --generated"),
+        (("fid", "--generated", "g", "--repeats", 3), "--generated does not go with --repeats"),
+        (("fid", "--generated", "g", "--top-p", 0.9), "--generated does not go with --top-p"),
+    ],
+)
+def test_what_would_not_count_is_refused(posegpt, no_work, words, said):
+    """It was passed over in silence."""
+    ran = posegpt("eval", *words)
+    assert ran.code == 2 and said in ran.err
 
 
 def test_motion_of_any_system_can_be_scored(posegpt, world, motion_files):
@@ -183,6 +246,21 @@ def test_the_features_in_the_box_are_those_of_the_classifier_in_the_box():
         assert abs(logits - features.logits).max() < 0.05
     size = sum(path.stat().st_size for path in Path("models/pretrained/classifier").glob("*"))
     assert size < 1.5e6
+
+
+def test_the_options_say_the_protocols_own_defaults():
+    from models.evaluation.fid import FidSettings
+    from models.evaluation.forecasts import ForecastSettings
+    from models.evaluation.transfer import TransferSettings
+
+    for command, settings, names in (
+        (evaluate.fid, FidSettings(), ("repeats",)),
+        (evaluate.forecasts, ForecastSettings(), ("future", "samples")),
+        (evaluate.transfer, TransferSettings(), ("steps", "repeats")),
+    ):
+        for name in names:
+            assert inspect.signature(command).parameters[name].default == getattr(settings, name), name
+    assert ForecastSettings().pasts == evaluate.PASTS
 
 
 def test_reconstruction_physics_and_forecast(posegpt, world, tmp_path):
@@ -247,7 +325,7 @@ def test_compare_shows_differences_and_refuses_what_differs_in_kind(posegpt, fid
     [
         (("physics",), 2, "--data is missing"),
         (("fid", "--classifier", "nowhere"), 2, "--data is missing"),
-        (("fid", "--gpt", "a", "--generated", "b"), 2, "--gpt and --generated"),
+        (("fid", "--gpt", "a", "--generated", "b"), 2, "--generated does not go with --gpt"),
         (("fid", "--max-frames", "32"), 1, "up to 64 frames"),
         (("reconstruction", "--data", "nowhere", "--vqvae", "nowhere"), 1, "nowhere"),
         (("compare", "nowhere.json", "b.json"), 1, "nowhere.json"),
