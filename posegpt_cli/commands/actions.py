@@ -1,5 +1,6 @@
 """`posegpt actions`: the labels that a checkpoint or a data set knows."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from data.store import find_store, read_manifest
 from models.checkpoint import find_checkpoint, read_info
 from posegpt_cli.console import UsageError, next_step, show_json, show_result
 from posegpt_cli.options import GptRun, Json, examples
+from posegpt_cli.sampling import file_stem, label_words
 
 HELP = """
 The labels are those of the checkpoint in the box, of another one (--gpt), or of a prepared data set \
@@ -48,5 +50,7 @@ def actions(
     for name in styles:
         show_result(f"{STYLE_PREFIX}{name}")
     if not data and names:
-        with_style = f" --style {styles[0]}" if styles else ""
-        next_step(f"posegpt sample --action '{names[0]}'{with_style} --out {names[0].split()[0]}.mp4")
+        generator = ["--gpt", str(gpt)] if gpt else []
+        asked = label_words([names[0], *(STYLE_PREFIX + style for style in styles[:1])])
+        out = f"{file_stem(names[0])}.mp4"
+        next_step(shlex.join(["posegpt", "sample", *generator, *asked, "--out", out]))

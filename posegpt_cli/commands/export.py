@@ -1,5 +1,6 @@
 """`posegpt export`: motion files written for other programs."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +54,7 @@ def export(
     for path in outs:
         if path.suffix.lower() in DRAWN_SUFFIXES:
             known = ", ".join(suffix for suffix in SUFFIXES if suffix not in DRAWN_SUFFIXES)
-            hint = f"posegpt render {motions[0]} --out {path}"
+            hint = shlex.join(["posegpt", "render", str(motions[0]), "--out", str(path)])
             raise UsageError(f"--out {path} is a picture, expected one of {known}", hint)
     options = render_options(body_model, body_type=body_type, fps=SCENE_FPS if fps is None else fps)
     check_targets(list_files(outs, len(motions)), force)

@@ -1,6 +1,7 @@
 """`posegpt prepare`: BABEL and AMASS, or any motion capture, to a data set, with a table of what is in it."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ from data.prepare_report import PrepareReport, SplitSummary
 from data.prepare_settings import SOURCES, PrepareSettings
 from data.store import find_store
 from models.errors import PoseGPTError
-from posegpt_cli.config_options import Choices, config_options
+from posegpt_cli.config_options import Choices, ConfigField, config_options
 from posegpt_cli.console import (
     UsageError,
     ask_path,
@@ -27,7 +28,7 @@ from posegpt_cli.console import (
     show_table,
     warn,
 )
-from posegpt_cli.options import BEHAVIOUR_PANEL, DryRun, Json, examples
+from posegpt_cli.options import BEHAVIOUR_PANEL, DryRun, Json, examples, refuse_together
 
 HELP = """
 BABEL with AMASS becomes windows of labelled segments, as in the paper. Any other motion capture (BVH, \
@@ -47,6 +48,17 @@ PANELS = {
     **dict.fromkeys(("skeleton", "up", "scale", "t_pose_frame", "amc_fps"), _BVH),
     **dict.fromkeys(("jobs", "force", "shard", "merge"), BEHAVIOUR_PANEL),
 }  # fmt: skip
+READ_BY = {
+    **dict.fromkeys(("split", "n_actions", "untrimmed", "overlap"), ("babel",)),
+    **dict.fromkeys(
+        ("labels", "label_pattern", "val_share", "test_share", "actor_pattern", "split_list"),
+        ("bvh", "amc", "amass"),
+    ),
+    **dict.fromkeys(("up", "scale", "t_pose_frame"), ("bvh", "amc")),
+    "skeleton": ("bvh",),
+    "amc_fps": ("amc",),
+}
+"""Which sources an option is for, where not for all; --babel with the --amass that it annotates is one."""
 SHOWN = 5
 """Files, labels and so on that a message names before it says how many more there are."""
 PREVIEW_WINDOWS = 12
@@ -79,15 +91,15 @@ def prepare(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    if preview and preview.suffix.lower() != ".png":
-        raise UsageError(f"--preview must be a .png, got {preview}", "--preview windows.png")
     if check:
-        _check(check, choices, preview, as_json)
+        _check(check, choices, {"--out": out, "--dry-run": dry_run}, preview, as_json)
         return
     settings = _settings(choices, out)
+    refuse_together("--preview", preview, {"--shard": settings.shard})
     if dry_run:
         _show_plan(settings, as_json)
         return
+    _check_preview(preview, settings.force)
     try:
         with progress("prepare") as report:
             made = prepare_data(settings, report)
@@ -105,7 +117,8 @@ def prepare(
         return
     if preview:
         save_preview(list(made.folders.values()), settings.seq_len, settings.seed, preview)
-    next_step(f"posegpt train vqvae --data {_data_to_train_with(settings, made)}")
+    data = _data_to_train_with(settings, made)
+    next_step(shlex.join(["posegpt", "train", "vqvae", "--data", str(data)]))
 
 
 def _data_to_train_with(settings: PrepareSettings, made: PrepareReport) -> Path:
@@ -148,17 +161,49 @@ def _settings(choices: Choices[PrepareSettings], out: Path | None) -> PrepareSet
             raise UsageError(f"one of {flags} is missing", "e.g. --bvh DIR")
         preset["bvh"] = Path(ask_path("--bvh", "folder of .bvh files"))
     preset["out"] = out or Path(ask_path("--out", "folder for the prepared data"))
-    return replace(choices, preset=preset).resolve()
+    settings = replace(choices, preset=preset).resolve()
+    _refuse_unread(choices.flags, settings)
+    return settings
 
 
-def _check(root: Path, choices: Choices[PrepareSettings], preview: Path | None, as_json: bool) -> None:
+def _refuse_unread(flags: Iterable[ConfigField], settings: PrepareSettings) -> None:
+    """Raises UsageError where an option was given that nothing of what is prepared hangs on."""
+    sources = {"babel"} if settings.babel else {source for source in SOURCES if getattr(settings, source)}
+    for field in flags:
+        readers = READ_BY.get(field.name, SOURCES)
+        if not sources.intersection(readers):
+            wanted, given = (
+                " or ".join(f"--{name}" for name in names) for names in (readers, sorted(sources))
+            )
+            raise UsageError(f"{field.flag} goes with {wanted}, not with {given}", f"leave out {field.flag}")
+    shares = {field.flag: True for field in flags if field.name in ("val_share", "test_share")}
+    refuse_together("--split-list", settings.split_list, shares)
+
+
+def _check_preview(path: Path | None, force: bool) -> None:
+    """Raises, before the work, where the preview cannot be written."""
+    from posegpt_cli.targets import check_targets
+
+    check_targets([path] if path else [], force, (".png",), "--preview", "windows.png")
+
+
+def _check(
+    root: Path,
+    choices: Choices[PrepareSettings],
+    others: Mapping[str, object],
+    preview: Path | None,
+    as_json: bool,
+) -> None:
     """Verify every store at or below a folder, and draw windows of them.
 
-    Raises PoseGPTError where one is damaged, UsageError where options say what to prepare.
+    Raises PoseGPTError where one is damaged, UsageError where options (`others` are those that are no
+    settings) say what to prepare.
     """
     flags = {field.name: value for field, value in choices.flags.items()}
-    if foreign := [field.flag for field in choices.flags if field.name not in ("seq_len", "seed")]:
-        raise UsageError(f"--check only reads: {', '.join(foreign)} would prepare", "leave one of them out")
+    of_preview = ("seq_len", "seed", "force") if preview else ()
+    foreign = {field.flag: True for field in choices.flags if field.name not in of_preview}
+    refuse_together("--check", root, {**others, **foreign})
+    _check_preview(preview, bool(flags.get("force")))
     found = check_stores(root)
     if as_json:
         show_json({"stores": {str(path): reason or "whole" for path, reason in found.items()}})

@@ -1,6 +1,7 @@
 """`posegpt prepare` and `posegpt actions --data`."""
 
 import json
+import shlex
 
 import pytest
 
@@ -134,8 +135,50 @@ def test_preview_is_a_sheet_of_windows(posegpt, bvh_folder, tmp_path):
     assert posegpt("prepare", "--check", tmp_path, "--preview", tmp_path / "again.png").code == 0
     with Image.open(tmp_path / "again.png") as again:
         assert again.size == sheet.size
-    ran = posegpt("prepare", "--check", tmp_path, "--bvh", bvh_folder)
-    assert ran.code == 2 and "--check only reads: --bvh would prepare" in ran.err
+    refused = posegpt("prepare", "--check", tmp_path, "--preview", tmp_path / "again.png")
+    assert refused.code == 1 and "again.png exists already" in refused.err
+    assert posegpt("prepare", "--check", tmp_path, "--preview", tmp_path / "again.png", "--force").code == 0
+
+
+@pytest.mark.parametrize(
+    "words", [("--bvh", "x"), ("--out", "x"), ("--dry-run",), ("--seq-len", 8), ("--force",)]
+)
+def test_check_only_reads(posegpt, prepared, words):
+    ran = posegpt("prepare", "--check", prepared, *words)
+    assert ran.code == 2 and f"--check does not go with {words[0]}" in ran.err
+
+
+def test_a_preview_that_cannot_be_drawn_is_refused_before_the_work(posegpt, bvh_folder, tmp_path):
+    """One that existed was overwritten; with --shard, which makes no data, it was passed over in silence."""
+    picture = tmp_path / "windows.png"
+    picture.write_text("mine")
+    words = ("prepare", "--bvh", bvh_folder, "--out", tmp_path / "out", "--preview", picture)
+    ran = posegpt(*words)
+    assert ran.code == 1 and "windows.png exists already" in ran.err and picture.read_text() == "mine"
+    ran = posegpt(*words, "--shard", "1/2")
+    assert ran.code == 2 and "--preview does not go with --shard" in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--bvh", "x", "--untrimmed"), "--untrimmed goes with --babel, not with --bvh"),
+        (("--bvh", "x", "--amc-fps", 60), "--amc-fps goes with --amc, not with --bvh"),
+        (("--amass", "x", "--scale", 2), "--scale goes with --bvh or --amc, not with --amass"),
+        (("--babel", "x", "--amass", "y", "--label-pattern", "p"), "--label-pattern goes with --bvh or"),
+        (("--bvh", "x", "--split-list", "s.csv", "--val-share", 0), "does not go with --val-share"),
+    ],
+)
+def test_options_that_nothing_hangs_on_are_refused(posegpt, tmp_path, words, said):
+    """They were passed over in silence."""
+    ran = posegpt("prepare", "--out", tmp_path / "out", *words)
+    assert ran.code == 2 and said in ran.err
+
+
+def test_what_follows_can_be_typed_for_a_folder_with_spaces(posegpt, bvh_folder, tmp_path):
+    ran = posegpt("prepare", "--bvh", bvh_folder, "--out", tmp_path / "my data", "--label-pattern", PATTERN)
+    assert shlex.split(ran.err.splitlines()[-1])[-1] == str(tmp_path / "my data")
 
 
 def test_shards_meet(posegpt, bvh_folder, tmp_path):
@@ -180,7 +223,8 @@ def test_actions_of_a_data_set(posegpt, prepared):
 def test_actions_of_a_checkpoint(posegpt, small_generator):
     ran = posegpt("actions", "--gpt", small_generator)
     assert ran.out.split() == ["walk", "run", "wave", "style:elderly", "style:happy"]
-    assert ran.err.startswith("next: posegpt sample --action 'walk'")
+    asked = f"--gpt {small_generator} --action walk --style elderly --out walk.mp4"
+    assert ran.err == f"next: posegpt sample {asked}\n"
 
 
 def test_actions_wants_one_source(posegpt, small_generator, prepared):
