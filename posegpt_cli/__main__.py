@@ -1,5 +1,6 @@
 """The entry of `posegpt` and of `python -m posegpt_cli`: sees to it that `models` and `data` are ours."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ from posegpt_cli.packages import describe_foreign, foreign_packages
 
 def main() -> int:
     """Run the command line in sys.argv and return its exit code."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
     home = Path(__file__).parents[1]
     if foreign_packages(home):  # `python -m` looks into the working folder first, PYTHONPATH comes before us
         sys.path.insert(0, str(home))

@@ -106,11 +106,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def describe(error: Exception, words: Sequence[str]) -> tuple[str, str, int]:
     """Message, hint and exit code of an exception that ended the command line `words`."""
     if isinstance(error, typer.TyperException):
-        command = " ".join(("posegpt", *_command_path(words)))
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "posegpt"
         return error.format_message(), f"{command} --help", error.exit_code
     if isinstance(error, PoseGPTError):
-        hint = error.hint or f"posegpt {' '.join(_command_path(words))} --help"
-        return error.message, hint, WRONG_USE if isinstance(error, UsageError) else FAILED
+        code = WRONG_USE if isinstance(error, UsageError) else FAILED
+        return error.message, error.hint or "posegpt --help", code
     again = f"{DEBUG}=1 posegpt {shlex.join(words)} shows the traceback"
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
@@ -137,12 +138,3 @@ def _global_options(
 
 def _not_named() -> None:
     """Stands for a command that the words do not name, and so cannot run."""
-
-
-def _command_path(words: Sequence[str]) -> list[str]:
-    """The leading words that name a command: `train gpt`, `sample`."""
-    names = {command.name for command in COMMANDS}
-    if not words or words[0] not in names:
-        return []
-    stages = (["vqvae"], ["gpt"], ["classifier"])
-    return list(words[:2] if words[0] == "train" and words[1:2] in stages else words[:1])

@@ -6,6 +6,7 @@ import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.columns import Columns
@@ -24,13 +25,14 @@ class UsageError(PoseGPTError):
 
 
 def output() -> Console:
-    """Console of results (stdout)."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH_OFF_TERMINAL)
+    """Console of results (stdout); names of files and labels are shown as they are, `[a]` and `:x:` too."""
+    width = None if sys.stdout.isatty() else WIDTH_OFF_TERMINAL
+    return Console(width=width, markup=False, highlight=False, emoji=False)
 
 
 def messages() -> Console:
     """Console of progress, logs and errors (stderr)."""
-    return Console(stderr=True)
+    return Console(stderr=True, emoji=False)
 
 
 def say(message: str, style: str | None = None) -> None:
@@ -55,7 +57,7 @@ def show_error(message: str, hint: str) -> None:
 
 def show_result(text: str) -> None:
     """One line on stdout."""
-    output().print(text, markup=False, highlight=False, soft_wrap=True)
+    output().print(text, soft_wrap=True)
 
 
 def show_json(value: Any) -> None:
@@ -71,7 +73,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: 
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
-    output().print(table, highlight=False, markup=False)
+    output().print(table)
 
 
 @contextmanager
@@ -148,7 +150,7 @@ def ask_path(flag: str, question: str) -> str:
     answer = ""
     while not answer:
         answer = _typed_line(messages(), f"{flag}: {question}: ").strip()
-    return answer
+    return str(Path(answer).expanduser())  # no shell stands between
 
 
 def _typed_line(console: Console, prompt: TextType, password: bool = False, stream: Any = None) -> str:

@@ -12,6 +12,7 @@ import typer
 
 from models.errors import PoseGPTError
 from posegpt_cli import app as frame
+from posegpt_cli import console
 from posegpt_cli.console import UsageError
 
 SCRIPT = Path(sys.executable).with_name("posegpt")
@@ -84,6 +85,10 @@ def test_version(posegpt):
         (["train", "vqae"], "Did you mean 'vqvae'?", "posegpt train --help"),
         (["train", "gpt", "--n_labels", "3"], "No such option", "posegpt train gpt --help"),
         (["sample", "-n", "many"], "'-n'", "posegpt sample --help"),
+        (["eval", "fid", "--repeat", "2"], "--repeats", "posegpt eval fid --help"),
+        (["eval"], "Missing command", "posegpt eval --help"),
+        (["train"], "Missing command", "posegpt train --help"),
+        (["eval", "fit"], "Did you mean 'fid'?", "posegpt eval --help"),
         (["sample", "--device", "tpu"], "cpu", "posegpt sample --help"),
     ],
 )
@@ -134,6 +139,29 @@ def test_traceback_only_when_asked_for(failing, monkeypatch):
     ran = failing(RuntimeError("odd"))
     assert "Traceback" in ran.err
     assert ran.err.splitlines()[-2] == "error: RuntimeError: odd"
+
+
+def test_names_with_brackets_and_colons_are_shown_as_they_are(capsys):
+    """A folder `data[old]` was shown as `data` in a table, `:x:` as a cross."""
+    console.show_table(("store", "state"), [("data[old]/:x:", "[/] whole")])
+    console.show_result("data[old]/:x:")
+    console.say("data[old]/:x:")
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[1:] == ["data[old]/:x:  [/] whole", "data[old]/:x:"]
+    assert shown.err == "data[old]/:x:\n"
+
+
+def test_a_path_that_is_typed_at_a_question_may_begin_with_the_home_folder(monkeypatch):
+    """No shell expands it there."""
+    monkeypatch.setattr(console, "is_interactive", lambda: True)
+    monkeypatch.setattr(console, "_typed_line", lambda *_: " ~/recordings \n")
+    assert console.ask_path("--bvh", "folder") == str(Path.home() / "recordings")
+
+
+def test_closed_streams_are_no_error():
+    """As a program may start us that shows nothing: what was printed went to None."""
+    ran = subprocess.run(["sh", "-c", f'exec "{SCRIPT}" actions <&- >&- 2>&-'])
+    assert ran.returncode == 0
 
 
 def modules_imported(words: list[str], **environ: str) -> tuple[set[str], str]:
