@@ -14,6 +14,8 @@ Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 VQVAEModel = Literal["OfflineVQVAE", "CausalVQVAE", "OnlineVQVAE"]
 
 FADE_FRAMES = 10
@@ -95,7 +97,7 @@ class GPTConfig(Config):
     """Codes a book; set by the tokenizer."""
     n_labels: Positive = 60
     """Size of the label vocabulary; set by the data."""
-    gpt_blocksize: Positive = 512
+    gpt_blocksize: Annotated[int, Field(ge=2)] = 512
     """Longest sequence of steps that attention sees."""
     gpt_nlayer: Positive = 8
     """Transformer blocks."""
@@ -221,9 +223,9 @@ class RunConfig(Config):
     """Peak learning rate."""
     weight_decay: Weight = 0.01
     """AdamW's weight decay."""
-    ab1: Share = 0.9
+    ab1: Decay = 0.9
     """Adam's first beta."""
-    ab2: Share = 0.99
+    ab2: Decay = 0.99
     """Adam's second beta."""
     warmup: Annotated[int, Field(ge=0)] = 200
     """Steps of linear warm-up."""
@@ -251,7 +253,7 @@ class RunConfig(Config):
     """Mirror half of the training windows, left to right."""
     rotate: bool = False
     """Turn training windows about the vertical at random (of use where the network sees the world's axes)."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of weights, data order and dropout."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train."""

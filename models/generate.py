@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -62,11 +63,11 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for name, value, fine, want in (
-            ("temperature", self.temperature, self.temperature > 0, "above 0 (use greedy for 0)"),
+            ("temperature", self.temperature, 0 < self.temperature < inf, "above 0 (use greedy for 0)"),
             ("top_k", self.top_k, self.top_k >= 0, "0 or more"),
             ("top_p", self.top_p, 0 < self.top_p <= 1, "in (0, 1]"),
             ("min_p", self.min_p, 0 <= self.min_p <= 1, "in [0, 1]"),
-            ("guidance", self.guidance, self.guidance >= 0, "0 or more"),
+            ("guidance", self.guidance, 0 <= self.guidance < inf, "0 or more"),
         ):
             if not fine:
                 raise PoseGPTError(f"{name} must be {want}, got {value}", f"--{name.replace('_', '-')} VALUE")

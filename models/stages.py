@@ -201,6 +201,12 @@ class GPTStage(TrainStage):
                 f"the data is {info.body_type} at {info.fps:g} fps",
                 f"train another: posegpt train vqvae --data {run.data}",
             )
+        n_steps, longest = vqvae.n_tokens(run.seq_len), run.network.gpt_blocksize
+        if run.network.style == "paper" and n_steps > longest:
+            raise PoseGPTError(
+                f"windows of {run.seq_len} frames are {n_steps} steps, learned positions there are {longest}",
+                f"--gpt-blocksize {n_steps}, or a shorter --seq-len",
+            )
         # In a list, so that it is no part of what is trained, averaged and saved.
         self._vqvae = [vqvae]
         self.config = GPTConfig.model_validate(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 
 from models.config import GPTConfig
 from models.errors import PoseGPTError
@@ -164,8 +165,9 @@ def test_what_apples_gpus_cannot_compute_is_drawn_on_the_cpu():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"temperature": 0}, {"top_p": 0}, {"top_p": 1.1}, {"top_k": -1}, {"min_p": 2}, {"guidance": -1}]
-)
+    "wrong", [{"temperature": 0}, {"top_p": 0}, {"top_p": 1.1}, {"top_k": -1}, {"min_p": 2}, {"guidance": -1},
+     {"guidance": float("inf")}, {"temperature": float("inf")}],
+)  # fmt: skip
 def test_wrong_sampling_is_refused(wrong):
     with pytest.raises(PoseGPTError):
         Sampling(**wrong)
@@ -186,6 +188,14 @@ def test_the_end_comes_where_it_is_sampled(guidance):
     alone = sample_indices(gpt, condition(1), 99, seeds(1), how, until_end=True)
     assert alone.steps[0] == drawn.steps[1]
     assert torch.equal(alone.indices[0, : alone.steps[0]], drawn.indices[1, : alone.steps[0]])
+
+
+def test_half_a_block_holds_a_step():
+    """What is computed anew where the block is full; of a block of one it was nothing."""
+    gpt = small(gpt_blocksize=2)
+    assert sample_indices(gpt, condition(1), 5, seeds(0), Sampling()).indices.shape == (1, 5, 3)
+    with pytest.raises(ValidationError, match="gpt_blocksize"):
+        small(gpt_blocksize=1)
 
 
 def test_only_clips_that_end_teach_the_end():

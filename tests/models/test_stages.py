@@ -6,6 +6,7 @@ import pytest
 import torch
 from roma import rotvec_to_rotmat
 
+from models.errors import PoseGPTError
 from models.gpt import GPT, Condition
 from models.stages import GPTStage, VQVAEStage
 from models.vqvae import Reconstruction
@@ -27,6 +28,13 @@ def test_labels_of_frames_become_labels_of_tokens(stage):
     assert condition.steps.tolist() == [8, 8, 8, 5] and not condition.hide_labels.any()
     assert stage.network.config.label_changes
     assert stage(batch, 0)["nll"].isfinite()
+
+
+def test_windows_longer_than_the_learned_positions_are_refused(trained):
+    network = TINY_GPT.model_copy(update={"style": "paper"})
+    GPTStage(gpt_run(trained["vqvae"], network=network, seq_len=32), INFO)
+    with pytest.raises(PoseGPTError, match="windows of 33 frames are 17 steps"):
+        GPTStage(gpt_run(trained["vqvae"], network=network, seq_len=33), INFO)
 
 
 def test_windows_shorter_than_the_shortest_that_is_kept_are_drawn_too(trained):
