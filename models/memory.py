@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -42,13 +43,14 @@ def estimate_memory(run: RunConfig, stage: TrainStage, info: DataInfo) -> Memory
         stage: the run's, as make_stage gives it; it is left as it was.
     """
     world = run.devices * run.num_nodes
-    weights = sum(p.numel() * p.element_size() for p in stage.parameters())
-    network = sum(t.numel() * t.element_size() for t in stage.network.state_dict().values())
+    weights = _bytes(p for p in stage.parameters() if p.requires_grad)
+    network = _bytes(stage.network.state_dict().values())
+    beside = _bytes(stage.tokenizer_in_use.state_dict().values()) if stage.tokenizer_in_use else 0
     parts = world if run.strategy == "fsdp" else 1
     one, two = (_saved_bytes(stage, _random_batch(run, info, n)) for n in (1, 2))
     windows = max(1, run.train_batch_size // world)
     return MemoryEstimate(
-        parameters=network // parts,
+        parameters=network // parts + beside,
         gradients=weights // parts,
         optimizer=2 * weights // parts,
         average=network // parts,
@@ -62,6 +64,10 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors)
 
 
 def _saved_bytes(stage: TrainStage, batch: Batch) -> int:

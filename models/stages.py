@@ -56,6 +56,11 @@ class TrainStage(nn.Module):
     best_metric: str
     tokenizer: Path | None = None
 
+    @property
+    def tokenizer_in_use(self) -> nn.Module | None:
+        """A network that makes the data, and is not trained."""
+        return None
+
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Called once before the first step of a run from chance, with some training data on its device."""
 
@@ -218,17 +223,21 @@ class GPTStage(TrainStage):
         self.network = GPT(self.config)
         self._cache = token_cache(run, about, info, vqvae) if vqvae.causal_encoder else None
 
+    @property
+    def tokenizer_in_use(self) -> VQVAE:
+        return self._vqvae[0]
+
     def draw(self, batch: Batch) -> Batch:
         # Half of the windows are cut shorter, so that every duration is learned. They are cut between tokens:
         # with a causal encoder, those before the cut are the same as without it.
-        factor = self._vqvae[0].config.factor
+        factor = self.tokenizer_in_use.config.factor
         shortest = min(self.run.min_seq_len, self.run.seq_len)
         drawn = torch.randint(shortest, 2 * self.run.seq_len, batch.length.shape)
         cut = (drawn // factor * factor).clamp(min=factor)
         frames = torch.minimum(batch.length, cut.to(batch.length))
         # A window that is not filled holds its clip's end; a cut one does not.
         ended = (frames == batch.length) & (frames < batch.poses.shape[1]) | self.run.eos_force
-        causal = self._vqvae[0].causal_encoder
+        causal = self.tokenizer_in_use.causal_encoder
         with autocast(self.run, batch.length.device):
             tokens = self._training_tokens(batch) if causal else self._tokenize(batch, frames)
         return replace(batch, length=frames, ended=ended, tokens=tokens)
@@ -266,7 +275,7 @@ class GPTStage(TrainStage):
         labels = batch.labels
         if labels.dim() == 2:
             labels = labels[:, None].expand(-1, batch.poses.shape[1], -1)
-        return Condition.of(labels[:, :: self._vqvae[0].config.factor], length)
+        return Condition.of(labels[:, :: self.tokenizer_in_use.config.factor], length)
 
     def _training_tokens(self, batch: Batch) -> Tensor:
         """(B, S, K) indices of the whole windows, from the disk where they lie there, and else kept there."""
@@ -281,11 +290,11 @@ class GPTStage(TrainStage):
     @torch.no_grad()
     def _tokenize(self, batch: Batch, length: Tensor) -> Tensor:
         """Indices (B, S, K) of the first `length` frames."""
-        return self._vqvae[0].to(length.device).encode(batch.poses, batch.trans, length)
+        return self.tokenizer_in_use.to(length.device).encode(batch.poses, batch.trans, length)
 
     def _n_steps(self, length: Tensor) -> Tensor:
         """(B,) tokens of so many frames."""
-        return -(-length // self._vqvae[0].config.factor)
+        return -(-length // self.tokenizer_in_use.config.factor)
 
 
 class ClassifierStage(TrainStage):

@@ -143,12 +143,21 @@ def test_memory_is_estimated_and_nothing_is_changed(trained, kind):
     )
     assert few.gradients == 4 * sum(p.numel() for p in stage.parameters())
     assert few.optimizer == 2 * few.gradients
-    assert few.parameters == few.average >= few.gradients
+    beside = stage.tokenizer_in_use.state_dict().values() if kind == "gpt" else ()
+    assert few.parameters == few.average + sum(t.numel() * t.element_size() for t in beside)
+    assert few.average >= few.gradients
     assert many.activations == pytest.approx(10 * few.activations, rel=0.2)
-    assert few.total == 3 * few.gradients + 2 * few.parameters + few.activations
+    assert few.total == 3 * few.gradients + few.parameters + few.average + few.activations
     sharded = run.model_copy(update={"strategy": "fsdp", "devices": 2})
     assert estimate_memory(sharded, stage, INFO).optimizer == few.optimizer // 2
     assert all(torch.equal(value, before[name]) for name, value in stage.state_dict().items())
+
+
+def test_what_is_frozen_takes_no_memory_for_its_training(trained):
+    run = vqvae_run(seq_len=32, encoder=trained["vqvae"])
+    whole, decoder = (estimate_memory(run, make_stage(r, INFO), INFO) for r in (vqvae_run(), run))
+    assert decoder.parameters == whole.parameters
+    assert decoder.gradients < 0.7 * whole.gradients and decoder.optimizer == 2 * decoder.gradients
 
 
 def test_the_kept_checkpoint_is_found_by_its_folder(tmp_path):
