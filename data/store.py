@@ -13,7 +13,6 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self
@@ -25,6 +24,7 @@ from pydantic import ValidationError
 from data.files import as_written, folder_atomically, parse_json
 from models.config import Config
 from models.errors import PoseGPTError
+from models.evaluation.report import tool_version
 from models.motion import Motion
 from models.skeleton import BodyType, n_joints
 
@@ -436,7 +436,7 @@ class StoreWriter:
             settings=self.settings,
             files=files,
             fingerprint=hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16],
-            tool_version=_tool_version(),
+            tool_version=tool_version(),
         )
 
 
@@ -520,10 +520,3 @@ def _is_foreign(manifest: Path) -> bool:
     except (OSError, ValueError):
         return False
     return not (isinstance(found, dict) and found.get("format") == Manifest.model_fields["format"].default)
-
-
-def _tool_version() -> str:
-    try:
-        return version("posegpt")
-    except PackageNotFoundError:
-        return "unknown"

@@ -14,10 +14,10 @@ from models.config import ClassifierConfig
 from models.features import motion_to_features, rotate_horizontal, yaw_of
 from models.kinematics import forward_kinematics
 from models.layers import Transformer
-from models.skeleton import PARENTS
+from models.skeleton import BODY_JOINTS, PARENTS
 
-N_JOINTS = 22
-"""Joints that all bodies share; fingers say little about an action."""
+N_JOINTS = len(BODY_JOINTS)
+"""Joints that are looked at; fingers say little about an action."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -149,5 +149,5 @@ def _repeat_first(steps: Tensor) -> Tensor:
 
 
 def _wrap(angle: Tensor) -> Tensor:
-    """To (-pi, pi]."""
+    """To [-pi, pi)."""
     return torch.remainder(angle + torch.pi, 2 * torch.pi) - torch.pi

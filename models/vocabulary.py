@@ -14,7 +14,7 @@ from models.errors import PoseGPTError
 from models.vqvae import VQVAE
 
 OWN_CHOICES = ("model", "dropout", "quantizer_dropout", "ema_decay")
-"""Settings in which tokenizers of one vocabulary may differ."""
+"""Settings that do not decide what weights mean: in them tokenizers of one vocabulary may differ."""
 
 
 def take_vocabulary(network: VQVAE, source: Path, fps: float) -> None:

@@ -11,6 +11,7 @@ from models.checkpoint import Stage, find_checkpoint, load_classifier, load_gpt,
 from models.config import Config
 from models.errors import PoseGPTError
 from models.stages import DataInfo, TrainStage
+from models.vocabulary import OWN_CHOICES
 
 IN_THE_BOX = Path("pretrained")
 """What names the checkpoint in the box, where there is no such folder."""
@@ -23,7 +24,7 @@ _OF_LABELS: dict[Stage, dict[str, int]] = {
 }
 """Weights that have an entry a label, and along which dimension."""
 _FREE = {
-    "vqvae": {"model", "dropout", "quantizer_dropout", "ema_decay"},
+    "vqvae": set(OWN_CHOICES),
     "gpt": {
         "n_labels", "gpt_embd_pdrop", "gpt_resid_pdrop", "gpt_attn_pdrop", "label_dropout", "label_subset",
         "seqlen_dropout", "past_dropout", "label_changes", "token_corruption",
