@@ -235,12 +235,10 @@ class GPTStage(TrainStage):
         drawn = torch.randint(shortest, 2 * self.run.seq_len, batch.length.shape)
         cut = (drawn // factor * factor).clamp(min=factor)
         frames = torch.minimum(batch.length, cut.to(batch.length))
-        # A window that is not filled holds its clip's end; a cut one does not.
-        ended = (frames == batch.length) & (frames < batch.poses.shape[1]) | self.run.eos_force
         causal = self.tokenizer_in_use.causal_encoder
         with autocast(self.run, batch.length.device):
             tokens = self._training_tokens(batch) if causal else self._tokenize(batch, frames)
-        return replace(batch, length=frames, ended=ended, tokens=tokens)
+        return replace(batch, length=frames, ended=self._ended(batch, frames), tokens=tokens)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         length = self._n_steps(batch.length)
@@ -262,13 +260,21 @@ class GPTStage(TrainStage):
             valid = torch.arange(indices.shape[1], device=length.device) < length[:, None]
             logits = network(indices, condition)
             n = int(valid.sum()) * indices.shape[-1]
-            nll += float(network.loss(indices, length, condition)) * n
+            ended = self._ended(batch, batch.length)
+            nll += float(network.loss(indices, length, condition, ended)) * n
             right += float((logits.argmax(-1) == indices)[valid].sum())
             count += n
         return {"nll": nll / count, "accuracy": right / count}
 
     def network_config(self) -> dict[str, Any]:
         return self.config.model_dump()
+
+    def _ended(self, batch: Batch, frames: Tensor) -> Tensor:
+        """(B,) bool: windows whose first `frames` reach to their clip's end.
+
+        One that is not filled holds its clip's end; a cut one does not.
+        """
+        return (frames == batch.length) & (frames < batch.poses.shape[1]) | self.run.eos_force
 
     def _condition(self, batch: Batch, length: Tensor) -> Condition:
         """Labels of each token's first frame, and the duration (B,) of the whole window in tokens."""
