@@ -12,7 +12,7 @@ CHUNK = 1024
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
-    """Mean and scatter of features, gathered in one pass; parts seen by several processes can be merged."""
+    """Mean and scatter of features."""
 
     n: int
     """Features seen."""
@@ -28,13 +28,6 @@ class Gaussian:
         mean = rows.mean(0)
         centred = rows - mean
         return cls(len(rows), mean, centred.T @ centred)
-
-    def merge(self, other: "Gaussian") -> "Gaussian":
-        """Of both together (Chan et al. 1979), as if they had been seen in one."""
-        n = self.n + other.n
-        shift = other.mean - self.mean
-        spread = torch.outer(shift, shift) * (self.n * other.n / n)
-        return Gaussian(n, self.mean + shift * (other.n / n), self.scatter + other.scatter + spread)
 
     @property
     def covariance(self) -> Tensor:

@@ -53,17 +53,9 @@ def test_frechet_distance_of_one_distribution_shrinks_with_n():
     assert by_n[0] > 2 * by_n[1] > 4 * by_n[2] > 0
 
 
-@pytest.mark.parametrize("cuts", [(1,), (20, 33), (1, 2, 49)])
-def test_merged_statistics_are_those_of_the_whole(cuts):
-    x = 1e4 + normal(50)  # far from zero: a sum of squares would lose digits
-    first, *others = (Gaussian.of(part) for part in np.split(x, cuts))
-    for other in others:
-        first = first.merge(other)
-    whole = Gaussian.of(x)
-    assert first.n == whole.n == 50
-    torch.testing.assert_close(first.mean, whole.mean, rtol=1e-14, atol=0)
-    torch.testing.assert_close(first.covariance, whole.covariance, rtol=1e-9, atol=1e-10)
-    torch.testing.assert_close(whole.covariance, torch.cov(x.T), rtol=1e-9, atol=1e-10)
+def test_statistics_far_from_zero_lose_no_digits():
+    x = 1e4 + normal(50)
+    torch.testing.assert_close(Gaussian.of(x).covariance, torch.cov(x.T), rtol=1e-9, atol=1e-10)
 
 
 def test_statistics_are_float64_whatever_the_features_are():
