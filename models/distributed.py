@@ -1,4 +1,4 @@
-"""Sums over the processes of a distributed run; without one, nothing happens."""
+"""What the processes of a distributed run tell each other, and which is the first; alone, nothing happens."""
 
 import os
 

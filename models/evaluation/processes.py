@@ -3,12 +3,12 @@
 import torch
 import torch.distributed as dist
 
+from models.distributed import is_distributed
+
 
 def rank_and_world() -> tuple[int, int]:
     """Number of this process, and how many there are."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
+    return (dist.get_rank(), dist.get_world_size()) if is_distributed() else (0, 1)
 
 
 def own_share(n: int) -> list[int]:
