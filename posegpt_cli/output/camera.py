@@ -3,12 +3,14 @@
 Pixel coordinates run right and down from the upper left corner.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.motion import Float32Array
 from posegpt_cli.output.options import CameraName
 
 FloatArray = NDArray[np.float64]
@@ -91,7 +93,7 @@ def look_rotation(backward: NDArray[np.floating]) -> FloatArray:
 
 
 def plan_cameras(
-    centers: FloatArray,
+    centers: Float32Array,
     radii: FloatArray,
     azimuth: float,
     person_height: float,
@@ -125,17 +127,24 @@ def plan_cameras(
     )
     targets = _targets(centers, radii, still=is_still or name == "fixed", fps=fps)
     distance = person_height / PERSON_SHARE / 2 / float(np.tan(FOV_Y / 2))
-    for part in (slice(start, start + _FITTED_AT_ONCE) for start in range(0, n_frames, _FITTED_AT_ONCE)):
+    for part in _parts(n_frames):
         seen = centers[part] - targets[part, None]
         local = np.einsum("tij,tkj->tki", look_rotation(backward[part]), seen)
         distance = max(distance, _fit_distance(local, radii, aspect))
     return CameraPath(targets + backward * distance, targets)
 
 
-def _targets(centers: FloatArray, radii: FloatArray, still: bool, fps: float) -> FloatArray:
+def _parts(n_frames: int) -> Iterator[slice]:
+    """Frames that are looked at together: an hour of motion must not fill the memory."""
+    return (slice(start, start + _FITTED_AT_ONCE) for start in range(0, n_frames, _FITTED_AT_ONCE))
+
+
+def _targets(centers: Float32Array, radii: FloatArray, still: bool, fps: float) -> FloatArray:
     """(T, 3) points to look at: the middle of everybody, smoothed over time, or of the whole path."""
-    low = (centers - radii[:, None]).min(axis=1)
-    high = (centers + radii[:, None]).max(axis=1)
+    low, high = np.empty((2, len(centers), 3))
+    for part in _parts(len(centers)):
+        low[part] = (centers[part] - radii[:, None]).min(axis=1)
+        high[part] = (centers[part] + radii[:, None]).max(axis=1)
     if still:
         middle = (low.min(axis=0) + high.max(axis=0)) / 2
         return np.broadcast_to(middle, low.shape).copy()

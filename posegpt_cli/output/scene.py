@@ -59,22 +59,24 @@ class Performer:
         """(T, J, 3) metres."""
         import torch
 
-        firsts = range(0, self.motion.n_frames, _JOINTS_AT_ONCE)
+        joints = np.empty(self.motion.poses.shape, np.float32)
         with torch.inference_mode():
-            parts = [self.body.joints(*self._tensors(k, k + _JOINTS_AT_ONCE)).numpy() for k in firsts]
-        return np.concatenate(parts) + self.offset
+            for start in range(0, len(joints), _JOINTS_AT_ONCE):
+                part = slice(start, start + _JOINTS_AT_ONCE)
+                joints[part] = self.body.joints(*self._tensors(part)).numpy() + self.offset
+        return joints
 
     @cached_property
     def poses(self) -> "Tensor":
         """(T, J, 3); fingers that were not recorded hang relaxed."""
         import torch
 
-        return self.body.relax_hands(torch.tensor(self.motion.poses))
+        return self.body.relax_hands(torch.from_numpy(np.require(self.motion.poses, requirements="W")))
 
-    def _tensors(self, start: int, stop: int) -> "tuple[Tensor, Tensor]":
+    def _tensors(self, part: slice) -> "tuple[Tensor, Tensor]":
         import torch
 
-        return self.poses[start:stop], torch.tensor(self.motion.trans[start:stop])
+        return self.poses[part], torch.tensor(self.motion.trans[part])
 
     @cached_property
     def head_forward(self) -> Float32Array:
@@ -102,7 +104,7 @@ class Performer:
             import torch
 
             with torch.inference_mode():
-                vertices = self.body.vertices(*self._tensors(start, start + POSED_AT_ONCE))
+                vertices = self.body.vertices(*self._tensors(slice(start, start + POSED_AT_ONCE)))
             self._chunk = vertices.numpy() + self.offset
             self._chunk_start = start
         return self._chunk[frame - start]
@@ -180,10 +182,9 @@ class Film:
 
     @cached_property
     def path(self) -> CameraPath:
-        frames = np.arange(len(self))
-        centers = [p.joints[np.minimum(frames, p.motion.n_frames - 1)] for p in self.performers]
+        centers = [_held(p.joints, len(self)) for p in self.performers]
         return plan_cameras(
-            np.concatenate(centers, axis=1, dtype=np.float64),
+            np.concatenate(centers, axis=1) if len(centers) > 1 else centers[0],
             np.concatenate([p.reach for p in self.performers]),
             azimuth=self.azimuth,
             person_height=max(standing_height(p) for p in self.performers),
@@ -237,6 +238,13 @@ class Film:
         if self.options.past_frames:
             return PAST_COLOR if frame < self.options.past_frames else self._color or FUTURE_COLOR
         return self._color
+
+
+def _held(track: Float32Array, n_frames: int) -> Float32Array:
+    """A track (T, ...) that keeps its last value, so many frames long; the track itself where it is."""
+    if not (missing := n_frames - len(track)):
+        return track
+    return np.concatenate([track, np.broadcast_to(track[-1], (missing, *track.shape[1:]))])
 
 
 def facing_azimuth(joints: Float32Array) -> float:
