@@ -11,7 +11,7 @@ from data.asf import AMC_FPS
 from data.convert import Conversion, Kind
 from data.retarget import Reading
 from data.store import SPLITS
-from models.config import Config, Positive, Share
+from models.config import Config, Positive, Seed, Share
 from models.skeleton import BODY_TYPES, BodyType
 
 SOURCES = ("babel", "amass", "bvh", "amc")
@@ -58,7 +58,7 @@ class PrepareSettings(Config):
     """Split by actor: regular expression over a clip's path with a group `actor`."""
     split_list: Path | None = None
     """Split by a list: CSV (columns clip,split) or JSON {clip: split}; clips that it lacks are left out."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the split."""
     skeleton: str | None = None
     """BVH: a known skeleton by name, or a JSON file {SMPL joint: joint of the file}; none finds out."""

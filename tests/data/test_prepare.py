@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from data.convert import convert
 from data.prepare import plan, prepare, random_windows
@@ -327,6 +328,11 @@ def test_jumps_of_a_joint_are_mended_or_reported(tmp_path):
     [k] = [k for k, clip in enumerate(store.clips) if clip["name"] == "mended"]
     elbow = store.motion(k).poses[:, 18]
     np.testing.assert_allclose(elbow[12], (elbow[11] + elbow[13]) / 2, atol=1e-3)
+
+
+def test_a_seed_that_numpy_would_refuse_later_is_refused_at_once(tmp_path):
+    with pytest.raises(ValidationError, match="seed"):
+        PrepareSettings(bvh=tmp_path, out=tmp_path, seed=-1)
 
 
 def test_random_windows_are_within_clips(tmp_path):
