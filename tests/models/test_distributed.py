@@ -36,11 +36,11 @@ class Uneven(SwingingArms):
 
     def batch(self, step):
         batch = super().batch(step)
-        batch.length[:] = torch.tensor([16, 5, 9, 16])
+        batch.length[:] = torch.tensor([9, 16, 5, 16])  # of two processes the clips of the first one end
         return batch
 
 
-def plain_run(stage, vqvae, **more):
+def plain_run(stage, vqvae, gen_eos=False, **more):
     if stage == "vqvae":
         # fsq: the others start their codes on random latents of the processes.
         network = TINY_VQVAE.model_copy(update={"quantizer": "fsq"})
@@ -48,7 +48,7 @@ def plain_run(stage, vqvae, **more):
     shares = ("label_dropout", "label_subset", "seqlen_dropout", "past_dropout", "token_corruption")
     quiet = dict.fromkeys(shares, 0)
     drops = dict.fromkeys(("gpt_embd_pdrop", "gpt_resid_pdrop", "gpt_attn_pdrop"), 0)
-    network = gpt_run(vqvae).network.model_copy(update=quiet | drops)
+    network = gpt_run(vqvae).network.model_copy(update=quiet | drops | {"gen_eos": gen_eos})
     return gpt_run(vqvae, network=network, min_seq_len=16, **more)
 
 
@@ -132,6 +132,14 @@ def test_two_processes_equal_one_at_the_same_global_batch(tmp_path, trained, sta
     assert_same(last_weights(tmp_path / "one"), last_weights(tmp_path / "two"))
     load = load_vqvae if stage == "vqvae" else load_gpt
     load(find_checkpoint(tmp_path / "two", stage))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_process_whose_clips_do_not_end_keeps_up(tmp_path, trained, strategy):
+    train(plain_run("gpt", trained["vqvae"], gen_eos=True), tmp_path / "one", INFO, Uneven(), Uneven())
+    train_by_two("gpt", trained["vqvae"], tmp_path / "two", gen_eos=True, strategy=strategy)
+    assert_same(last_weights(tmp_path / "one"), last_weights(tmp_path / "two"))
 
 
 @pytest.mark.slow
