@@ -89,8 +89,8 @@ class Found:
     """Of the files' contents and labels."""
 
 
-def read_folder(folder: Path, labels: Path | None) -> Found:
-    """All .npz and .bvh files at or below a folder, with labels.
+def read_folder(folder: Path, labels: Path | None = None, needs_labels: bool = True) -> Found:
+    """All .npz and .bvh files at or below a folder, with labels where they are needed.
 
     Labels are those of the table, or those in the file, or else the name of the folder the file lies in.
 
@@ -108,11 +108,11 @@ def read_folder(folder: Path, labels: Path | None) -> Found:
             motion = read_motion(path)
             relative = path.relative_to(folder)
             names = labeller(relative) if labeller else motion.labels or default_labels(relative)
-            if not names:
+            if not names and needs_labels:
                 raise PoseGPTError(
                     f"{path} has no label", "give --labels FILE: a CSV with the columns clip,labels"
                 )
-            motions.append(_labelled(motion, names, str(relative)))
+            motions.append(_labelled(motion, names or (), str(relative)))
             digest.update(f"{relative.as_posix()}\0{names}\0".encode() + path.read_bytes())
             report(k + 1, len(files), relative.name)
     return Found(motions, digest.hexdigest()[:16])

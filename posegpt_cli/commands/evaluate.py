@@ -1,6 +1,6 @@
 """`posegpt eval`: how good generated motion is, in reports that can be reproduced and compared."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -148,7 +148,10 @@ def fid(
     batch_size: BatchSize = 128,
     common: _Common,
 ) -> None:
-    _check_generated(generated, labels, {"--gpt": gpt, "--repeats": repeats != REPEATS, **draws.given})
+    of_generator = {"--gpt": gpt, "--repeats": repeats != REPEATS, **draws.given}
+    refuse_together("--generated", generated, of_generator)
+    if labels and not generated:
+        raise UsageError("--labels are those of --generated", "add --generated DIR, or leave out --labels")
     work = _Work(
         gpt,
         data,
@@ -252,16 +255,15 @@ def physics(
     gpt: GptRun = None,
     data: Data = None,
     generated: Generated = None,
-    labels: Labels = None,
     split: Split = "val",
     clips: Clips = 0,
     max_frames: MaxFrames = MAX_FRAMES,
     common: _Common,
 ) -> None:
-    _check_generated(generated, labels, {"--gpt": gpt})
+    refuse_together("--generated", generated, {"--gpt": gpt})
     work = _Work(gpt, _needed(data), None, split, clips, max_frames, common.seed, common.device)
     with _reporting(common) as done:
-        done([work.physics(generated, labels)])
+        done([work.physics(generated)])
 
 
 @with_flags
@@ -438,7 +440,7 @@ class _Work:
                 self._sampling(), report,
             )  # fmt: skip
 
-    def physics(self, generated: Path | None = None, labels: Path | None = None) -> Report:
+    def physics(self, generated: Path | None = None) -> Report:
         from models.evaluation.clips import cut_all
         from models.evaluation.generated import checkpoint_fingerprints
         from models.evaluation.physics import evaluate_physics
@@ -447,7 +449,7 @@ class _Work:
         real = self._motions(store, labelled=generated is None)
         fingerprints = {"data": store.manifest.fingerprint}
         if generated:
-            found = read_folder(generated, labels)
+            found = read_folder(generated, needs_labels=False)
             made: Sequence[Motion] = cut_all(found.motions, self.max_frames)
             fingerprints["generated"] = found.fingerprint
         else:
@@ -521,13 +523,6 @@ class _Work:
         from models.generate import DEFAULT
 
         return self.how or DEFAULT
-
-
-def _check_generated(generated: Path | None, labels: Path | None, of_generator: Mapping[str, object]) -> None:
-    """Raises UsageError where --generated stands beside what only a generator hangs on, or --labels alone."""
-    refuse_together("--generated", generated, of_generator)
-    if labels and not generated:
-        raise UsageError("--labels are those of --generated", "add --generated DIR, or leave out --labels")
 
 
 def _needed(data: Path | None) -> Path:

@@ -178,7 +178,6 @@ def test_reports_that_cannot_be_written_are_refused_before_the_work(
     ("words", "said"),
     [
         (("physics", "--data", "d", "--generated", "g", "--gpt", "r"), "--generated does not go with --gpt"),
-        (("physics", "--data", "d", "--labels", "l.csv"), "--labels are those of --generated"),
         (("fid", "--labels", "l.csv"), "--labels are those of --generated"),
         (("fid", "--generated", "g", "--repeats", 3), "--generated does not go with --repeats"),
         (("fid", "--generated", "g", "--top-p", 0.9), "--generated does not go with --top-p"),
@@ -208,12 +207,12 @@ def test_motion_of_any_system_can_be_scored(posegpt, world, motion_files):
 
 
 def test_bvh_files_are_scored_too(posegpt, world, bvh_folder, tmp_path):
+    folder = ("--generated", bvh_folder)
+    report = report_of(posegpt("eval", "physics", "--data", world["data"], "--clips", 5, *folder, "--json"))
+    assert report["counts"] == {"generated motions": 12, "real motions": 5}  # they need no labels
     labels = tmp_path / "labels.json"
     labels.write_text(json.dumps({path.stem: path.stem.split("_")[0] for path in bvh_folder.glob("*.bvh")}))
-    folder = ("--generated", bvh_folder, "--labels", labels)
-    report = report_of(posegpt("eval", "physics", "--data", world["data"], "--clips", 5, *folder, "--json"))
-    assert report["counts"] == {"generated motions": 12, "real motions": 5}
-    report = report_of(posegpt("eval", "fid", *folder, "--json"))
+    report = report_of(posegpt("eval", "fid", *folder, "--labels", labels, "--json"))
     assert report["counts"]["motions scored"] == 12
 
 
