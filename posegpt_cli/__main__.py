@@ -1,5 +1,6 @@
 """The entry of `posegpt` and of `python -m posegpt_cli`: sees to it that `models` and `data` are ours."""
 
+import io
 import os
 import signal
 import sys
@@ -10,9 +11,7 @@ from posegpt_cli.packages import describe_foreign, foreign_packages
 
 def main() -> int:
     """Run the command line in sys.argv and return its exit code."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed by whoever started us
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
+    _open_streams()
     home = Path(__file__).parents[1]
     if foreign_packages(home):  # `python -m` looks into the working folder first, PYTHONPATH comes before us
         sys.path.insert(0, str(home))
@@ -25,6 +24,15 @@ def main() -> int:
     # As an exception, so that what is half-written is removed on the way out.
     signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
     return run()
+
+
+def _open_streams() -> None:
+    """Streams that whoever started us closed lead nowhere; characters that stdout cannot show become `?`."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":

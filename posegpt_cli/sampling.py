@@ -10,8 +10,9 @@ import typer
 
 from data.actions import STYLE_PREFIX, resolve_label, split_labels
 from models.config import DEFAULT_GUIDANCE
+from models.errors import PoseGPTError
 from posegpt_cli.completion import complete_action, complete_style
-from posegpt_cli.console import next_step
+from posegpt_cli.console import UsageError, next_step
 from posegpt_cli.options import Device, GptRun, refuse_together
 
 if TYPE_CHECKING:
@@ -85,12 +86,15 @@ class Draws:
         return {f"--{name.replace('_', '-')}": value != usual[name] for name, value in self.how.items()}
 
     def sampling(self) -> "Sampling":
-        """Raises PoseGPTError where a setting is out of range, UsageError where it would not count."""
+        """Raises UsageError where a setting is out of range, or would not count."""
         from models.generate import Sampling
 
         others = ("--temperature", "--top-k", "--top-p", "--min-p")
         refuse_together("--greedy", self.greedy, {flag: self.given[flag] for flag in others})
-        return Sampling(**self.how)
+        try:
+            return Sampling(**self.how)
+        except PoseGPTError as error:
+            raise UsageError(error.message, error.hint) from error
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Request(Draws):
     device: Device = "auto"
 
     def load(self) -> "tuple[Generator, Sampling]":
-        """Raises PoseGPTError where a setting is out of range or the checkpoint cannot be loaded."""
+        """Raises UsageError where a setting is out of range, PoseGPTError without such a checkpoint."""
         from models.generate import load_generator
 
         how = self.sampling()

@@ -164,6 +164,15 @@ def test_closed_streams_are_no_error():
     assert ran.returncode == 0
 
 
+def test_characters_that_stdout_cannot_show_are_no_error(small_generator, tmp_path):
+    """The file was written, and then the command failed when it said so."""
+    words = ("sample", "--gpt", small_generator, "--action", "walk", "--len", "4", "--out", "wälk.npz")
+    environ = os.environ | {"PYTHONIOENCODING": "ascii"}
+    ran = subprocess.run([SCRIPT, *words], cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "w?lk.npz\n" and (tmp_path / "wälk.npz").is_file()
+
+
 def modules_imported(words: list[str], **environ: str) -> tuple[set[str], str]:
     """Modules that a run of `posegpt` imports, and what it prints."""
     ran = subprocess.run(
