@@ -280,7 +280,7 @@ class _Loop:
             if self.fabric.is_global_zero:
                 metrics |= self.visit(network, self.step)
         name = self.stage.best_metric
-        if not self.best or metrics[name] <= self.best[name]:
+        if not self.best or math.isnan(self.best[name]) or metrics[name] <= self.best[name]:
             self.best = metrics
             if self.fabric.is_global_zero:
                 self.checkpoints.save_best(self._about(), network.state_dict(), self.stage.tokenizer)

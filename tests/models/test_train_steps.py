@@ -13,7 +13,7 @@ from models.config import ClassifierRun
 from models.errors import PoseGPTError
 from models.memory import estimate_memory
 from models.run_folder import Checkpoints
-from models.stages import make_stage
+from models.stages import VQVAEStage, make_stage
 from models.train import train
 from tests.models.small import INFO, SwingingArms, gpt_run, vqvae_run
 from tests.models.test_distributed import Uneven, assert_same, last_weights, plain_run
@@ -164,3 +164,12 @@ def test_the_kept_checkpoint_is_found_by_its_folder(tmp_path):
     train(vqvae_run(keep=1), tmp_path, INFO, SwingingArms(), SwingingArms())
     folder = tmp_path / "checkpoints" / "step-000006"
     assert find_checkpoint(folder, "vqvae") == folder
+
+
+def test_a_first_validation_that_is_not_a_number_is_soon_replaced(tmp_path, monkeypatch):
+    """Nothing is less than NaN: it stayed the best one to the end."""
+    found = iter([float("nan"), 3.0, 4.0])
+    monkeypatch.setattr(VQVAEStage, "validate", lambda *_: {"mpjpe": next(found)})
+    result = train(vqvae_run(iter=3, eval_every=1), tmp_path, INFO, SwingingArms(), SwingingArms())
+    assert result.metrics == {"mpjpe": 3.0}
+    assert read_info(tmp_path / "checkpoints" / "best").step == 2
