@@ -189,6 +189,8 @@ def _train(stage: str, choices: Choices[Any], wishes: _Wishes) -> None:
 
     refuse_together("--resume", wishes.resume, {"--force": wishes.force})
     run = choices.resolve()
+    if isinstance(run, GPTRun) and run.classifier and not (run.eval_fid or run.eval_classif):
+        raise UsageError("--classifier judges at validations, which was not asked for", "add --eval-fid")
     folder = run.out / stage / run.name
     if wishes.resume:
         run = _resumed(choices, folder)

@@ -131,7 +131,7 @@ def test_force_keeps_a_run_that_the_next_one_cannot_replace(posegpt, runs):
 
 
 @pytest.mark.parametrize(
-    "wrong", [("--vqvae", "nowhere"), ("--init", "nowhere"), ("--classifier", "nowhere")]
+    "wrong", [("--vqvae", "nowhere"), ("--init", "nowhere"), ("--classifier", "nowhere", "--eval-fid")]
 )
 def test_what_cannot_be_trained_leaves_no_folder(posegpt, tmp_path, wrong):
     """The command put right was refused then, because the run existed."""
@@ -162,6 +162,7 @@ def test_dry_run_tells_settings_and_size(posegpt, tmp_path):
         (("train", "vqvae"), 2, "--data is missing"),
         (("train", "vqvae", "--data", "nowhere"), 1, "nowhere"),
         (("train", "gpt", "--dummy-data", "--vqvae", "nowhere"), 1, "nowhere"),
+        (("train", "gpt", "--dummy-data", "--classifier", "x"), 2, "--classifier judges at validations"),
         (("train", "vqvae", "--dummy-data", "--config", "nowhere.yaml"), 2, "nowhere.yaml"),
     ],
 )
