@@ -29,7 +29,10 @@ BRIEF = {
     "eval all": ["--clips", "4", "--repeats", "2", "--steps", "4"],
 }
 """What is added to a command so that it takes seconds."""
-NOT_RUN = {"--preview": "plays in a terminal", "paper": "the original's"}
+NOT_RUN = {
+    "--preview": "plays in a terminal", "paper": "the original's",
+    "--install-completion": "changes the shell's own files",
+}  # fmt: skip
 ACTIONS = ("walk", "wave", "bow")
 
 
