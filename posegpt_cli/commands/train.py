@@ -40,6 +40,7 @@ from posegpt_cli.options import BEHAVIOUR_PANEL, DryRun, Force, Json, examples, 
 from posegpt_cli.visits import SAMPLES, Visits
 
 if TYPE_CHECKING:
+    from data.store import Store
     from models.stages import DataInfo, TrainStage
     from models.train import Progress, TrainResult, Windows
 
@@ -210,9 +211,7 @@ def _train(stage: str, choices: Choices[Any], wishes: _Wishes) -> None:
             return
         if is_first_process():
             if not wishes.resume:
-                _make_stage(
-                    run, data.info
-                )  # what cannot be trained leaves no folder, and the old one as it is
+                _make_stage(run, data.info)  # what cannot be trained leaves the old run as it is
                 _remove_run(folder, run)
             write_atomically(folder / RUN_FILE, _to_yaml(run).encode(), force=True)
         result = _run(run, folder, data, wishes)
@@ -333,39 +332,51 @@ def _data_folder(run: RunConfig) -> Iterator[Path]:
 
 
 def _open_data(run: RunConfig, folder: Path) -> _Data:
-    """Windows of a run's data; a small set whose validation split is empty validates on training clips."""
+    """Windows of a run's data. Raises PoseGPTError where there are none, or they are damaged."""
     from data.dataset import Windows
     from data.store import find_store, open_store
     from models.distributed import is_first_process
     from models.stages import DataInfo
 
     train_store = open_store(find_store(folder, "train"))
-    sizes = (run.seq_len, run.min_seq_len, run.train_batch_size)
-    per_frame = isinstance(run, GPTRun)
+    gpt = run if isinstance(run, GPTRun) else None
     train_windows = Windows(
-        train_store,
-        *sizes,
-        seed=run.seed,
-        mirror=run.mirror,
-        rotate=run.rotate,
-        start_share=run.start_share,
-        balance=run.balance,
-        per_frame=per_frame,
-        join_share=run.join_share if isinstance(run, GPTRun) else 0.0,
-        copies=run.token_copies if isinstance(run, GPTRun) else 0,
-    )
+        train_store, run.seq_len, run.min_seq_len, run.train_batch_size, seed=run.seed, mirror=run.mirror,
+        rotate=run.rotate, start_share=run.start_share, balance=run.balance,
+        per_frame=gpt is not None, join_share=gpt.join_share if gpt else 0.0,
+        copies=gpt.token_copies if gpt else 0,
+    )  # fmt: skip
     if train_windows.n_short_clips and is_first_process():
         shorter = f"{train_windows.n_short_clips} of {len(train_store)} clips are shorter"
         say(f"{shorter} than --min-seq-len {run.min_seq_len}, and left out")
-    try:
-        val_windows = Windows(open_store(find_store(folder, "val")), *sizes, per_frame=per_frame)
-    except PoseGPTError as error:
-        warn(f"{error.message}: validating on training clips")
-        val_windows = Windows(train_store, *sizes, per_frame=per_frame)
+    val_windows = _val_windows(run, folder, train_store)
     m = train_store.manifest
     changing = train_store.frame_labels is not None
     info = DataInfo(m.label_names, m.body_type, m.fps, m.fingerprint, changing)
     return _Data(info, train_windows, val_windows)
+
+
+def _val_windows(run: RunConfig, folder: Path, train_store: "Store") -> "Windows":
+    """Windows to validate on: training clips where a small set has no others that are long enough."""
+    from data.dataset import Windows
+    from data.store import find_store, open_store
+
+    def windows(store: "Store") -> "Windows":
+        sizes = (run.seq_len, run.min_seq_len, run.train_batch_size)
+        return Windows(store, *sizes, per_frame=isinstance(run, GPTRun))
+
+    try:
+        path = find_store(folder, "val")
+    except PoseGPTError as error:
+        reason = error.message
+    else:
+        store = open_store(path)  # where it is damaged, training clips are no answer
+        try:
+            return windows(store)
+        except PoseGPTError as error:
+            reason = error.message
+    warn(f"{reason}: validating on training clips")
+    return windows(train_store)
 
 
 def _run(run: RunConfig, folder: Path, data: _Data, wishes: _Wishes) -> "TrainResult":

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import time
 import pytest
 import yaml
 
+from data.store import find_store
+from data.synthetic import make_store
 from models.checkpoint import find_checkpoint, read_info
 from models.config import PRESETS, ClassifierRun
 from posegpt_cli.config_options import Choices, merge
@@ -189,3 +192,16 @@ def test_an_interrupted_run_is_saved_and_says_how_to_go_on(tmp_path, sent, code)
     assert process.returncode == code
     assert "saved in" in err and err.splitlines()[-1].endswith("--resume")
     assert (tmp_path / "vqvae" / "default" / "checkpoints" / "last" / "config.json").is_file()
+
+
+def test_damaged_validation_clips_are_not_replaced_by_training_clips(posegpt, tmp_path):
+    """It went on with a warning, and every figure was of training clips."""
+    data = make_store(tmp_path / "data", 12)
+    words = [word for word in SMALL_VQVAE if word != "--dummy-data"]
+    val = find_store(data, "val")
+    (val / "poses.npy").write_bytes(b"damaged")
+    ran = posegpt(*words, "--data", data, "--out", tmp_path / "runs")
+    assert ran.code == 1 and str(val) in ran.err and not (tmp_path / "runs").exists()
+    shutil.rmtree(val)
+    ran = posegpt(*words, "--data", data, "--out", tmp_path / "runs")
+    assert ran.code == 0 and "validating on training clips" in ran.err
