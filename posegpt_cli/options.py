@@ -102,14 +102,19 @@ def refuse_together(flag: str, value: object, others: Mapping[str, object]) -> N
         raise UsageError(f"{flag} does not go with {clash[0]}", f"leave out one of them: {flag}, {clash[0]}")
 
 
+LONGEST_HOURS = 10
+"""A motion is held in memory whole; what asks for more was mistyped."""
+
+
 def parse_length(text: str, fps: float, flag: str = "--len") -> int:
     """Frames from `64` (frames) or `3.5s` (seconds); raises UsageError that begins with the flag."""
     match = re.fullmatch(r"(\d+)|(\d*\.?\d+)\s*s", text.strip())
-    if match:
-        frames = int(match[1]) if match[1] else round(float(match[2]) * fps)
-        if frames >= 1:
-            return frames
-    raise UsageError(f"{flag} expected frames or seconds, got '{text}'", f"{flag} 64, or {flag} 3.5s")
+    frames = (float(match[1]) if match[1] else float(match[2]) * fps) if match else 0.0
+    if frames > LONGEST_HOURS * 3600 * fps:
+        raise UsageError(f"{flag} is more than {LONGEST_HOURS} hours", f"{flag} 1800s, once or several times")
+    if round(frames) < 1:
+        raise UsageError(f"{flag} expected frames or seconds, got '{text}'", f"{flag} 64, or {flag} 3.5s")
+    return round(frames)
 
 
 def parse_size(text: str, outs: Sequence[Path]) -> tuple[int, int]:

@@ -127,7 +127,7 @@ def test_lengths(text, frames):
     assert parse_length(text, fps=30) == frames
 
 
-@pytest.mark.parametrize("text", ["0", "-3", "0.01s", "2m", "", "1.5"])
+@pytest.mark.parametrize("text", ["0", "-3", "0.01s", "2m", "", "1.5", "36001s", "9" * 5000, "9" * 500 + "s"])
 def test_lengths_that_are_none(text):
     with pytest.raises(UsageError, match="--len"):
         parse_length(text, fps=30)
