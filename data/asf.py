@@ -66,7 +66,7 @@ def find_asf(amc: Path, root: Path) -> Path:
     Raises PoseGPTError where there is none or the choice is not clear.
     """
     for folder in (amc.parent, *amc.parent.parents):
-        skeletons = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".asf")
+        skeletons = sorted(folder.glob("*.[aA][sS][fF]"))
         fitting = [p for p in skeletons if amc.stem.startswith(p.stem)]
         if fitting:
             return max(fitting, key=lambda p: len(p.stem))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -62,12 +63,16 @@ class Task:
     def path(self) -> Path:
         return self.root / self.source
 
-    def state(self) -> tuple[int, int]:
-        """Size and time of the file. Raises OSError where it cannot be looked at."""
-        found = self.path.stat()
-        return found.st_size, found.st_mtime_ns
+    def state(self) -> tuple[int, ...]:
+        """Size and time of the file, and of its skeleton where that is another; OSError where one is gone."""
+        files = [self.path]
+        if self.kind == "amc":
+            with suppress(PoseGPTError):  # the conversion will say that it has none
+                files.append(find_asf(self.path, self.root))
+        found = [file.stat() for file in files]
+        return tuple(fact for stat in found for fact in (stat.st_size, stat.st_mtime_ns))
 
-    def key(self, state: tuple[int, int]) -> str:
+    def key(self, state: tuple[int, ...]) -> str:
         """Name of its result, as long as the file is in that state."""
         facts = (self.kind, self.source, *state, self.body_types, _identity(self.conversion))
         return hashlib.blake2b(json.dumps(facts).encode(), digest_size=12).hexdigest()

@@ -1,5 +1,6 @@
 """ASF/AMC: a small skeleton written here, its positions worked out by hand and by a naive twin."""
 
+import os
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from data.asf import find_asf, read_amc, read_asf
 from data.bvh import forward_kinematics
+from data.convert import Conversion, Task
 from data.prepare import prepare
 from data.prepare_settings import PrepareSettings
 from data.retarget import JOINT, LIMBS, REST_JOINTS, retarget, source_motion, to_body
@@ -151,6 +153,17 @@ def test_damaged_skeletons_say_what_is_wrong(folder, old, new, message):
     (folder / "01.asf").write_text(text.replace(old, new))
     with pytest.raises(PoseGPTError, match=message):
         read_asf(folder / "01.asf")
+
+
+def test_a_clip_is_converted_anew_when_its_skeleton_changes(folder):
+    """Its result was taken up though the bones had other lengths by then."""
+    task = Task(folder, "01_01.amc", "amc", ("smpl",), Conversion(fps=30.0))
+    before = task.state()
+    write_asf(folder / "01.asf", length=0.5)
+    os.utime(folder / "01.asf", ns=(1, 1))
+    assert task.state() != before and task.key(task.state()) != task.key(before)
+    (folder / "01.asf").unlink()
+    assert len(task.state()) == 2  # the conversion says that there is none
 
 
 def test_prepared_from_a_folder(folder):
