@@ -97,7 +97,7 @@ def test_training_states(trained, tmp_path, data):
 
 def test_a_pickle_called_state_is_not_run(trained, tmp_path):
     shutil.copytree(trained["vqvae"] / "checkpoints" / "last", tmp_path / "last")
-    write(tmp_path / "last" / "state.pt", pickle.dumps(Trap(tmp_path / "ran")))
+    write(tmp_path / "last" / "state.pt", pickle.dumps(Trap(tmp_path / "ran"), protocol=2))
     with pytest.raises(PoseGPTError, match="cannot be read"):
         resume(tmp_path)
     assert not (tmp_path / "ran").exists()
