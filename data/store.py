@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from data.files import as_written, folder_atomically, parse_json
-from models.config import Config
+from models.config import Config, tool_version
 from models.errors import PoseGPTError
-from models.evaluation.report import tool_version
 from models.motion import Motion
 from models.skeleton import BodyType, n_joints
 

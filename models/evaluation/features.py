@@ -165,9 +165,7 @@ def read_features(path: Path) -> Features:
             n_clips=int(file["n_clips"]),
         )  # fmt: skip
         n, of_labels = len(found.lengths), (len(found.lengths), len(names))
-        if (len(found.features), found.features.ndim, found.logits.shape, found.labels.shape) != (
-            n, 2, of_labels, of_labels,
-        ):  # fmt: skip
+        if found.features.shape[:-1] != (n,) or {found.logits.shape, found.labels.shape} != {of_labels}:
             raise ValueError("its arrays do not fit each other")
     except (KeyError, TypeError, ValueError) as error:
         raise PoseGPTError(f"{path.name} holds no features: {str(error).splitlines()[0]}", hint) from error

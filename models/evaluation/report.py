@@ -3,14 +3,13 @@
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from models.config import Config
+from models.config import Config, tool_version
 from models.errors import PoseGPTError
 
 COMPARABLE = ("data", "classifier")
@@ -73,7 +72,7 @@ class Report(Config):
     """Version of this layout."""
     protocol: str
     """fid, reconstruction, ..."""
-    version: str = Field(default_factory=lambda: tool_version())
+    version: str = Field(default_factory=tool_version)
     """posegpt's."""
     seed: int
     """All randomness follows from it."""
@@ -95,13 +94,6 @@ class Report(Config):
     """To be drawn."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Time taken by each part; all else is the same in every run of one seed."""
-
-
-def tool_version() -> str:
-    try:
-        return version("posegpt")
-    except PackageNotFoundError:  # run from a bare checkout
-        return "unknown"
 
 
 def estimate(values: Iterable[float]) -> Estimate:

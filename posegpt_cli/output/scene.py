@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from models.body import Body
 
+_Number = TypeVar("_Number", bound=np.generic)
 Picture = NDArray[np.uint8]
 """(H, W, 3), sRGB."""
 
@@ -240,7 +241,7 @@ class Film:
         return self._color
 
 
-def _held(track: Float32Array, n_frames: int) -> Float32Array:
+def _held(track: NDArray[_Number], n_frames: int) -> NDArray[_Number]:
     """A track (T, ...) that keeps its last value, so many frames long; the track itself where it is."""
     if not (missing := n_frames - len(track)):
         return track
@@ -271,11 +272,11 @@ def stand_in_a_row(performers: Sequence[Performer]) -> tuple[Performer, ...]:
     azimuth = facing_azimuth(performers[0].joints)
     left = np.array([np.cos(azimuth), 0.0, -np.sin(azimuth)])
     forward = np.array([np.sin(azimuth), 0.0, np.cos(azimuth)])
-    frames = np.arange(max(p.motion.n_frames for p in performers))
-    edge = np.zeros(len(frames))
+    n_frames = max(p.motion.n_frames for p in performers)
+    edge = np.zeros(n_frames)
     placed = []
     for performer in performers:
-        along = (performer.joints @ left)[np.minimum(frames, performer.motion.n_frames - 1)]
+        along = _held(performer.joints @ left, n_frames)
         shift = (edge - (along - performer.reach).min(axis=1)).max()
         level = (performers[0].joints[0, 0] - performer.joints[0, 0]) @ forward
         placed.append(performer.moved(left * shift + forward * level))
