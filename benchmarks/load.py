@@ -41,8 +41,6 @@ WHOLE = 0.4
 """Target of files that are put together in memory, as their first bytes tell the size of the rest."""
 HASHES = 0.25
 """Target of prepare, which looks for clips that share frames by the hashes of up to four million."""
-DRAWN = 0.7
-"""Target of videos: the joints of all frames and the camera's path are held beside the motion."""
 PAUSE = 0.03
 """Seconds between two looks at a process."""
 
@@ -171,8 +169,8 @@ JOBS = {
     "check": Job("prepare --check", "frames", check),
     "windows": Job(f"{BATCHES} batches of windows", "frames", draw),
     "sample": Job("sample to .npz", "clips", sample),
-    "skeleton": Job(f"skeleton to .mp4, {SIZE}", "minutes", partial(render, "skeleton"), DRAWN),
-    "mesh": Job(f"mesh to .mp4, {SIZE}", "mesh-minutes", partial(render, "mesh"), DRAWN),
+    "skeleton": Job(f"skeleton to .mp4, {SIZE}", "minutes", partial(render, "skeleton")),
+    "mesh": Job(f"mesh to .mp4, {SIZE}", "mesh-minutes", partial(render, "mesh")),
 } | {
     suffix: Job(f"export to .{suffix}", "minutes", partial(export, f".{suffix}"), least_ratio)
     for suffix, least_ratio in (

@@ -141,6 +141,12 @@ def test_features_are_kept_in_a_file(judge, tmp_path):
     path.write_bytes(b"damaged")
     with pytest.raises(PoseGPTError, match="cannot be read"):
         features.cached_features(path, compute)
+    np.savez(path, **(vars(first) | {"labels": np.packbits(first.labels[1:], axis=1)}))
+    with pytest.raises(PoseGPTError, match="holds no features: its arrays do not fit each other"):
+        features.cached_features(path, compute)
+    np.savez(path, logits=first.logits)
+    with pytest.raises(PoseGPTError, match="holds no features"):
+        features.cached_features(path, compute)
 
 
 # --- generated sets
