@@ -18,13 +18,13 @@ import torch
 
 from benchmarks.table import Row, add_options, finish
 from models.config import PRESETS, GPTRun, VQVAERun
-from models.evaluation.features import Features, Judge, classify, load_judge
 from models.evaluation.fid import FidSettings, GeneratorSource, evaluate_fid, wanted_like
+from models.evaluation.judge import Features, Judge, classify, load_judge
 from models.evaluation.report import Report
-from models.generate import Generator, load_generator, sample
-from models.gpt import GPT
 from models.metrics import Gaussian, frechet_distance
-from models.vqvae import make_vqvae
+from models.networks.gpt import GPT
+from models.networks.vqvae import make_vqvae
+from models.sampling.generate import Generator, load_generator, sample
 from posegpt_cli.evaluation import shipped_sets
 
 PLAIN_CLIPS = 16

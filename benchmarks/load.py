@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.table import Row, add_options, finish
-from data.amass import write_amass
 from data.dataset import Windows
+from data.formats.amass import write_amass
 from data.store import find_store, open_store
 from data.synthetic import ACTIONS, make_motion
 

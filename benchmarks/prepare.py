@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.table import Row, add_options, finish
-from data.babel import amass_path
-from data.prepare import prepare
-from data.prepare_settings import PrepareSettings
+from data.preparing.annotations import amass_path
+from data.preparing.prepare import prepare
+from data.preparing.settings import PrepareSettings
 from data.store import StoreWriter, open_store
 from models.motion import Motion
 

@@ -23,16 +23,16 @@ from PIL import Image
 
 from benchmarks.table import Row, add_options, finish
 from data.synthetic import make_motion
-from models.body import load_body
-from posegpt_cli.output.camera import FOV_Y, look_rotation
-from posegpt_cli.output.gl import open_context
-from posegpt_cli.output.mesh import MeshRenderer
-from posegpt_cli.output.options import RenderOptions, parse_color
-from posegpt_cli.output.renderer import Renderer
-from posegpt_cli.output.scene import POSED_AT_ONCE, Film, Performer, Picture, Shot
-from posegpt_cli.output.skeleton import SkeletonRenderer
-from posegpt_cli.output.stage import draw_in_processes
+from models.body.body import load_body
 from posegpt_cli.output.video import open_video
+from posegpt_cli.rendering.camera import FOV_Y, look_rotation
+from posegpt_cli.rendering.gl import open_context
+from posegpt_cli.rendering.mesh import MeshRenderer
+from posegpt_cli.rendering.options import RenderOptions, parse_color
+from posegpt_cli.rendering.renderer import Renderer
+from posegpt_cli.rendering.scene import POSED_AT_ONCE, Film, Performer, Picture, Shot
+from posegpt_cli.rendering.skeleton import SkeletonRenderer
+from posegpt_cli.rendering.stage import draw_in_processes
 
 TARGETS = {"mesh": (8.0, None), "mesh, to MP4": (None, 20.0), "skeleton": (None, 100.0)}
 """Ratio to the plain way, and pictures a second on two cores."""

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from data.bvh import read_bvh
-from data.convert import find_files
-from data.retarget import (
+from data.formats.bvh import read_bvh
+from data.preparing.convert import find_files
+from data.retargeting.retarget import (
     JOINT,
     LIMBS,
     REST_JOINTS,
@@ -23,7 +23,7 @@ from data.retarget import (
     to_body,
     to_motion,
 )
-from data.skeletons import detect_skeleton
+from data.retargeting.skeletons import detect_skeleton
 from models.motion import Motion
 
 BENDS = {"left_knee": (1, 0, 0), "right_knee": (1, 0, 0), "left_elbow": (0, -1, 0), "right_elbow": (0, 1, 0)}

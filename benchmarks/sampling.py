@@ -21,10 +21,10 @@ from torch import Tensor
 
 from benchmarks.table import Row, add_options, finish
 from models.config import PRESETS, GPTRun, VQVAERun
-from models.generate import Generator, Sampling, decode, draw, make_condition, sample_indices
-from models.gpt import GPT, Condition
-from models.stream import stream
-from models.vqvae import make_vqvae
+from models.networks.gpt import GPT, Condition
+from models.networks.vqvae import make_vqvae
+from models.sampling.generate import Generator, Sampling, decode, draw, make_condition, sample_indices
+from models.sampling.stream import stream
 
 TARGETS = {(1, 64): 2.0, (64, 64): 8.0, (16, 512): 20.0}
 """Clips and frames: how many times faster than the plain way."""

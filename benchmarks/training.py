@@ -25,10 +25,10 @@ from data.synthetic import make_store
 from models.batch import Batch
 from models.checkpoint import CheckpointInfo, save_checkpoint
 from models.config import PRESETS, ClassifierRun, GPTRun, RunConfig, VQVAERun
-from models.fabric import make_fabric
-from models.stages import DataInfo, make_stage
-from models.train import Progress, train
-from models.vqvae import make_vqvae
+from models.networks.vqvae import make_vqvae
+from models.training.fabric import make_fabric
+from models.training.stages import DataInfo, make_stage
+from models.training.train import Progress, train
 
 RUNS: dict[str, type[RunConfig]] = {"classifier": ClassifierRun, "vqvae": VQVAERun, "gpt": GPTRun}
 MOST_IDLE = 10.0

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.rotations import rotvec_to_quat, turn_rotvecs
-from models.skeleton import BodyType, mirror_indices
+from models.body.skeleton import BodyType, mirror_indices
 
 Float32Array = NDArray[np.float32]
 

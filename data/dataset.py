@@ -18,9 +18,9 @@ from data.actions import STYLE_PREFIX
 from data.augment import mirror_labels, mirror_poses, mirror_trans, rotate_heading
 from data.store import Store
 from data.transitions import join_at
+from models.body.skeleton import REST_PELVIS, n_joints
 from models.config import FADE_FRAMES
 from models.errors import PoseGPTError
-from models.skeleton import REST_PELVIS, n_joints
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from data.files import as_written, folder_atomically, parse_json
+from models.body.skeleton import BodyType, n_joints
 from models.config import Config, tool_version
 from models.errors import PoseGPTError
 from models.motion import Motion
-from models.skeleton import BodyType, n_joints
 
 SPLITS = ("train", "val", "test")
 MANIFEST = "manifest.json"

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.retarget import JOINT, REST_JOINTS, SOLE
+from data.retargeting.retarget import JOINT, REST_JOINTS, SOLE
 from data.store import SPLITS, StoreWriter
+from models.body.skeleton import JOINT_NAMES, REST_PELVIS
 from models.motion import Motion
-from models.skeleton import JOINT_NAMES, REST_PELVIS
 
 FloatArray = NDArray[np.float64]
 

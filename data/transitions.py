@@ -15,7 +15,7 @@ def join_at(
     """Windows whose frames from `cuts` on are of another clip, as one continuous motion.
 
     What follows the cut is turned to face where the first clip faced at its end, moved to where it stood,
-    and handed over to as at the seam of a forecast (`models.seam.join`).
+    and handed over to as at the seam of a forecast (`models.sampling.blend.join`).
 
     Args:
         poses: (B, T, J, 3) rotation vectors.
@@ -29,8 +29,8 @@ def join_at(
     import torch
     from roma import rotmat_to_rotvec, rotvec_to_rotmat
 
-    from models.features import Pose
-    from models.seam import RootPath, join
+    from models.networks.features import Pose
+    from models.sampling.blend import RootPath, join
 
     p, x, cut = (
         torch.from_numpy(poses.copy()),

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
+from models.body.skeleton import BodyType
 from models.config import ClassifierConfig, Config, GPTConfig, VQVAEConfig
 from models.errors import PoseGPTError
-from models.skeleton import BodyType
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from models.classifier import Classifier
-    from models.gpt import GPT
-    from models.vqvae import VQVAE
+    from models.networks.classifier import Classifier
+    from models.networks.gpt import GPT
+    from models.networks.vqvae import VQVAE
 
 Stage = Literal["vqvae", "gpt", "classifier"]
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -115,7 +115,7 @@ def read_info(folder: Path) -> CheckpointInfo:
 
 def load_vqvae(folder: Path, device: str = "cpu") -> "tuple[VQVAE, CheckpointInfo]":
     """Tokenizer in evaluation mode, float32."""
-    from models.vqvae import make_vqvae
+    from models.networks.vqvae import make_vqvae
 
     info = read_info(folder)
     return _load(make_vqvae, _network(VQVAEConfig, info, folder), folder, info).to(device), info
@@ -123,7 +123,7 @@ def load_vqvae(folder: Path, device: str = "cpu") -> "tuple[VQVAE, CheckpointInf
 
 def load_gpt(folder: Path, device: str = "cpu") -> "tuple[GPT, CheckpointInfo]":
     """Generator in evaluation mode, float32."""
-    from models.gpt import GPT
+    from models.networks.gpt import GPT
 
     info = read_info(folder)
     return _load(GPT, _network(GPTConfig, info, folder), folder, info).to(device), info
@@ -131,7 +131,7 @@ def load_gpt(folder: Path, device: str = "cpu") -> "tuple[GPT, CheckpointInfo]":
 
 def load_classifier(folder: Path, device: str = "cpu") -> "tuple[Classifier, CheckpointInfo]":
     """Classifier in evaluation mode, float32."""
-    from models.classifier import Classifier
+    from models.networks.classifier import Classifier
 
     info = read_info(folder)
     return _load(Classifier, _network(ClassifierConfig, info, folder), folder, info).to(device), info

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from models.body.skeleton import BODY_JOINTS, JOINT_NAMES, REST_PELVIS, BodyType, n_joints
 from models.errors import PoseGPTError
-from models.skeleton import BODY_JOINTS, JOINT_NAMES, REST_PELVIS, BodyType, n_joints
 
 Float32Array = NDArray[np.float32]
 

@@ -13,7 +13,7 @@ import typer
 
 from models.errors import PoseGPTError
 from posegpt_cli.console import UsageError, say, show_error, show_result
-from posegpt_cli.options import examples
+from posegpt_cli.options.shared import examples
 from posegpt_cli.settings import DEBUG, read_settings
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.labels import default_labels, table_labeller
-from data.load import read_motion
+from data.formats.load import read_motion
+from data.preparing.labels import default_labels, table_labeller
 from data.store import Store, find_store, open_store
 from models.checkpoint import find_checkpoint
 from models.errors import PoseGPTError
@@ -16,7 +16,7 @@ from models.motion import Motion
 from posegpt_cli.console import UsageError, progress
 
 if TYPE_CHECKING:
-    from models.evaluation.features import Features, Judge
+    from models.evaluation.judge import Features, Judge
 
 CACHE = "eval-features"
 """Folder beside the stores in which features are kept."""
@@ -33,7 +33,7 @@ class RealSets:
 
 def shipped_sets(max_frames: int) -> RealSets:
     """Features that came with the classifier in the box."""
-    from models.evaluation.features import read_features
+    from models.evaluation.judge import read_features
 
     folder = find_checkpoint(None, "classifier")
     sets = RealSets(read_features(folder / "real_val.npz"), read_features(folder / "real_train.npz"))
@@ -56,7 +56,7 @@ def open_split(data: Path, split: str) -> Store:
 
 def real_features(store: Store, judge: "Judge", max_frames: int) -> "Features":
     """Features of all motion of a store; its clips are cut without a remainder."""
-    from models.evaluation.features import cached_features, extract
+    from models.evaluation.judge import cached_features, extract
 
     manifest = store.manifest
     name = f"{manifest.split}-{manifest.fingerprint}-{judge.fingerprint}-{max_frames}.npz"
@@ -121,7 +121,7 @@ def read_folder(folder: Path, labels: Path | None = None, needs_labels: bool = T
 def folder_features(found: Found, judge: "Judge", max_frames: int) -> "Features":
     """Features of motion files, cut as real clips are."""
     from models.evaluation.clips import cut_all
-    from models.evaluation.features import extract
+    from models.evaluation.judge import extract
 
     pieces = cut_all(found.motions, max_frames)
     with progress("features") as report:

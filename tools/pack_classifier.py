@@ -12,7 +12,7 @@ import numpy as np
 
 from data.store import find_store, open_store
 from models.checkpoint import PRETRAINED, find_checkpoint, load_classifier, save_checkpoint
-from models.evaluation.features import Features, Judge, extract, load_judge, pack_features
+from models.evaluation.judge import Features, Judge, extract, load_judge, pack_features
 from posegpt_cli.evaluation import real_motions
 
 

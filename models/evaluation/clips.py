@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from models.batch import Batch
+from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
 from models.motion import Motion
-from models.skeleton import BodyType
 
 
 def cut(motion: Motion, max_frames: int) -> list[Motion]:

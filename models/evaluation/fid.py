@@ -16,12 +16,12 @@ from models import metrics
 from models.config import Config, Positive
 from models.errors import PoseGPTError
 from models.evaluation.clock import Clock
-from models.evaluation.features import Features, Judge, extract
 from models.evaluation.generated import Wanted, generate
+from models.evaluation.judge import Features, Judge, extract
 from models.evaluation.report import Curve, Estimate, FigureInfo, Report, estimate, estimates
-from models.generate import DEFAULT, Generator, Sampling
 from models.metrics import Gaussian, frechet_distance
 from models.motion import Motion
+from models.sampling.generate import DEFAULT, Generator, Sampling
 
 FIGURES = {
     "fid": FigureInfo(better="lower", meaning="Fréchet distance of the features to the validation set's"),

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from models import metrics
-from models.body import Body, load_body
+from models.body.body import Body, load_body
+from models.body.skeleton import BODY_JOINTS
 from models.config import Config, Positive
 from models.errors import PoseGPTError
 from models.evaluation.clips import fit
 from models.evaluation.clock import Clock
 from models.evaluation.report import Curve, FigureInfo, Report, estimates
-from models.features import yaw_of, yaw_to_rotmat
-from models.generate import DEFAULT, Generator, Sampling, forecast
 from models.motion import Motion
-from models.skeleton import BODY_JOINTS
+from models.networks.features import yaw_of, yaw_to_rotmat
+from models.sampling.generate import DEFAULT, Generator, Sampling, forecast
 
 FIGURES = {
     "apd": FigureInfo(

@@ -9,10 +9,10 @@ import torch
 
 from models.checkpoint import TOKENIZER, find_checkpoint, read_info
 from models.evaluation.clips import label_matrix
-from models.evaluation.features import FINGERPRINT_LENGTH, Progress, no_progress
-from models.generate import DEFAULT, Generator, Sampling, decode, sample_indices
-from models.gpt import Condition
+from models.evaluation.judge import FINGERPRINT_LENGTH, Progress, no_progress
 from models.motion import Motion
+from models.networks.gpt import Condition
+from models.sampling.generate import DEFAULT, Generator, Sampling, decode, sample_indices
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from models.body import Body, load_body
+from models.body.body import Body, load_body
+from models.body.skeleton import BODY_JOINTS, joint_index
 from models.evaluation.clock import Clock
 from models.evaluation.report import FigureInfo, Report, estimates
-from models.losses import FEET
 from models.motion import Motion
-from models.skeleton import BODY_JOINTS, joint_index
+from models.training.losses import FEET
 
 CONTACT_HEIGHT = 0.05
 """A foot lower than this (m) over its height in standing touches the floor."""

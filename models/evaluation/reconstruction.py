@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from models.batch import Batch
-from models.body import Body, load_body
+from models.body.body import Body, load_body
+from models.body.skeleton import BODY_JOINTS
 from models.evaluation.clips import batches, fit
 from models.evaluation.clock import Clock
 from models.evaluation.processes import gather, own_share
 from models.evaluation.report import Estimate, FigureInfo, Report, estimate
-from models.features import Root, features_to_motion, yaw_of
 from models.motion import Motion
-from models.quantizer import perplexity
-from models.skeleton import BODY_JOINTS
-from models.vqvae import VQVAE
+from models.networks.features import Root, features_to_motion, yaw_of
+from models.networks.quantizer import perplexity
+from models.networks.vqvae import VQVAE
 
 VERTEX_FRAMES = 8
 """Vertices are compared in one of so many frames: a mesh costs a thousand times its joints."""

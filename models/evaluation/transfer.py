@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from models.batch import Batch
 from models.config import ClassifierConfig, ClassifierRun, Config, Positive
 from models.errors import PoseGPTError
+from models.evaluation.classifier import FIGURES, label_figures
 from models.evaluation.clips import batches, label_matrix, to_batch
 from models.evaluation.clock import Clock
-from models.evaluation.features import extract, load_judge
-from models.evaluation.judged import FIGURES, label_figures
+from models.evaluation.judge import extract, load_judge
 from models.evaluation.report import Report, estimate
 from models.motion import Motion
-from models.stages import DataInfo
-from models.train import train
+from models.training.stages import DataInfo
+from models.training.train import train
 
 NETWORK = ClassifierConfig(hid_dim=64, n_layers=2, heads=4)
 

@@ -14,12 +14,12 @@ from torch import Tensor
 from models.batch import Batch
 from models.errors import PoseGPTError
 from models.evaluation.clips import label_matrix
-from models.evaluation.features import Judge, classify
 from models.evaluation.generated import Wanted, generate
-from models.generate import Generator
+from models.evaluation.judge import Judge, classify
+from models.evaluation.previews import to_motions, wanted_like
 from models.metrics import Gaussian, accuracy, frechet_distance
-from models.previews import to_motions, wanted_like
-from models.stages import DataInfo
+from models.sampling.generate import Generator
+from models.training.stages import DataInfo
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ from data.actions import STYLE_PREFIX, split_labels
 from data.store import find_store, read_manifest
 from models.checkpoint import find_checkpoint, read_info
 from posegpt_cli.console import UsageError, next_step, show_json, show_result
-from posegpt_cli.options import GptRun, Json, examples
-from posegpt_cli.sampling import file_stem, label_words
+from posegpt_cli.options.sampling import file_stem, label_words
+from posegpt_cli.options.shared import GptRun, Json, examples
 
 HELP = """
 The labels are those of the checkpoint in the box, of another one (--gpt), or of a prepared data set \

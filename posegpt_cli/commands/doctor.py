@@ -16,7 +16,7 @@ import typer
 from models.checkpoint import TOKENIZER, find_checkpoint, read_info
 from models.errors import PoseGPTError
 from posegpt_cli.console import next_step, say, show_json, show_table
-from posegpt_cli.options import Json, examples
+from posegpt_cli.options.shared import Json, examples
 from posegpt_cli.packages import describe_foreign, foreign_packages
 from posegpt_cli.settings import read_settings
 
@@ -136,7 +136,7 @@ def _check_device(name: str) -> Check:
 
 
 def _check_opengl(name: str) -> Check:
-    from posegpt_cli.output.gl import GL_HINT, check_gl
+    from posegpt_cli.rendering.gl import GL_HINT, check_gl
 
     status = check_gl()
     if status.platform:
@@ -145,7 +145,7 @@ def _check_opengl(name: str) -> Check:
 
 
 def _check_body(name: str) -> Check:
-    from models.body import load_body
+    from models.body.body import load_body
 
     folder = read_settings().body_models
     body = load_body(model_dir=folder)

@@ -11,7 +11,6 @@ import typer
 from data.store import Store
 from models.errors import PoseGPTError
 from models.evaluation.report import Report, check_comparable, read_reports
-from posegpt_cli.completion import runs_of
 from posegpt_cli.console import UsageError, ask_path, next_step, progress, show_json, show_table
 from posegpt_cli.evaluation import (
     folder_features,
@@ -23,7 +22,9 @@ from posegpt_cli.evaluation import (
     real_sets,
     shipped_sets,
 )
-from posegpt_cli.options import (
+from posegpt_cli.options.completion import runs_of
+from posegpt_cli.options.sampling import Draws
+from posegpt_cli.options.shared import (
     BEHAVIOUR_PANEL,
     Device,
     Force,
@@ -34,6 +35,7 @@ from posegpt_cli.options import (
     refuse_together,
     with_flags,
 )
+from posegpt_cli.options.targets import check_targets
 from posegpt_cli.output.report import (
     REPORT_SUFFIXES,
     as_json,
@@ -42,13 +44,11 @@ from posegpt_cli.output.report import (
     show_report,
     write_reports,
 )
-from posegpt_cli.sampling import Draws
-from posegpt_cli.targets import check_targets
 
 if TYPE_CHECKING:
-    from models.evaluation.features import Judge
-    from models.generate import Generator, Sampling
+    from models.evaluation.judge import Judge
     from models.motion import Motion
+    from models.sampling.generate import Generator, Sampling
 
 MAX_FRAMES = 64
 REPEATS, STEPS, PASTS = 20, 600, (1, 15, 30)
@@ -405,7 +405,7 @@ class _Work:
             return evaluate_fid(real, sets.train, source, self.seed, FidSettings(repeats=repeats), report)
 
     def classifier_report(self) -> Report:
-        from models.evaluation.judged import evaluate_classifier
+        from models.evaluation.classifier import evaluate_classifier
 
         if self.data is None:
             return evaluate_classifier(shipped_sets(self.max_frames).held_out, self.seed)
@@ -414,7 +414,7 @@ class _Work:
     def reconstruction(self) -> Report:
         from models.checkpoint import find_checkpoint, load_vqvae
         from models.evaluation.reconstruction import evaluate_reconstruction
-        from models.generate import resolve_device
+        from models.sampling.generate import resolve_device
 
         vqvae, info = load_vqvae(find_checkpoint(self.gpt, "vqvae"), resolve_device(self.device))
         store = self._store()
@@ -463,7 +463,7 @@ class _Work:
         from models.evaluation.clips import subset
         from models.evaluation.generated import checkpoint_fingerprints
         from models.evaluation.transfer import TransferSettings, evaluate_transfer
-        from models.stages import DataInfo
+        from models.training.stages import DataInfo
 
         assert self.data is not None
         store, test = open_split(self.data, "train"), self._store()
@@ -510,17 +510,17 @@ class _Work:
         return {"split": self.split, "motions": self.clips or "all", "max_frames": self.max_frames}
 
     def _judge(self) -> "Judge":
-        from models.evaluation.features import load_judge
+        from models.evaluation.judge import load_judge
 
         return load_judge(self.classifier, self.device)
 
     def _generator(self) -> "Generator":
-        from models.generate import load_generator
+        from models.sampling.generate import load_generator
 
         return load_generator(self.gpt, self.device)
 
     def _sampling(self) -> "Sampling":
-        from models.generate import DEFAULT
+        from models.sampling.generate import DEFAULT
 
         return self.how or DEFAULT
 

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from data.load import read_motion
+from data.formats.load import read_motion
 from posegpt_cli.commands.render import list_files, share_out
 from posegpt_cli.console import UsageError, show_json
-from posegpt_cli.options import Force, Json, default_note, examples
+from posegpt_cli.options.picture import BodyKind, BodyModel, render_options
+from posegpt_cli.options.shared import Force, Json, default_note, examples
+from posegpt_cli.options.targets import check_targets, save_all, show_files
 from posegpt_cli.output import DRAWN_SUFFIXES, SUFFIXES
-from posegpt_cli.picture import BodyKind, BodyModel, render_options
-from posegpt_cli.targets import check_targets, save_all, show_files
 
 HELP = """
 .glb: skinned, animated body (Blender, Unity, Unreal, three.js). .html: a page that plays it in 3D, without \

@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data.load import read_motion
+from data.formats.load import read_motion
 from models.checkpoint import find_checkpoint, read_info
 from models.errors import PoseGPTError
 from posegpt_cli.commands.render import list_files, share_out
 from posegpt_cli.console import UsageError, progress, show_json
-from posegpt_cli.options import Force, Json, Out, examples, parse_length, with_flags
-from posegpt_cli.picture import Layout, PictureFlags, Titles
-from posegpt_cli.sampling import (
+from posegpt_cli.options.picture import Layout, PictureFlags, Titles
+from posegpt_cli.options.sampling import (
     Actions,
     Request,
     Style,
@@ -21,7 +20,8 @@ from posegpt_cli.sampling import (
     resolve_labels,
     show_next,
 )
-from posegpt_cli.targets import check_targets, preview, save_all, show_files
+from posegpt_cli.options.shared import Force, Json, Out, examples, parse_length, with_flags
+from posegpt_cli.options.targets import check_targets, preview, save_all, show_files
 
 if TYPE_CHECKING:
     from models.motion import Motion
@@ -121,7 +121,7 @@ def _check_has(motion: "Motion", wanted: int, flag: str, path: Path) -> None:
 def _generate(
     request: Request, past: "Motion", labels: tuple[str, ...], n_frames: int, n: int
 ) -> "list[Motion]":
-    from models import generate
+    from models.sampling import generate
 
     generator, how = request.load()
     with progress(f"forecast {' + '.join(labels)}".strip()) as report:

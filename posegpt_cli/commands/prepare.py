@@ -8,14 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from data.glitches import GLITCH
-from data.prepare import check_stores, plan, random_windows
-from data.prepare import prepare as prepare_data
-from data.prepare_report import PrepareReport, SplitSummary
-from data.prepare_settings import SOURCES, PrepareSettings
+from data.preparing.prepare import check_stores, plan, random_windows
+from data.preparing.prepare import prepare as prepare_data
+from data.preparing.report import PrepareReport, SplitSummary
+from data.preparing.settings import SOURCES, PrepareSettings
+from data.retargeting.glitches import GLITCH
 from data.store import find_store
 from models.errors import PoseGPTError
-from posegpt_cli.config_options import Choices, ConfigField, config_options
 from posegpt_cli.console import (
     UsageError,
     ask_path,
@@ -28,7 +27,8 @@ from posegpt_cli.console import (
     show_table,
     warn,
 )
-from posegpt_cli.options import BEHAVIOUR_PANEL, DryRun, Json, examples, refuse_together
+from posegpt_cli.options.from_config import Choices, ConfigField, config_options
+from posegpt_cli.options.shared import BEHAVIOUR_PANEL, DryRun, Json, examples, refuse_together
 
 HELP = """
 BABEL with AMASS becomes windows of labelled segments, as in the paper. Any other motion capture (BVH, \
@@ -135,10 +135,10 @@ def save_preview(stores: Sequence[Path], seq_len: int, seed: int, path: Path) ->
 
     Raises PoseGPTError where the file cannot be written.
     """
-    from posegpt_cli.output.options import RenderOptions
-    from posegpt_cli.output.scene import Film, make_performers
     from posegpt_cli.output.sheet import grid_shape, tile, write_png, write_text
-    from posegpt_cli.output.skeleton import SkeletonRenderer
+    from posegpt_cli.rendering.options import RenderOptions
+    from posegpt_cli.rendering.scene import Film, make_performers
+    from posegpt_cli.rendering.skeleton import SkeletonRenderer
 
     windows = random_windows(stores, PREVIEW_WINDOWS, seq_len, seed)
     options = RenderOptions(size=PREVIEW_CELL, fps=windows[0].fps, renderer="skeleton")
@@ -182,7 +182,7 @@ def _refuse_unread(flags: Iterable[ConfigField], settings: PrepareSettings) -> N
 
 def _check_preview(path: Path | None, force: bool) -> None:
     """Raises, before the work, where the preview cannot be written."""
-    from posegpt_cli.targets import check_targets
+    from posegpt_cli.options.targets import check_targets
 
     check_targets([path] if path else [], force, (".png",), "--preview", "windows.png")
 

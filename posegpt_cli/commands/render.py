@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from data.load import read_motion
+from data.formats.load import read_motion
 from models.motion import Motion
 from posegpt_cli.console import UsageError, show_json
-from posegpt_cli.options import Force, Json, Out, examples, with_flags
+from posegpt_cli.options.picture import Layout, PictureFlags, Titles
+from posegpt_cli.options.shared import Force, Json, Out, examples, with_flags
+from posegpt_cli.options.targets import check_targets, numbered, preview, save_all, show_files
 from posegpt_cli.output import NUMBER_SUFFIXES
-from posegpt_cli.picture import Layout, PictureFlags, Titles
-from posegpt_cli.targets import check_targets, numbered, preview, save_all, show_files
 
 HELP = """
 Reads .npz (AMASS, or what `posegpt sample` wrote) and .bvh of any known skeleton. Several motions are drawn \

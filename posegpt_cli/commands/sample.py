@@ -12,7 +12,18 @@ import typer
 from data.actions import split_labels
 from models.checkpoint import find_checkpoint, read_info
 from posegpt_cli.console import UsageError, ask, progress, say, show_json, warn
-from posegpt_cli.options import (
+from posegpt_cli.options.picture import PictureFlags
+from posegpt_cli.options.sampling import (
+    Actions,
+    Request,
+    Style,
+    describe,
+    file_stem,
+    label_words,
+    resolve_labels,
+    show_next,
+)
+from posegpt_cli.options.shared import (
     Force,
     Json,
     Out,
@@ -23,24 +34,13 @@ from posegpt_cli.options import (
     refuse_together,
     with_flags,
 )
+from posegpt_cli.options.targets import check_targets, numbered, preview, save_all, show_files
+from posegpt_cli.options.timeline import GRAMMAR, Part, chapters_of, parse_timeline
 from posegpt_cli.output.video import VIDEO_SUFFIXES
-from posegpt_cli.picture import PictureFlags
-from posegpt_cli.sampling import (
-    Actions,
-    Request,
-    Style,
-    describe,
-    file_stem,
-    label_words,
-    resolve_labels,
-    show_next,
-)
-from posegpt_cli.targets import check_targets, numbered, preview, save_all, show_files
-from posegpt_cli.timeline import GRAMMAR, Part, chapters_of, parse_timeline
 
 if TYPE_CHECKING:
     from models.motion import Motion
-    from models.stream import Frame
+    from models.sampling.stream import Frame
 
 HELP = """
 Without --gpt the generator is the one in the box. `posegpt actions` lists what can be asked for. The same \
@@ -181,7 +181,7 @@ def _generate(
 
     A batch at a time: however many there are, those that are written need not be kept.
     """
-    from models import generate
+    from models.sampling import generate
 
     generator, how = request.load()
     plan = [generate.Segment(part.labels, part.n_frames) for part in segments]
@@ -197,7 +197,7 @@ def _generate(
 
 def _stream(request: Request, decoder: Path | None, labels: Sequence[str], n_frames: int | None) -> None:
     """Write frames until they end, or until nobody reads them any more."""
-    from models.stream import load_streaming, stream
+    from models.sampling.stream import load_streaming, stream
 
     how = request.sampling()
     generator = load_streaming(request.gpt, decoder, request.device)

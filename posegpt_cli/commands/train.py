@@ -16,15 +16,6 @@ import yaml
 from data.files import write_atomically
 from models.config import PRESETS, ClassifierRun, GPTRun, RunConfig, VQVAERun
 from models.errors import PoseGPTError
-from posegpt_cli.completion import runs_of
-from posegpt_cli.config_options import (
-    Choices,
-    config_fields,
-    config_options,
-    dashed_words,
-    read_config_file,
-    switch_words,
-)
 from posegpt_cli.console import (
     UsageError,
     ask_path,
@@ -34,15 +25,24 @@ from posegpt_cli.console import (
     show_result,
     warn,
 )
-from posegpt_cli.curves import draw_curves
-from posegpt_cli.live import show_figures, show_size, show_training
-from posegpt_cli.options import BEHAVIOUR_PANEL, DryRun, Force, Json, examples, refuse_together
-from posegpt_cli.visits import SAMPLES, Visits
+from posegpt_cli.options.completion import runs_of
+from posegpt_cli.options.from_config import (
+    Choices,
+    config_fields,
+    config_options,
+    dashed_words,
+    read_config_file,
+    switch_words,
+)
+from posegpt_cli.options.shared import BEHAVIOUR_PANEL, DryRun, Force, Json, examples, refuse_together
+from posegpt_cli.training.curves import draw_curves
+from posegpt_cli.training.live import show_figures, show_size, show_training
+from posegpt_cli.training.visits import SAMPLES, Visits
 
 if TYPE_CHECKING:
     from data.store import Store
-    from models.stages import DataInfo, TrainStage
-    from models.train import Progress, TrainResult, Windows
+    from models.training.stages import DataInfo, TrainStage
+    from models.training.train import Progress, TrainResult, Windows
 
 SET_BY_DATA = {
     "vqvae": ("body_type",),
@@ -299,8 +299,8 @@ def _remove_run(folder: Path, following: RunConfig) -> None:
 def _make_stage(run: RunConfig, info: "DataInfo") -> "TrainStage":
     """What would be trained; raises PoseGPTError where settings, data and checkpoints do not fit together."""
     from models.checkpoint import find_checkpoint
-    from models.stages import make_stage
-    from models.warm_start import warm_start
+    from models.training.fine_tune import warm_start
+    from models.training.stages import make_stage
 
     stage = make_stage(run, info)
     if run.init:
@@ -336,7 +336,7 @@ def _open_data(run: RunConfig, folder: Path) -> _Data:
     from data.dataset import Windows
     from data.store import find_store, open_store
     from models.distributed import is_first_process
-    from models.stages import DataInfo
+    from models.training.stages import DataInfo
 
     train_store = open_store(find_store(folder, "train"))
     gpt = run if isinstance(run, GPTRun) else None
@@ -382,7 +382,7 @@ def _val_windows(run: RunConfig, folder: Path, train_store: "Store") -> "Windows
 def _run(run: RunConfig, folder: Path, data: _Data, wishes: _Wishes) -> "TrainResult":
     """Train, the first process showing how it goes; an interruption that was saved exits with 130 or 143."""
     from models.distributed import is_first_process
-    from models.train import TrainingInterrupted, train
+    from models.training.train import TrainingInterrupted, train
 
     windows = (data.info, data.train, data.val)
     if not is_first_process():
@@ -408,7 +408,7 @@ def _run(run: RunConfig, folder: Path, data: _Data, wishes: _Wishes) -> "TrainRe
 
 def _show_plan(run: RunConfig, folder: Path, data: _Data, as_json: bool) -> None:
     """What training would do: folder, size, steps, memory, settings."""
-    from models.memory import estimate_memory
+    from models.training.memory import estimate_memory
 
     stage = _make_stage(run, data.info)
     memory = estimate_memory(run, stage, data.info)

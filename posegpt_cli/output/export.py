@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.body import Body, load_body
+from models.body.body import Body, load_body
+from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
 from models.motion import Motion
-from models.skeleton import BodyType
-from posegpt_cli.output.options import RenderOptions
+from posegpt_cli.rendering.options import RenderOptions
 
 
 def write_scene(motions: Sequence[Motion], path: Path, options: RenderOptions) -> None:
@@ -38,7 +38,7 @@ def write_numbers(motions: Sequence[Motion], path: Path, options: RenderOptions)
         raise PoseGPTError(f"{path} takes one motion, got {len(motions)}", f"write one {suffix} for each")
     motion = motions[0].to_body_type(options.body_type or motions[0].body_type)
     if suffix == ".npz":
-        from data.amass import write_amass
+        from data.formats.amass import write_amass
 
         write_amass(path, motion, options.body_type or amass_body(motion), force=True)
         return
@@ -61,6 +61,6 @@ def amass_body(motion: Motion) -> BodyType:
 
 
 def _write_bvh(path: Path, motion: Motion, body: Body) -> None:
-    from data.bvh import write_bvh
+    from data.formats.bvh import write_bvh
 
     write_bvh(path, motion, body.rest_joints.numpy(), force=True)

@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.files import write_atomically
+from models.body.skeleton import JOINT_NAMES, PARENTS
 from models.motion import Float32Array, Motion
-from models.skeleton import JOINT_NAMES, PARENTS
-from posegpt_cli.output.mesh import DEFAULT_COLOR, Normals
-from posegpt_cli.output.options import Color, RenderOptions, parse_color
-from posegpt_cli.output.scene import Performer, make_performers, stand_in_a_row
+from posegpt_cli.rendering.mesh import DEFAULT_COLOR, Normals
+from posegpt_cli.rendering.options import Color, RenderOptions, parse_color
+from posegpt_cli.rendering.scene import Performer, make_performers, stand_in_a_row
 
 if TYPE_CHECKING:
     from pygltflib import GLTF2
 
-    from models.body import Body
+    from models.body.body import Body
 
 _COMPONENTS = {"float32": 5126, "uint8": 5121, "uint16": 5123, "uint32": 5125}
 _KINDS = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}

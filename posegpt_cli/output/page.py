@@ -10,10 +10,10 @@ import numpy as np
 
 from data.files import write_atomically
 from models.motion import Motion
-from posegpt_cli.output.camera import ELEVATION
 from posegpt_cli.output.gltf import glb_bytes
-from posegpt_cli.output.options import BETWEEN_TITLES, Color, RenderOptions, parse_color
-from posegpt_cli.output.scene import FUTURE_COLOR, PAST_COLOR, Film, make_performers, standing_height
+from posegpt_cli.rendering.camera import ELEVATION
+from posegpt_cli.rendering.options import BETWEEN_TITLES, Color, RenderOptions, parse_color
+from posegpt_cli.rendering.scene import FUTURE_COLOR, PAST_COLOR, Film, make_performers, standing_height
 
 VIEWER = Path(__file__).parent / "viewer"
 

@@ -16,9 +16,9 @@ from rich.style import Style
 from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.console import messages, warn
-from posegpt_cli.output.options import RenderOptions, parse_color
-from posegpt_cli.output.scene import Picture
-from posegpt_cli.output.stage import Stage, open_renderer
+from posegpt_cli.rendering.options import RenderOptions, parse_color
+from posegpt_cli.rendering.scene import Picture
+from posegpt_cli.rendering.stage import Stage, open_renderer
 
 _FINE = 6
 """Pixels drawn for each one shown, along each side."""

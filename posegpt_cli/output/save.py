@@ -8,10 +8,10 @@ import numpy as np
 
 from models.errors import PoseGPTError
 from models.motion import Motion
-from posegpt_cli.output.options import RenderOptions
 from posegpt_cli.output.sheet import grid_shape, tile, write_png, write_text
-from posegpt_cli.output.stage import Opened, Stage, open_renderer, pictures
 from posegpt_cli.output.video import GIF_FPS, check_even, open_video
+from posegpt_cli.rendering.options import RenderOptions
+from posegpt_cli.rendering.stage import Opened, Stage, open_renderer, pictures
 
 DRAWN_SUFFIXES = (".mp4", ".gif", ".png")
 SCENE_SUFFIXES = (".glb", ".html")

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data.files import as_written
 from posegpt_cli.output.files import partial_file
-from posegpt_cli.output.scene import Picture
+from posegpt_cli.rendering.scene import Picture
 
 INK = ((52, 58, 68), (225, 229, 236))
 """Of text on light and on dark pictures."""

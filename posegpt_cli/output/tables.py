@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.files import file_atomically
+from models.body.skeleton import JOINT_NAMES, PARENTS
 from models.motion import Float32Array, Motion
-from models.skeleton import JOINT_NAMES, PARENTS
 
 if TYPE_CHECKING:
-    from models.body import Body
+    from models.body.body import Body
 
 
 def joint_positions(motion: Motion, body: "Body") -> Float32Array:

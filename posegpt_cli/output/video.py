@@ -14,7 +14,7 @@ from PIL import Image
 
 from models.errors import PoseGPTError
 from posegpt_cli.output.files import partial_file
-from posegpt_cli.output.scene import Picture
+from posegpt_cli.rendering.scene import Picture
 
 VIDEO_SUFFIXES = (".mp4", ".gif")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from data.retarget import JOINT, REST_JOINTS
+from data.retargeting.retarget import JOINT, REST_JOINTS
+from models.body.skeleton import BODY_PARENTS, REST_PELVIS
 from models.motion import Motion
-from models.skeleton import BODY_PARENTS, REST_PELVIS
 
 AXES = {"L": (1, 0, 0), "U": (0, 1, 0), "F": (0, 0, 1), "R": (-1, 0, 0), "D": (0, -1, 0), "B": (0, 0, -1)}
 

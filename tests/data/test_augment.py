@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from data.augment import mirror_labels, mirror_poses, mirror_trans, rotate_heading
-from data.retarget import JOINT
+from data.retargeting.retarget import JOINT
 from data.synthetic import make_motion
-from models.skeleton import BODY_TYPES, JOINT_NAMES, REST_PELVIS, n_joints
-from tests.data.test_retarget import body_positions
+from models.body.skeleton import BODY_TYPES, JOINT_NAMES, REST_PELVIS, n_joints
+from tests.data.retargeting.test_retarget import body_positions
 
 
 @pytest.mark.parametrize("body_type", BODY_TYPES)

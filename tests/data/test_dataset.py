@@ -248,7 +248,7 @@ def test_windows_of_every_body_turn_and_mirror(tmp_path, body_type):
     """Mirrored and turned windows are the plain ones, mirrored and turned one by one."""
     from data.augment import mirror_poses, mirror_trans, rotate_heading
     from data.synthetic import make_motion
-    from models.skeleton import REST_PELVIS, n_joints
+    from models.body.skeleton import REST_PELVIS, n_joints
 
     labels = ("walk", "run")
     of_store = {"split": "train", "body_type": body_type, "fps": 30, "label_names": labels}
@@ -294,7 +294,7 @@ JOINED = {"seq_len": 48, "batch_size": 16, "seed": 3, "per_frame": True, "join_s
 
 def test_joined_windows_are_two_clips_set_one_on_the_other(moving):
     """The naive twin: cut both parts out of their clips and append them."""
-    from models.seam import append
+    from models.sampling.blend import append
 
     windows = Windows(moving, **JOINED, mirror=False)
     plan, batch = windows.plan(1), windows.batch(1)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from data.retarget import JOINT
+from data.retargeting.retarget import JOINT
 from data.store import find_store, open_store
 from data.synthetic import ACTIONS, make_motion, make_store
-from tests.data.test_retarget import body_positions
+from tests.data.retargeting.test_retarget import body_positions
 
 
 @pytest.mark.parametrize("action", sorted(ACTIONS))

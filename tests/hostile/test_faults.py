@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from data.amass import write_amass
-from data.load import read_motion
+from data.formats.amass import write_amass
+from data.formats.load import read_motion
 from data.synthetic import make_motion
 
 pytestmark = pytest.mark.slow

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.babel import read_babel
 from data.dataset import Windows
-from data.labels import table_labeller
+from data.preparing.annotations import read_babel
+from data.preparing.labels import table_labeller
 from data.store import find_store, open_store
 from data.synthetic import make_store
-from models.body_files import read_model, write_model_files
+from models.body.body_files import read_model, write_model_files
 from models.checkpoint import load_gpt, load_vqvae, save_checkpoint
 from models.config import VQVAERun
 from models.errors import PoseGPTError
-from posegpt_cli.config_options import read_config_file
+from posegpt_cli.options.from_config import read_config_file
 from tests.data.miniature import label, record, write_babel
 from tests.hostile.mutations import WORDS, damaged, fuzz, other_json, survives
 

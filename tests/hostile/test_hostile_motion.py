@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.amass import read_amass, write_amass
-from data.asf import read_amc, read_asf
-from data.bvh import read_bvh
-from data.load import read_motion
-from data.skeletons import detect_skeleton
+from data.formats.amass import read_amass, write_amass
+from data.formats.asf import read_amc, read_asf
+from data.formats.bvh import read_bvh
+from data.formats.load import read_motion
+from data.retargeting.skeletons import detect_skeleton
 from data.synthetic import make_motion
 from models.errors import PoseGPTError
+from tests.data.formats.test_asf import random_frames, write_amc, write_asf
 from tests.data.recordings import write_bandai
-from tests.data.test_asf import random_frames, write_amc, write_asf
 from tests.hostile.mutations import WORDS, damaged, fuzz, json_values, survives
 
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from models.checkpoint import load_vqvae
 from models.errors import PoseGPTError
-from models.evaluation.features import Features, pack_features, read_features
+from models.evaluation.judge import Features, pack_features, read_features
 from models.evaluation.report import Estimate, FigureInfo, Report, check_comparable, read_reports
-from models.run_folder import Checkpoints
-from posegpt_cli.curves import draw_curves
+from models.training.run_folder import Checkpoints
+from posegpt_cli.training.curves import draw_curves
 from tests.hostile.mutations import WORDS, damaged, fuzz, json_values, other_json, survives
 from tests.hostile.test_hostile_files import DEEP, Trap
 

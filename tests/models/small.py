@@ -7,7 +7,7 @@ import torch
 
 from models.batch import Batch
 from models.config import GPTConfig, GPTRun, VQVAEConfig, VQVAERun
-from models.stages import DataInfo
+from models.training.stages import DataInfo
 
 INFO = DataInfo(labels=("walk", "wave"), body_type="smpl", fps=30.0, fingerprint="test")
 TINY_VQVAE = VQVAEConfig(n_codebook=2, n_e=32, e_dim=16, hid_dim=16, n_layers=1, heads=2, n_convs=1)

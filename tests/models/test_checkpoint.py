@@ -16,7 +16,7 @@ from models.checkpoint import (
     save_checkpoint,
 )
 from models.errors import PoseGPTError
-from models.generate import load_generator
+from models.sampling.generate import load_generator
 
 
 @pytest.fixture

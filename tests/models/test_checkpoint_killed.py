@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from models.checkpoint import find_checkpoint, load_vqvae, read_info
-from models.stages import VQVAEStage
-from models.train import train
+from models.training.stages import VQVAEStage
+from models.training.train import train
 from tests.models.small import INFO, SwingingArms, vqvae_run
 
 torch.set_num_threads(1)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from models.body.skeleton import BODY_TYPES, JOINT_NAMES, PARENTS, REST_PELVIS, joint_index, mirror_indices
 from models.errors import PoseGPTError
 from models.motion import Motion
-from models.skeleton import BODY_TYPES, JOINT_NAMES, PARENTS, REST_PELVIS, joint_index, mirror_indices
 
 
 def spin(n: int, fps: float, per_second: float = 1.0) -> Motion:

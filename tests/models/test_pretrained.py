@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from models.body import load_body
+from models.body.body import load_body
+from models.body.skeleton import joint_index
 from models.checkpoint import PRETRAINED
-from models.generate import Segment, forecast, load_generator, sample, timeline
-from models.skeleton import joint_index
+from models.sampling.generate import Segment, forecast, load_generator, sample, timeline
 
 FEET = [joint_index(f"{side}_foot") for side in ("left", "right")]
 

@@ -5,9 +5,9 @@ import yaml
 
 from models.config import PRESETS, ClassifierRun, GPTRun, VQVAERun
 from posegpt_cli.commands.train import SET_BY_DATA, original_spelling
-from posegpt_cli.config_options import Choices, config_fields, merge, read_config_file, switch_words
 from posegpt_cli.console import UsageError
-from posegpt_cli.options import parse_length, parse_size
+from posegpt_cli.options.from_config import Choices, config_fields, merge, read_config_file, switch_words
+from posegpt_cli.options.shared import parse_length, parse_size
 
 FIELDS = {field.name: field for field in config_fields(VQVAERun)}
 

@@ -28,10 +28,10 @@ def world(tmp_path_factory) -> dict[str, Path]:
     from data.store import find_store, open_store
     from data.synthetic import make_store
     from models.checkpoint import CheckpointInfo, save_checkpoint
-    from models.classifier import Classifier
     from models.config import ClassifierConfig, GPTConfig, VQVAEConfig
-    from models.gpt import GPT
-    from models.vqvae import make_vqvae
+    from models.networks.classifier import Classifier
+    from models.networks.gpt import GPT
+    from models.networks.vqvae import make_vqvae
 
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("world")
@@ -65,7 +65,7 @@ def fid(world) -> tuple[object, ...]:
 @pytest.fixture
 def motion_files(tmp_path) -> Path:
     """Three motions as another system might leave them, labels in a table."""
-    from data.amass import write_amass
+    from data.formats.amass import write_amass
     from data.synthetic import make_motion
 
     folder = tmp_path / "made"
@@ -231,7 +231,7 @@ def test_the_classifier_in_the_box_knows_its_labels(posegpt):
 
 
 def test_the_features_in_the_box_are_those_of_the_classifier_in_the_box():
-    from models.evaluation.features import load_judge
+    from models.evaluation.judge import load_judge
     from posegpt_cli.evaluation import shipped_sets
 
     judge, sets = load_judge(None, "cpu"), shipped_sets(64)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.amass import read_amass, write_amass
+from data.formats.amass import read_amass, write_amass
 from data.synthetic import make_motion
 
 

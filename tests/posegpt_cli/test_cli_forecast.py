@@ -6,8 +6,8 @@ import shlex
 import numpy as np
 import pytest
 
-from data.amass import write_amass
-from data.load import read_motion
+from data.formats.amass import write_amass
+from data.formats.load import read_motion
 from data.synthetic import make_motion
 
 QUICK = ("--device", "cpu", "--renderer", "skeleton", "--size", "64x64")
@@ -66,8 +66,8 @@ def test_until_says_where_the_future_begins(forecast, past, tmp_path):
 
 
 def test_frames_are_counted_at_the_generators_rate(forecast, bvh_folder, tmp_path):
-    from data.bvh import write_bvh
-    from data.retarget import REST_JOINTS
+    from data.formats.bvh import write_bvh
+    from data.retargeting.retarget import REST_JOINTS
 
     fast = make_motion("wave", 40, seed=0).resample(120.0)
     rest_joints = np.concatenate([REST_JOINTS, REST_JOINTS[20:22] * 1.1])
@@ -79,7 +79,7 @@ def test_frames_are_counted_at_the_generators_rate(forecast, bvh_folder, tmp_pat
 
 
 def test_a_picture_shows_all_futures_the_past_in_its_own_colour(forecast, past, tmp_path, monkeypatch):
-    import posegpt_cli.targets
+    import posegpt_cli.options.targets
 
     drawn = {}
 
@@ -87,8 +87,8 @@ def test_a_picture_shows_all_futures_the_past_in_its_own_colour(forecast, past, 
         drawn[path.name] = (len(motions), options)
         return real(motions, path, options, report)
 
-    real = posegpt_cli.targets.save_motion
-    monkeypatch.setattr(posegpt_cli.targets, "save_motion", spy)
+    real = posegpt_cli.options.targets.save_motion
+    monkeypatch.setattr(posegpt_cli.options.targets, "save_motion", spy)
     outs = ("--out", tmp_path / "f.mp4", "--out", tmp_path / "f.npz")
     ran = forecast(past, "--past-frames", 3, "--len", 3, "-n", 2, "--seed", 5, *outs)
     assert ran.code == 0, ran.err

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.amass import write_amass
+from data.formats.amass import write_amass
 from data.synthetic import make_motion
 from posegpt_cli.output import RenderOptions
 

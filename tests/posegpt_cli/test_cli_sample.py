@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.load import read_motion
-from posegpt_cli.timeline import Part, chapters_of, parse_timeline
+from data.formats.load import read_motion
+from posegpt_cli.options.timeline import Part, chapters_of, parse_timeline
 
 SCRIPT = Path(sys.executable).with_name("posegpt")
 QUICK = ("--len", 4, "--device", "cpu", "--renderer", "skeleton", "--size", "64x64")
@@ -28,12 +28,12 @@ def sample(posegpt, small_generator):
 @pytest.fixture
 def no_torch_work(monkeypatch):
     """Fail as soon as a generator is loaded: what is refused must be refused before."""
-    import models.generate
+    import models.sampling.generate
 
     def load(*args, **kwargs):
         raise AssertionError("the work was begun")
 
-    monkeypatch.setattr(models.generate, "load_generator", load)
+    monkeypatch.setattr(models.sampling.generate, "load_generator", load)
 
 
 def test_several_outputs_of_one_motion(sample, tmp_path):
@@ -56,7 +56,7 @@ def test_several_motions_are_numbered_and_keep_their_seeds(sample, tmp_path):
 
 
 def test_many_motions_are_written_batch_by_batch(sample, tmp_path, monkeypatch):
-    import models.generate
+    import models.sampling.generate
     import posegpt_cli.commands.sample as command
 
     held = []
@@ -66,7 +66,7 @@ def test_many_motions_are_written_batch_by_batch(sample, tmp_path, monkeypatch):
     )
     words = ("--action", "run", "-n", 5, "--json")
     whole = sample(*words, "--out", tmp_path / "whole" / "run.npz")
-    monkeypatch.setattr(models.generate, "MAX_BATCH", 2)
+    monkeypatch.setattr(models.sampling.generate, "MAX_BATCH", 2)
     parts = sample(*words, "--out", tmp_path / "parts" / "run.npz", "--out", tmp_path / "parts" / "run.bvh")
     assert whole.code == parts.code == 0, parts.err
     assert held == [5, 4, 4, 2]
@@ -104,16 +104,16 @@ def test_the_same_seed_gives_the_same_bytes(sample, tmp_path):
 
 
 def test_labels_length_and_sampling_reach_the_generator(posegpt, small_generator, tmp_path, monkeypatch):
-    import models.generate
+    import models.sampling.generate
 
     asked = {}
-    real = models.generate.sample
+    real = models.sampling.generate.sample
 
     def spy(generator, labels, n_frames, n, seed, how, report):
         asked.update(asdict(how), labels=labels, n_frames=n_frames, n=n, seed=seed)
         return real(generator, labels, 4, n, seed, how, report)
 
-    monkeypatch.setattr(models.generate, "sample", spy)
+    monkeypatch.setattr(models.sampling.generate, "sample", spy)
     ran = posegpt(
         "sample", "--gpt", small_generator, "--action", "Walk", "--action", "wave", "--style", "elderly",
         "--len", "2.5s", "--seed", 9, "--temperature", 0.5, "--top-k", 3, "--top-p", 0.9, "--min-p", 0.01,
@@ -322,8 +322,8 @@ def online_generator(tmp_path_factory):
 
     from models.checkpoint import CheckpointInfo, save_checkpoint
     from models.config import GPTConfig, VQVAEConfig
-    from models.gpt import GPT
-    from models.vqvae import make_vqvae
+    from models.networks.gpt import GPT
+    from models.networks.vqvae import make_vqvae
 
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("online")

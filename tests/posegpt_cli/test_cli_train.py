@@ -17,7 +17,7 @@ from data.store import find_store
 from data.synthetic import make_store
 from models.checkpoint import find_checkpoint, read_info
 from models.config import PRESETS, ClassifierRun
-from posegpt_cli.config_options import Choices, merge
+from posegpt_cli.options.from_config import Choices, merge
 from tests.posegpt_cli.small_runs import SMALL_CLASSIFIER, SMALL_GPT, SMALL_VQVAE
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from data.synthetic import make_motion
-from models.body import load_body
+from models.body.body import load_body
+from models.body.skeleton import PARENTS, joint_index
 from models.motion import Motion
-from models.skeleton import PARENTS, joint_index
-from posegpt_cli.output.options import RenderOptions
-from posegpt_cli.output.scene import Film, Performer, facing_azimuth
+from posegpt_cli.rendering.options import RenderOptions
+from posegpt_cli.rendering.scene import Film, Performer, facing_azimuth
 
 SIZE = (320, 240)
 

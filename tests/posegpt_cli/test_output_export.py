@@ -14,15 +14,15 @@ import smplx
 import torch
 from scipy.spatial.transform import Rotation, Slerp
 
-from data.amass import read_amass
-from data.bvh import forward_kinematics, read_bvh
-from data.load import read_motion
+from data.formats.amass import read_amass
+from data.formats.bvh import forward_kinematics, read_bvh
+from data.formats.load import read_motion
 from data.synthetic import make_motion
-from models.body import load_body
-from models.body_files import write_model_files
+from models.body.body import load_body
+from models.body.body_files import write_model_files
+from models.body.skeleton import BODY_TYPES, JOINT_NAMES, BodyType
 from models.errors import PoseGPTError
 from models.motion import Motion
-from models.skeleton import BODY_TYPES, JOINT_NAMES, BodyType
 from posegpt_cli.output import RenderOptions, save_motion
 from posegpt_cli.output.gltf import continuous_quaternions, srgb_to_linear, weight_sets
 from posegpt_cli.output.tables import joint_positions

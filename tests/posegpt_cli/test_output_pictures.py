@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from data.synthetic import make_motion
-from models.body import load_body
+from models.body.body import load_body
 from models.errors import PoseGPTError
 from models.motion import Motion
-from posegpt_cli.output.gl import check_gl
-from posegpt_cli.output.options import RenderOptions
-from posegpt_cli.output.renderer import Renderer
-from posegpt_cli.output.scene import Film, Performer
 from posegpt_cli.output.sheet import write_text
-from posegpt_cli.output.skeleton import SkeletonRenderer
-from posegpt_cli.output.stage import Stage
+from posegpt_cli.rendering.gl import check_gl
+from posegpt_cli.rendering.options import RenderOptions
+from posegpt_cli.rendering.renderer import Renderer
+from posegpt_cli.rendering.scene import Film, Performer
+from posegpt_cli.rendering.skeleton import SkeletonRenderer
+from posegpt_cli.rendering.stage import Stage
 
 SIZE = (200, 160)
 needs_gl = pytest.mark.skipif(check_gl().platform is None, reason="there is no OpenGL here")
@@ -26,7 +26,7 @@ KINDS = ["skeleton", pytest.param("mesh", marks=needs_gl)]
 def make_renderer(kind: str, options: RenderOptions) -> Renderer:
     if kind == "skeleton":
         return SkeletonRenderer(options)
-    from posegpt_cli.output.mesh import MeshRenderer
+    from posegpt_cli.rendering.mesh import MeshRenderer
 
     return MeshRenderer(options)
 
@@ -240,7 +240,7 @@ def test_text_is_light_on_dark_pictures_and_dark_on_light_ones() -> None:
 
 @needs_gl
 def test_multisampling_smooths_the_outline_only(walk: Film) -> None:
-    from posegpt_cli.output.mesh import MeshRenderer
+    from posegpt_cli.rendering.mesh import MeshRenderer
 
     pictures = []
     for samples in (1, 4):
@@ -253,7 +253,7 @@ def test_multisampling_smooths_the_outline_only(walk: Film) -> None:
 
 @needs_gl
 def test_normals_of_a_sphere_point_outwards() -> None:
-    from posegpt_cli.output.mesh import Normals
+    from posegpt_cli.rendering.mesh import Normals
 
     phi, theta = np.meshgrid(np.linspace(0, 2 * np.pi, 24, endpoint=False), np.linspace(0.2, 2.9, 14))
     points = np.stack((np.sin(theta) * np.cos(phi), np.cos(theta), np.sin(theta) * np.sin(phi)), -1)

@@ -13,8 +13,8 @@ from data.synthetic import make_motion
 from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.output import RenderOptions
-from posegpt_cli.output import stage as stages
-from posegpt_cli.output.stage import Stage, draw_in_processes, open_renderer, pictures
+from posegpt_cli.rendering import stage as stages
+from posegpt_cli.rendering.stage import Stage, draw_in_processes, open_renderer, pictures
 
 SMALL = RenderOptions(size=(48, 40), renderer="skeleton")
 SMALL_TWO = RenderOptions(size=(48, 40), renderer="skeleton", jobs=2)

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from data.synthetic import make_motion
-from models.body import load_body
+from models.body.body import load_body
 from models.errors import PoseGPTError
-from posegpt_cli.output.gl import check_gl
-from posegpt_cli.output.options import RenderOptions
-from posegpt_cli.output.scene import Film, Performer
-from posegpt_cli.output.stage import Stage
+from posegpt_cli.rendering.gl import check_gl
+from posegpt_cli.rendering.options import RenderOptions
+from posegpt_cli.rendering.scene import Film, Performer
+from posegpt_cli.rendering.stage import Stage
 
 SIZE = (120, 96)
 needs_gl = pytest.mark.skipif(check_gl().platform is None, reason="there is no OpenGL here")
@@ -71,7 +71,7 @@ def naive_rasterize_meshes(
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pytorch3d with the two names that we use, and small shadow maps, as it is slow."""
-    from posegpt_cli.output import torch3d
+    from posegpt_cli.rendering import torch3d
 
     monkeypatch.setattr(torch3d, "_MASK", 128)
     monkeypatch.setattr(torch3d, "_SUN_MAP", 128)
@@ -85,7 +85,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pixels_are_those_of_the_camera(stand_in: None) -> None:
-    from posegpt_cli.output.torch3d import project, rasterize
+    from posegpt_cli.rendering.torch3d import project, rasterize
 
     film = Film([Performer(make_motion("walk", 3), load_body())], RenderOptions(size=SIZE))
     shot = film.shot(1)
@@ -105,8 +105,8 @@ def test_pixels_are_those_of_the_camera(stand_in: None) -> None:
 @needs_gl
 @pytest.mark.parametrize("floor", ["checker", "grid"])
 def test_it_draws_what_the_mesh_renderer_draws(stand_in: None, floor: str) -> None:
-    from posegpt_cli.output.mesh import MeshRenderer
-    from posegpt_cli.output.torch3d import Torch3dRenderer
+    from posegpt_cli.rendering.mesh import MeshRenderer
+    from posegpt_cli.rendering.torch3d import Torch3dRenderer
 
     options = RenderOptions(size=SIZE, floor=floor)  # type: ignore[arg-type]
     shot = Film([Performer(make_motion("walk", 30), load_body())], options).shot(10)
@@ -119,7 +119,7 @@ def test_it_draws_what_the_mesh_renderer_draws(stand_in: None, floor: str) -> No
 
 
 def test_a_batch_is_the_same_as_one_by_one(stand_in: None) -> None:
-    from posegpt_cli.output.torch3d import Torch3dRenderer
+    from posegpt_cli.rendering.torch3d import Torch3dRenderer
 
     options = RenderOptions(size=(64, 48), past_frames=2, samples=1)
     film = Film([Performer(make_motion("walk", 4), load_body())], options)
@@ -133,8 +133,8 @@ def test_a_batch_is_the_same_as_one_by_one(stand_in: None) -> None:
 
 
 def test_videos_are_drawn_in_batches(stand_in: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    from posegpt_cli.output import stage as stages
-    from posegpt_cli.output.torch3d import Torch3dRenderer
+    from posegpt_cli.rendering import stage as stages
+    from posegpt_cli.rendering.torch3d import Torch3dRenderer
 
     options = RenderOptions(size=(48, 48), renderer="pytorch3d", samples=1, floor="none")
     stage = Stage([make_motion("walk", 5)], options)
@@ -153,7 +153,7 @@ def test_videos_are_drawn_in_batches(stand_in: None, monkeypatch: pytest.MonkeyP
 def test_a_package_that_does_not_load_is_told_from_one_that_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from posegpt_cli.output import torch3d
+    from posegpt_cli.rendering import torch3d
 
     monkeypatch.setitem(sys.modules, "pytorch3d", None)
     with pytest.raises(PoseGPTError, match="pytorch3d is not installed") as caught:

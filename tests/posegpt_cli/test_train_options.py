@@ -9,7 +9,7 @@ import pytest
 from models.checkpoint import find_checkpoint, read_info
 from models.config import PRESETS, ClassifierRun, GPTRun, VQVAERun
 from posegpt_cli.commands import train as command
-from posegpt_cli.config_options import Choices
+from posegpt_cli.options.from_config import Choices
 from tests.posegpt_cli.small_runs import SMALL_CLASSIFIER, SMALL_GPT, SMALL_VQVAE
 
 OPTIONS: dict[str, dict[str, tuple[Any, str]]] = {

@@ -11,16 +11,16 @@ from rich.console import Console
 
 from models.batch import Batch
 from models.errors import PoseGPTError
-from models.evaluation.features import load_judge
 from models.evaluation.generated import Wanted
+from models.evaluation.judge import load_judge
+from models.evaluation.previews import label_names, reconstructed, to_motions
 from models.evaluation.validation import WindowJudge
-from models.generate import load_generator
-from models.previews import label_names, reconstructed, to_motions
-from models.stages import DataInfo
-from models.train import Progress
-from posegpt_cli import live
-from posegpt_cli.curves import draw_curves, read_metrics
-from posegpt_cli.live import show_size, show_training
+from models.sampling.generate import load_generator
+from models.training.stages import DataInfo
+from models.training.train import Progress
+from posegpt_cli.training import live
+from posegpt_cli.training.curves import draw_curves, read_metrics
+from posegpt_cli.training.live import show_size, show_training
 from tests.posegpt_cli.small_runs import SMALL_CLASSIFIER, SMALL_GPT, SMALL_VQVAE
 
 INFO = DataInfo(("walk", "run", "wave"), "smpl", 30.0, "test")
@@ -104,7 +104,7 @@ def test_clips_are_drawn_at_every_validation(posegpt, tmp_path):
 @pytest.mark.parametrize("stage", ["gpt", "classifier"])
 def test_as_many_clips_as_asked_for(posegpt, monkeypatch, runs, tmp_path, stage):
     shown = []
-    monkeypatch.setattr("posegpt_cli.visits._draw_clips", lambda preview, *_: shown.append(preview))
+    monkeypatch.setattr("posegpt_cli.training.visits._draw_clips", lambda preview, *_: shown.append(preview))
     words = (*SMALL_GPT, "--vqvae", runs / "vqvae" / "default") if stage == "gpt" else SMALL_CLASSIFIER
     ran = posegpt(*words, "--out", tmp_path, "--n-visu-to-save", 2)
     assert ran.code == 0, ran.err
@@ -116,7 +116,7 @@ def test_a_picture_that_fails_does_not_end_the_run(posegpt, monkeypatch, tmp_pat
     def fail(*_):
         raise PoseGPTError("the disk is full", "")
 
-    monkeypatch.setattr("posegpt_cli.visits._draw_clips", fail)
+    monkeypatch.setattr("posegpt_cli.training.visits._draw_clips", fail)
     ran = posegpt(*SMALL_CLASSIFIER, "--out", tmp_path, "--n-visu-to-save", 1)
     assert ran.code == 0
     assert ran.err.count("no picture: the disk is full") == 2

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from body.makehuman import Array, MakeHuman
-from models.skeleton import JOINT_NAMES
+from models.body.skeleton import JOINT_NAMES
 
 JOINTS = JOINT_NAMES["smplx"]
 FINGER_OF = {1: "thumb", 2: "index", 3: "middle", 4: "ring", 5: "pinky"}

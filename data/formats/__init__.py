@@ -1,0 +1,1 @@
+"""Motion files: BVH, ASF/AMC, AMASS npz."""

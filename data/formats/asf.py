@@ -1,0 +1,247 @@
+"""ASF/AMC files, CMU's and HDM05's own format, read into the same form as BVH. No torch.
+
+A bone's angles turn about the axes of its own frame C: L = C Rz Ry Rx C^-1. Bone b of the skeleton becomes a
+joint at its start, so its parent's direction times length is its OFFSET, and the zero pose is ASF's.
+"""
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from data.files import read_text
+from data.formats.bvh import Bvh
+from models.errors import PoseGPTError
+
+FloatArray = NDArray[np.float64]
+
+AMC_FPS = 120.0
+"""AMC files do not say their rate; CMU and HDM05 were recorded at this one."""
+
+_INCH = 0.0254
+_DAMAGED = "copy the file again"
+_CHANNELS = ("zrotation", "yrotation", "xrotation")
+_PLACE = ("xposition", "yposition", "zposition")
+
+
+@dataclass(frozen=True, eq=False)
+class Bone:
+    """A bone of an ASF skeleton; `root` is one too, without length."""
+
+    name: str
+    parent: int
+    """Index of the bone it hangs on, -1 for the root."""
+    vector: FloatArray
+    """(3,) from its start to its end in the zero pose, metres."""
+    frame: FloatArray
+    """(3, 3) C: the frame in which its angles are given."""
+    order: str
+    """Axes in the order in which their rotations are applied, e.g. XYZ."""
+    dof: tuple[str, ...]
+    """What its values in an AMC file are, lower case: rx, ry, rz, tx, ty, tz."""
+
+
+@dataclass(frozen=True, eq=False)
+class Asf:
+    """A skeleton, parents before children."""
+
+    bones: tuple[Bone, ...]
+    unit: float
+    """Metres of one unit of length."""
+    degrees: bool
+    """Whether angles are in degrees."""
+    name: str = ""
+
+
+def find_asf(amc: Path, root: Path) -> Path:
+    """The skeleton of an AMC file: the .asf in its folder (or above, up to `root`) that its name begins with.
+
+    CMU has 01/01.asf for 01/01_02.amc, HDM05 HDM_bd.asf for HDM_bd_*.amc; a folder's only .asf serves too.
+
+    Raises PoseGPTError where there is none or the choice is not clear.
+    """
+    for folder in (amc.parent, *amc.parent.parents):
+        skeletons = sorted(folder.glob("*.[aA][sS][fF]"))
+        fitting = [p for p in skeletons if amc.stem.startswith(p.stem)]
+        if fitting:
+            return max(fitting, key=lambda p: len(p.stem))
+        if len(skeletons) == 1:
+            return skeletons[0]
+        if skeletons:
+            raise PoseGPTError(
+                f"{amc.name} has no skeleton: none of the .asf files in {folder} begins its name",
+                "name the skeleton as its clips begin, e.g. 01.asf for 01_02.amc",
+            )
+        if folder == root:
+            break
+    raise PoseGPTError(f"{amc.name} has no skeleton: no .asf beside it", "put its .asf file beside it")
+
+
+def read_asf(path: Path | str) -> Asf:
+    """Read a skeleton. Raises PoseGPTError where it is damaged."""
+    path = Path(path)
+    text = re.sub(r"#.*", "", read_text(path))
+    parts = {m[1].lower(): m[2] for m in re.finditer(r"^\s*:(\w+)(.*?)(?=^\s*:|\Z)", text, re.M | re.S)}
+    missing = [name for name in ("root", "bonedata", "hierarchy") if name not in parts]
+    if missing:
+        raise PoseGPTError(f"{path.name} is no ASF skeleton: :{missing[0]} is missing", "use an .asf file")
+    units = parts.get("units", "")
+    degrees = not re.search(r"\bangle\s+rad", units, re.I)
+    length = re.search(r"\blength\s+(\S+)", units, re.I)
+    try:
+        unit = _INCH / float(length[1]) if length else _INCH
+        blocks = re.findall(r"\bbegin\b(.*?)\bend\b", parts["bonedata"], re.S | re.I)
+        bones = {bone.name: bone for bone in (_bone(block, unit, degrees) for block in blocks)}
+        bones["root"] = _root(parts["root"], degrees)
+        ordered = _by_hierarchy(bones, parts["hierarchy"], path.name)
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise PoseGPTError(f"{path.name} cannot be read: {error}", _DAMAGED) from None
+    return Asf(ordered, unit, degrees, path.stem)
+
+
+def read_amc(path: Path | str, asf: Asf, fps: float = AMC_FPS) -> Bvh:
+    """Read a motion on its skeleton.
+
+    Args:
+        path: the .amc file.
+        asf: its skeleton.
+        fps: frames a second, which the file does not say.
+
+    Raises PoseGPTError where it is damaged, truncated, of another skeleton, or holds NaN.
+    """
+    path = Path(path)
+    text = read_text(path)
+    values, n_frames = _read_frames(text, path.name)
+    degrees = False if re.search(r"^\s*:RADIANS", text, re.M | re.I) else asf.degrees
+    unknown = set(values) - {bone.name for bone in asf.bones}
+    if unknown:
+        raise PoseGPTError(
+            f"{path.name} moves a bone {sorted(unknown)[0]!r} that {asf.name}.asf lacks", "find its own .asf"
+        )
+    columns = []
+    for bone in asf.bones:
+        table = values.get(bone.name, np.zeros((n_frames, len(bone.dof))))
+        if table.shape[1] != len(bone.dof):
+            raise PoseGPTError(
+                f"{path.name}: {bone.name} has {table.shape[1]} values, {asf.name}.asf says {len(bone.dof)}",
+                "find its own .asf",
+            )
+        columns += [_place(bone, table, asf.unit)] if bone.parent < 0 else []
+        columns.append(_angles(bone, table, degrees))
+    vectors = np.array([b.vector for b in asf.bones])
+    parents = [b.parent for b in asf.bones]
+    return Bvh(
+        names=tuple(b.name for b in asf.bones),
+        parents=tuple(parents),
+        offsets=np.array([vectors[p] if p >= 0 else np.zeros(3) for p in parents]),
+        channels=tuple((*_PLACE, *_CHANNELS) if p < 0 else _CHANNELS for p in parents),
+        values=np.concatenate(columns, axis=1),
+        fps=fps,
+        name=path.stem,
+    )
+
+
+def _bone(block: str, unit: float, degrees: bool) -> Bone:
+    fields = {line.split()[0].lower(): line.split()[1:] for line in block.splitlines() if line.split()}
+    length = float(fields["length"][0])
+    direction = np.array([float(v) for v in fields["direction"][:3]])
+    angles, order = [float(v) for v in fields["axis"][:3]], (fields["axis"][3:] or ["XYZ"])[0].upper()
+    if direction.shape != (3,) or not np.isfinite([*direction, length, *angles]).all():
+        raise ValueError(f"bone {fields['name'][0]} has no direction")
+    return Bone(
+        name=fields["name"][0],
+        parent=-1,
+        vector=direction * length * unit,
+        frame=Rotation.from_euler(order.lower(), angles, degrees=degrees).as_matrix(),
+        order=order,
+        dof=tuple(word.lower() for word in fields.get("dof", [])),
+    )
+
+
+def _root(block: str, degrees: bool) -> Bone:
+    fields = {line.split()[0].lower(): line.split()[1:] for line in block.splitlines() if line.split()}
+    order = (fields.get("axis") or ["XYZ"])[0].upper()
+    angles = [float(v) for v in fields.get("orientation", ["0", "0", "0"])]
+    return Bone(
+        name="root",
+        parent=-1,
+        vector=np.zeros(3),
+        frame=Rotation.from_euler(order.lower(), angles, degrees=degrees).as_matrix(),
+        order=order,
+        dof=tuple(word.lower() for word in fields["order"]),
+    )
+
+
+def _by_hierarchy(bones: dict[str, Bone], text: str, name: str) -> tuple[Bone, ...]:
+    """Bones with their parents, parents first."""
+    children: dict[str, list[str]] = {}
+    for words in (line.split() for line in text.splitlines()):
+        if len(words) > 1 and words[0] in bones:
+            children.setdefault(words[0], []).extend(words[1:])
+    ordered: list[Bone] = []
+    waiting = [("root", -1)]
+    while waiting:
+        bone, parent = waiting.pop(0)
+        if bone not in bones or len(ordered) > len(bones):
+            raise PoseGPTError(f"{name}: the hierarchy names bone {bone!r} twice or without data", _DAMAGED)
+        b = bones[bone]
+        waiting += [(child, len(ordered)) for child in children.get(bone, [])]
+        ordered.append(Bone(b.name, parent, b.vector, b.frame, b.order, b.dof))
+    return tuple(ordered)
+
+
+def _read_frames(text: str, name: str) -> tuple[dict[str, FloatArray], int]:
+    """(T, values) of each bone. Every frame must have the bones of the first one."""
+    rows: dict[str, list[list[str]]] = {}
+    n_frames = 0
+    for line in text.splitlines():
+        words = line.split()
+        if not words or words[0][0] in "#:":
+            continue
+        if len(words) == 1 and words[0].isdigit():
+            _check_complete(rows, n_frames, name)
+            n_frames += 1
+        elif n_frames == 0 or (n_frames > 1 and words[0] not in rows):
+            raise PoseGPTError(f"{name}: unexpected {line.strip()[:40]!r} in frame {n_frames}", _DAMAGED)
+        else:
+            rows.setdefault(words[0], []).append(words[1:])
+    if n_frames == 0:
+        raise PoseGPTError(f"{name} holds no motion", "use another file")
+    _check_complete(rows, n_frames, name)
+    try:
+        values = {bone: np.array(table, float) for bone, table in rows.items()}
+    except ValueError:
+        raise PoseGPTError(f"{name} holds a line that is no row of numbers, or a cut one", _DAMAGED) from None
+    if not all(np.isfinite(table).all() for table in values.values()):
+        raise PoseGPTError(f"{name} holds NaN or infinite values", "export the file again")
+    return values, n_frames
+
+
+def _check_complete(rows: dict[str, list[list[str]]], n_frames: int, name: str) -> None:
+    for bone, table in rows.items():
+        if len(table) != n_frames:
+            raise PoseGPTError(f"{name} is truncated: frame {n_frames} lacks bone {bone!r}", _DAMAGED)
+
+
+def _place(bone: Bone, table: FloatArray, unit: float) -> FloatArray:
+    """(T, 3) of the root, metres."""
+    return np.stack([_column(bone.dof, table, f"t{axis}") for axis in "xyz"], axis=1) * unit
+
+
+def _angles(bone: Bone, table: FloatArray, degrees: bool) -> FloatArray:
+    """(T, 3) Z, Y, X degrees of L = C R C^-1."""
+    turns = np.stack([_column(bone.dof, table, f"r{axis.lower()}") for axis in bone.order], axis=1)
+    frame = Rotation.from_matrix(bone.frame)
+    local = frame * Rotation.from_euler(bone.order.lower(), turns, degrees=degrees) * frame.inv()
+    with warnings.catch_warnings():  # at gimbal lock one angle is free
+        warnings.simplefilter("ignore", UserWarning)
+        return local.as_euler("ZYX", degrees=True)
+
+
+def _column(dof: Sequence[str], table: FloatArray, name: str) -> FloatArray:
+    return table[:, dof.index(name)] if name in dof else np.zeros(len(table))

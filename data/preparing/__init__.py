@@ -1,0 +1,1 @@
+"""Recordings and annotations to a data set."""

@@ -1,0 +1,187 @@
+"""BABEL's annotations (Punnakkal et al. 2021): which spans of a clip show which actions. No torch."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.files import parse_json
+from models.body.skeleton import BodyType
+from models.errors import PoseGPTError
+
+RELEASE_FOLDERS = ("babel_v1.0_release", "babel_v1-0_release")
+"""What the released archive unpacks to."""
+
+AMASS_FOLDER: dict[BodyType, str] = {"smplx": "smplx", "smplh": "smplh", "smpl": "smplh"}
+"""Body type -> folder of AMASS that it is made from."""
+
+SMPLX_NAMES = {
+    "DFaust_67": "DFaust", "Transitions_mocap": "Transitions", "TCD_handMocap": "TCDHands",
+    "SSM_synced": "SSM", "MPI_mosh": "MoSh", "MPI_HDM05": "HDM05", "MPI_Limits": "PosePrior",
+    "BioMotionLab_NTroje": "BMLrub",
+}  # fmt: skip
+"""Data sets of the SMPL-H release -> their names in the SMPL-X release."""
+
+_SLACK = 1e-6  # frames: 0.1 s at 30 fps is frame 3, though 0.1 * 30 is a little more
+
+
+@dataclass(frozen=True)
+class Span:
+    """One label: from when to when it is seen, and BABEL's categories of it."""
+
+    start: float
+    """Seconds."""
+    stop: float
+    """Seconds (exclusive); infinite: to the clip's end."""
+    categories: tuple[str, ...]
+    """act_cat; empty where BABEL has none."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One annotated clip."""
+
+    sid: str
+    """babel_sid."""
+    feat_p: str
+    """The clip's path as BABEL gives it."""
+    spans: tuple[Span, ...] | None
+    """Its labels; None where it has no annotation at all (test.json)."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Frames start to stop (exclusive) of a clip, and their labels."""
+
+    start: int
+    stop: int
+    labels: tuple[str, ...]
+
+
+def find_babel(folder: Path) -> Path:
+    """The folder that holds train.json, val.json, test.json: `folder`, or the release folder in it.
+
+    Raises PoseGPTError where none does.
+    """
+    for place in (folder, *(folder / name for name in RELEASE_FOLDERS)):
+        if any((place / f"{split}.json").is_file() for split in ("train", "val", "test")):
+            return place
+    raise PoseGPTError(
+        f"no train.json, val.json or test.json in {folder}",
+        f"--babel takes the folder of BABEL's release ({RELEASE_FOLDERS[0]})",
+    )
+
+
+def read_babel(path: Path) -> tuple[list[Record], list[tuple[str, str]]]:
+    """Records of train.json, val.json or test.json, by id, and (id, reason) of those that make no sense.
+
+    Raises PoseGPTError where the file is missing or no BABEL file.
+    """
+    try:
+        found = parse_json(path.read_bytes())
+    except FileNotFoundError:
+        raise PoseGPTError(f"no file {path}", "leave that split out of --split") from None
+    except (OSError, ValueError) as error:
+        raise PoseGPTError(f"{path} cannot be read: {error}", "download BABEL again") from None
+    if not isinstance(found, dict):
+        raise PoseGPTError(f"{path} is no BABEL file: expected records by id", "give BABEL's release")
+    records, faulty = [], []
+    for key, entry in found.items():
+        try:
+            records.append(_record(key, entry))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            faulty.append((f"{path.name}:{key}", f"faulty record: {type(error).__name__} {error}"))
+    return records, faulty
+
+
+def amass_path(feat_p: str, body_type: BodyType) -> str:
+    """Path of a clip below the AMASS folder, e.g. `smplx/BMLrub/rub001/0000_treadmill_norm_stageii.npz`.
+
+    feat_p loses its first component; the SMPL-X release has other file and data set names.
+    """
+    parts = PurePosixPath(feat_p).parts[1:]
+    if body_type == "smplx":
+        name = parts[-1]
+        if name.endswith("poses.npz"):
+            name = name.removesuffix("poses.npz") + "stageii.npz"
+        parts = (SMPLX_NAMES.get(parts[0], parts[0]), *parts[1:-1], name)
+        parts = tuple(part.replace(" ", "_") for part in parts)
+    return "/".join((AMASS_FOLDER[body_type], *parts))
+
+
+def pieces(
+    spans: Sequence[Span] | None, n_frames: int, fps: float, columns: Mapping[str, int]
+) -> list[Piece]:
+    """One piece for each span that has a chosen category: the frames k with start <= k / fps < stop.
+
+    Args:
+        spans: of the record; None (no annotation) gives the whole clip without labels.
+        n_frames: of the clip, which bounds the spans.
+        fps: of the clip.
+        columns: chosen categories.
+    """
+    if spans is None:
+        return [Piece(0, n_frames, ())]
+    found = []
+    for span in spans:
+        labels = tuple(dict.fromkeys(name for name in span.categories if name in columns))
+        start, stop = (_first_frame(time, fps, n_frames) for time in (span.start, span.stop))
+        if labels and start < stop:
+            found.append(Piece(start, stop, labels))
+    return found
+
+
+def frame_labels(found: Sequence[Piece], n_frames: int, columns: Mapping[str, int]) -> NDArray[np.bool_]:
+    """(n_frames, L) k-hot labels of every frame."""
+    labels = np.zeros((n_frames, len(columns)), bool)
+    for piece in found:
+        labels[piece.start : piece.stop, [columns[name] for name in piece.labels]] = True
+    return labels
+
+
+def cut(start: int, stop: int, seq_len: int, overlap: int, min_seq_len: int) -> list[tuple[int, int]]:
+    """Windows (start, stop) of seq_len frames; the remainder is kept from min_seq_len frames on.
+
+    A remainder that lies in the window before it as a whole is none.
+    """
+    windows = []
+    for first in range(start, stop, seq_len - overlap):
+        if first > start and stop - first <= overlap:
+            break
+        last = min(first + seq_len, stop)
+        if last - first >= min(min_seq_len, seq_len):
+            windows.append((first, last))
+    return windows
+
+
+def _first_frame(time: float, fps: float, n_frames: int) -> int:
+    """First frame at or after a time, at most n_frames."""
+    return max(0, math.ceil(time * fps - _SLACK)) if time * fps < n_frames else n_frames
+
+
+def _record(key: str, entry: dict[str, Any]) -> Record:
+    feat_p = entry["feat_p"]
+    parts = PurePosixPath(feat_p).parts
+    if len(parts) < 2 or ".." in parts or parts[0] == "/":
+        raise ValueError(f"feat_p {feat_p!r} is no path below AMASS")
+    timed = (entry.get("frame_ann") or {}).get("labels")
+    whole = (entry.get("seq_ann") or {}).get("labels")
+    spans: tuple[Span, ...] | None = None
+    if timed:
+        spans = tuple(_span(label, float(label["start_t"]), float(label["end_t"])) for label in timed)
+    elif whole:
+        spans = tuple(_span(label, 0.0, math.inf) for label in whole)
+    return Record(str(entry.get("babel_sid", key)), feat_p, spans)
+
+
+def _span(label: dict[str, Any], start: float, stop: float) -> Span:
+    categories = label.get("act_cat") or ()
+    if math.isnan(start) or math.isnan(stop):
+        raise ValueError("a label's time is NaN")
+    if isinstance(categories, str) or not all(isinstance(name, str) for name in categories):
+        raise TypeError(f"act_cat {categories!r} is no list of names")
+    return Span(start, stop, tuple(categories))

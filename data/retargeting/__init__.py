@@ -1,0 +1,1 @@
+"""From the skeleton of a recording to SMPL."""

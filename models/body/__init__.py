@@ -1,0 +1,1 @@
+"""The body: joints, kinematics, meshes of the SMPL family, and the free body that is bundled."""

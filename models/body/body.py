@@ -1,0 +1,185 @@
+"""SMPL-family bodies: joints, vertices and faces of a posed person.
+
+The default body comes in the box (models/assets, CC0). With `model_dir` the registered user's official
+SMPL, SMPL-H or SMPL-X files are used instead, posed by the smplx package. Shape is always the mean
+(betas zero).
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import roma
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.body.body_files import BodyModel, default_model, read_model
+from models.body.kinematics import forward_kinematics
+from models.body.skeleton import BODY_TYPES, PARENTS, BodyType
+from models.errors import PoseGPTError
+
+UNRECORDED_HAND = 0.05
+"""Radians: a hand whose fingers never bend more than this was not recorded."""
+
+Mesh = Callable[[Tensor], Tensor]
+"""Local rotations (B, J, 3, 3) to vertices (B, V, 3) with the rest pelvis where the template has it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """A body that can be posed; tensors follow the device of the poses."""
+
+    body_type: BodyType
+    faces: NDArray[np.int32]
+    """(F, 3) counter-clockwise seen from outside."""
+    vertex_colors: NDArray[np.uint8] | None
+    """(V, 3) sRGB, or None where the model has no colours."""
+    v_template: Tensor
+    """(V, 3) rest pose, metres."""
+    weights: Tensor
+    """(V, J) skinning weights."""
+    rest_joints: Tensor
+    """(J, 3) joints of the rest pose, metres."""
+    parents: tuple[int, ...]
+    """Parent of each joint, -1 for the root."""
+    hands_mean: Tensor | None
+    """(2, 15, 3) rotation vectors of the relaxed hands; None for SMPL, which has no fingers."""
+    mesh: Mesh
+    """Local rotations (B, J, 3, 3) to vertices (B, V, 3), before the translation."""
+
+    @property
+    def n_vertices(self) -> int:
+        return len(self.v_template)
+
+    def joints(self, poses: Tensor, trans: Tensor) -> Tensor:
+        """Joint positions (..., J, 3) in metres, by forward kinematics alone.
+
+        Args:
+            poses: (..., J, 3) rotation vectors, joint 0 the root orientation.
+            trans: (..., 3) metres.
+        """
+        self._check(poses, trans)
+        rotmats = roma.rotvec_to_rotmat(poses)
+        return forward_kinematics(rotmats, trans, self.rest_joints.to(poses), self.parents)[0]
+
+    def vertices(self, poses: Tensor, trans: Tensor) -> Tensor:
+        """Mesh (..., V, 3) in metres; arguments as `joints`. A second at 30 fps takes about 5 MB."""
+        self._check(poses, trans)
+        flat = self.mesh(roma.rotvec_to_rotmat(poses.reshape(-1, *poses.shape[-2:])))
+        return flat.reshape(*poses.shape[:-2], *flat.shape[-2:]) + trans[..., None, :]
+
+    def relax_hands(self, poses: Tensor) -> Tensor:
+        """The clip's poses (..., J, 3) with relaxed fingers where the recording has none.
+
+        Motion capture without gloves leaves the fingers of SMPL-H and SMPL-X at zero, which is a stiff,
+        flat hand. A hand that bends nowhere in `poses` gets `hands_mean`; hands that move stay as they are.
+        Meant for drawing: give it a whole clip, so that all its frames agree.
+        """
+        if self.hands_mean is None:
+            return poses
+        relaxed = poses.clone()
+        for side, mean in zip((slice(-30, -15), slice(-15, None)), self.hands_mean.to(poses), strict=True):
+            if poses[..., side, :].norm(dim=-1).max() < UNRECORDED_HAND:
+                relaxed[..., side, :] = mean
+        return relaxed
+
+    def _check(self, poses: Tensor, trans: Tensor) -> None:
+        n = len(self.parents)
+        if poses.shape[-2:] != (n, 3) or trans.shape != (*poses.shape[:-2], 3):
+            raise PoseGPTError(
+                f"a {self.body_type} body needs poses (..., {n}, 3) and trans (..., 3), "
+                f"got {tuple(poses.shape)} and {tuple(trans.shape)}",
+                f'convert the motion with motion.to_body_type("{self.body_type}")',
+            )
+
+
+@functools.cache
+def load_body(body_type: BodyType = "smpl", model_dir: Path | None = None, gender: str = "neutral") -> Body:
+    """The default body, or with `model_dir` an official one; loaded once.
+
+    Args:
+        body_type: smpl, smplh or smplx.
+        model_dir: folder with smpl/SMPL_NEUTRAL.pkl, smplh/SMPLH_NEUTRAL.npz, smplx/SMPLX_NEUTRAL.npz, as for
+            smplx.create; .npz and .pkl are both read.
+        gender: neutral, female or male; the default body is neutral only.
+
+    Raises PoseGPTError where a file is missing or not such a model.
+    """
+    if body_type not in BODY_TYPES:
+        raise PoseGPTError(f"there is no body type {body_type!r}", f"use one of {', '.join(BODY_TYPES)}")
+    if model_dir is not None:
+        return _to_body(read_model(body_type, Path(model_dir), gender))
+    if gender != "neutral":
+        raise PoseGPTError(
+            f"the default body is neutral, not {gender}", "give official files with --body-model DIR"
+        )
+    return _to_body(default_model(body_type))
+
+
+def _to_body(model: BodyModel) -> Body:
+    return Body(
+        body_type=model.body_type,
+        faces=model.faces,
+        vertex_colors=model.vertex_colors,
+        v_template=torch.from_numpy(model.v_template),
+        weights=torch.from_numpy(model.weights),
+        rest_joints=torch.from_numpy(model.rest_joints),
+        parents=PARENTS[model.body_type],
+        hands_mean=None if model.hands_mean is None else torch.from_numpy(model.hands_mean),
+        mesh=_RigidMesh(model) if model.posedirs is None else _SmplxMesh(model),
+    )
+
+
+class _RigidMesh:
+    """Linear blend skinning without pose blend shapes, as one matrix product.
+
+    A vertex is sum_j w_j (R_j x + t_j): linear in the entries of R_j and t_j, with coefficients w_j x and
+    w_j that no pose changes. So (3 B, 4 J) transforms times a constant (4 J, V) matrix give all vertices of
+    all frames; equal to smplx's lbs and several times faster.
+    """
+
+    def __init__(self, model: BodyModel) -> None:
+        homogeneous = np.concatenate([model.v_template, np.ones_like(model.v_template[:, :1])], axis=1)
+        coefficients = np.einsum("vj,vc->jcv", model.weights, homogeneous)
+        self._coefficients = torch.from_numpy(coefficients.reshape(-1, len(homogeneous)))
+        self._joints = torch.from_numpy(model.rest_joints)
+        self._parents = PARENTS[model.body_type]
+
+    def __call__(self, rotmats: Tensor) -> Tensor:
+        joints = self._joints.to(rotmats)
+        placed, turns = forward_kinematics(rotmats, rotmats.new_zeros(len(rotmats), 3), joints, self._parents)
+        offsets = placed[..., None] - turns @ joints[..., None]
+        transforms = torch.cat([turns, offsets], dim=-1).transpose(1, 2)  # (B, 3, J, 4)
+        flat = transforms.reshape(len(rotmats) * 3, -1) @ self._coefficients.to(rotmats)
+        return flat.reshape(len(rotmats), 3, -1).transpose(1, 2).contiguous()
+
+
+class _SmplxMesh:
+    """A model with pose blend shapes, posed by the smplx package."""
+
+    def __init__(self, model: BodyModel) -> None:
+        assert model.posedirs is not None
+        n = len(model.v_template)
+        self._arrays = tuple(
+            torch.from_numpy(array)
+            for array in (
+                model.v_template,
+                model.posedirs.reshape(3 * n, -1).T,
+                model.J_regressor,
+                model.weights,
+            )
+        )
+        self._parents = torch.tensor(PARENTS[model.body_type])
+
+    def __call__(self, rotmats: Tensor) -> Tensor:
+        from smplx.lbs import lbs
+
+        template, posedirs, regressor, weights = (array.to(rotmats) for array in self._arrays)
+        betas, shapedirs = rotmats.new_zeros(len(rotmats), 1), rotmats.new_zeros(len(template), 3, 1)
+        parents = self._parents.to(rotmats.device)
+        return lbs(
+            betas, rotmats, template, shapedirs, posedirs, regressor, parents, weights, pose2rot=False
+        )[0]

@@ -1,0 +1,87 @@
+"""What a network in training makes of validation windows: motions to look at, each with a line about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import roma
+import torch
+from torch import Tensor
+
+from models.batch import Batch
+from models.evaluation.generated import Wanted, generate
+from models.motion import Motion
+from models.networks.classifier import Classifier
+from models.networks.features import Root, features_to_motion, yaw_of
+from models.networks.vqvae import VQVAE
+from models.sampling.generate import Generator
+from models.training.stages import DataInfo
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """Motions with a title for each."""
+
+    motions: list[Motion]
+    titles: list[str]
+
+
+def first_windows(batch: Batch, n: int) -> Batch:
+    """The first n windows of a batch."""
+    return Batch(batch.poses[:n], batch.trans[:n], batch.length[:n], batch.labels[:n])
+
+
+def label_names(batch: Batch, vocabulary: Sequence[str]) -> list[tuple[str, ...]]:
+    """Labels of each window; where they change within it, all of them."""
+    k_hot = batch.labels.amax(1) if batch.labels.dim() == 3 else batch.labels
+    return [tuple(vocabulary[k] for k in row.nonzero()[:, 0].tolist()) for row in k_hot.cpu()]
+
+
+def to_motions(batch: Batch, info: DataInfo) -> list[Motion]:
+    """The windows of a batch without their padding, at the data's frame rate."""
+    names = label_names(batch, info.labels)
+    return _motions(batch.poses, batch.trans, batch.length, names, info)
+
+
+@torch.no_grad()
+def reconstructed(vqvae: VQVAE, batch: Batch, info: DataInfo) -> Preview:
+    """Each window, and beside it what is left of it after its way through the tokens."""
+    start = Root(yaw_of(roma.rotvec_to_rotmat(batch.poses[:, 0, 0])), batch.trans[:, 0])
+    made = vqvae(batch.poses, batch.trans, batch.length).features.float()
+    pose = features_to_motion(made, vqvae.config.translation, start)
+    poses = roma.rotmat_to_rotvec(pose.rotmats)
+    truth = to_motions(batch, info)
+    decoded = _motions(poses, pose.trans, batch.length, [m.labels for m in truth], info)
+    pairs = [motion for pair in zip(truth, decoded, strict=True) for motion in pair]
+    return Preview(pairs, ["truth", "reconstruction"] * len(truth))
+
+
+@torch.no_grad()
+def generated(generator: Generator, batch: Batch, seed: int) -> Preview:
+    """Motions with the labels and durations of the windows; those without labels are left out."""
+    wanted = wanted_like(batch, generator.labels)
+    return Preview(generate(generator, wanted, (seed,)), [" + ".join(w.labels) for w in wanted])
+
+
+@torch.no_grad()
+def classified(classifier: Classifier, batch: Batch, info: DataInfo) -> Preview:
+    """The windows, each with its likeliest label and whether that is a true one."""
+    motions = to_motions(batch, info)
+    likely = classifier(batch.poses, batch.trans, batch.length).logits.sigmoid().max(1)
+    titles = [
+        f"{info.labels[k]} {share:.0%}, {'right' if info.labels[k] in motion.labels else 'wrong'}"
+        for motion, k, share in zip(motions, likely.indices.tolist(), likely.values.tolist(), strict=True)
+    ]
+    return Preview(motions, titles)
+
+
+def wanted_like(batch: Batch, vocabulary: Sequence[str]) -> list[Wanted]:
+    """Labels and durations of the windows that have labels."""
+    names = label_names(batch, vocabulary)
+    return [Wanted(own, n) for own, n in zip(names, batch.length.tolist(), strict=True) if own]
+
+
+def _motions(
+    poses: Tensor, trans: Tensor, length: Tensor, labels: Sequence[tuple[str, ...]], info: DataInfo
+) -> list[Motion]:
+    rows = zip(poses.cpu().numpy(), trans.cpu().numpy(), length.tolist(), labels, strict=True)
+    return [Motion(p[:n], t[:n], info.fps, info.body_type, names) for p, t, n, names in rows]

@@ -1,0 +1,175 @@
+"""The tokenizer: a transformer VQ-VAE from motion to discrete indices and back.
+
+PoseGPT (Lucas et al., ECCV 2022), section 3.1. Where we differ: features are normalised and (by default)
+relative to the heading; convolutions at frame rate stand before and after the transformer; frames
+are merged and split by linear layers per token, so that OnlineVQVAE is strictly causal; attention looks
+at a window, with rotary positions, so that length is free.
+"""
+
+from dataclasses import dataclass
+
+import roma
+import torch
+from torch import Tensor, nn
+
+from models.config import VQVAEConfig
+from models.networks.features import Pose, Root, features_to_motion, motion_to_features
+from models.networks.layers import ConvBlock, ConvCache, KVCache, Transformer, window_mask
+from models.networks.quantizer import Quantized, make_quantizer
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """A motion after its way through the tokens."""
+
+    features: Tensor
+    """(B, T, F) decoded features."""
+    target: Tensor
+    """(B, T, F) features of the input."""
+    quantized: Quantized
+
+
+@dataclass(frozen=True, eq=False)
+class DecoderCache:
+    """What a causal decoder must remember between tokens."""
+
+    blocks: KVCache
+    convs: list[ConvCache]
+
+
+class VQVAE(nn.Module):
+    """Motion tokenizer; the three variants differ in what encoder and decoder may see."""
+
+    causal_encoder = True
+    causal_decoder = False
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: VQVAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, f = config.hid_dim, config.factor
+
+        def blocks() -> Transformer:
+            return Transformer(config.n_layers, dim, config.heads, config.dropout, config.dropout)
+
+        def convs(causal: bool) -> nn.ModuleList:
+            return nn.ModuleList(ConvBlock(dim, causal) for _ in range(config.n_convs))
+
+        self.register_buffer("mean", torch.zeros(config.n_features))
+        self.register_buffer("std", torch.ones(config.n_features))
+        self.embed = nn.Linear(config.n_features, dim)
+        self.encoder_convs = convs(self.causal_encoder)
+        self.merge = nn.Linear(f * dim, dim)
+        self.encoder_blocks = blocks()
+        self.to_latent = nn.Sequential(nn.RMSNorm(dim), nn.Linear(dim, config.e_dim))
+        self.quantizer = make_quantizer(config)
+        self.from_latent = nn.Linear(config.e_dim, dim)
+        self.decoder_blocks = blocks()
+        self.split = nn.Linear(dim, f * dim)
+        self.decoder_convs = convs(self.causal_decoder)
+        self.to_features = nn.Sequential(nn.RMSNorm(dim), nn.Linear(dim, config.n_features))
+
+    def forward(self, poses: Tensor, trans: Tensor, length: Tensor) -> Reconstruction:
+        """Through the bottleneck and back: poses (B, T, J, 3) rotvec, trans (B, T, 3), length (B,)."""
+        target = self.features(poses, trans)
+        quantized = self.quantizer(
+            self.encode_latents(target, length), self.token_mask(target.shape[1], length)
+        )
+        features = self.decode_latents(quantized.latents, length)[:, : target.shape[1]]
+        return Reconstruction(features, target, quantized)
+
+    def features(self, poses: Tensor, trans: Tensor) -> Tensor:
+        """Features (..., T, F) of poses (..., T, J, 3) rotvec and trans (..., T, 3)."""
+        with torch.autocast(poses.device.type, enabled=False):
+            return motion_to_features(roma.rotvec_to_rotmat(poses), trans, self.config.translation)
+
+    def encode(self, poses: Tensor, trans: Tensor, length: Tensor | None = None) -> Tensor:
+        """Indices (B, ceil(T / factor), K) of a motion; those past the length are meaningless."""
+        length = (
+            length if length is not None else poses.new_full((len(poses),), poses.shape[1], dtype=torch.long)
+        )
+        features = self.features(poses, trans)
+        return self.quantizer(
+            self.encode_latents(features, length), self.token_mask(poses.shape[1], length)
+        ).indices
+
+    def decode(self, indices: Tensor, start: Root | None = None, length: Tensor | None = None) -> Pose:
+        """Motion of S * factor frames from indices (B, S, K), standing at a start (default: the origin)."""
+        if length is None:
+            length = indices.new_full((len(indices),), indices.shape[1] * self.config.factor)
+        features = self.decode_latents(self.quantizer.lookup(indices), length)
+        return features_to_motion(features, self.config.translation, start)
+
+    def encode_latents(self, features: Tensor, length: Tensor) -> Tensor:
+        """Latents (B, S, e_dim) before quantization of features (B, T, F)."""
+        n_tokens = self.n_tokens(features.shape[1])
+        frames = torch.arange(n_tokens * self.config.factor, device=length.device)
+        # Whatever stands after the last frame is replaced by that frame, here and in a cropped motion.
+        frames = torch.minimum(frames, (length - 1)[:, None])
+        features = features.gather(1, frames[..., None].expand(-1, -1, features.shape[-1]))
+        x = self.embed((features - self.mean) / self.std).float()
+        token_mask = self.token_mask(features.shape[1], length)
+        frame_mask = token_mask.repeat_interleave(self.config.factor, 1)
+        for conv in self.encoder_convs:
+            x = conv(x, frame_mask)
+        x = self.merge(x.unflatten(1, (n_tokens, -1)).flatten(2)).float()
+        mask = self._attention_mask(token_mask, self.causal_encoder)
+        return self.to_latent(self.encoder_blocks(x, mask))
+
+    def decode_latents(self, latents: Tensor, length: Tensor, cache: DecoderCache | None = None) -> Tensor:
+        """Features (B, S * factor, F) of quantized latents (B, S, e_dim); a cache holds earlier steps."""
+        token_mask = self.token_mask(latents.shape[1] * self.config.factor, length)
+        mask = None if cache else self._attention_mask(token_mask, self.causal_decoder)
+        x = self.from_latent(latents).float()
+        x = self.decoder_blocks(x, mask, cache.blocks if cache else None)
+        x = self.split(x).float().unflatten(-1, (self.config.factor, -1)).flatten(1, 2)
+        frame_mask = token_mask.repeat_interleave(self.config.factor, 1)
+        for i, conv in enumerate(self.decoder_convs):
+            x = conv(x, frame_mask, cache.convs[i] if cache else None)
+        return self.to_features(x).float() * self.std + self.mean
+
+    def n_tokens(self, n_frames: int) -> int:
+        return -(-n_frames // self.config.factor)
+
+    def token_mask(self, n_frames: int, length: Tensor) -> Tensor:
+        """(B, S) bool: tokens that hold at least one valid frame."""
+        first_frame = torch.arange(self.n_tokens(n_frames), device=length.device) * self.config.factor
+        return first_frame < length[:, None]
+
+    def _attention_mask(self, token_mask: Tensor, causal: bool) -> Tensor:
+        """(B, 1, S, S); every query sees at least itself."""
+        n = token_mask.shape[1]
+        near = window_mask(n, self.config.window, causal, token_mask.device)
+        itself = torch.eye(n, dtype=torch.bool, device=token_mask.device)
+        return (near & (token_mask[:, None] | itself))[:, None]
+
+
+class OfflineVQVAE(VQVAE):
+    """Encoder and decoder see the whole motion."""
+
+    causal_encoder = False
+
+
+class CausalVQVAE(VQVAE):
+    """A token depends on no later frame, so that any observed past can be tokenized (the paper's choice)."""
+
+
+class OnlineVQVAE(VQVAE):
+    """A frame depends on no later token either, so that frames can be shown as tokens arrive."""
+
+    causal_decoder = True
+
+    def new_cache(self, batch: int) -> DecoderCache:
+        """For decode_latents, one token at a time."""
+        frames = self.split.weight.new_zeros(batch, 2, self.config.hid_dim)
+        return DecoderCache(
+            self.decoder_blocks.new_cache(batch, self.config.window),
+            [ConvCache(frames) for _ in self.decoder_convs],
+        )
+
+
+def make_vqvae(config: VQVAEConfig) -> VQVAE:
+    return {"OfflineVQVAE": OfflineVQVAE, "CausalVQVAE": CausalVQVAE, "OnlineVQVAE": OnlineVQVAE}[
+        config.model
+    ](config)

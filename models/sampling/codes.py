@@ -1,0 +1,97 @@
+"""Tokenizers that share a vocabulary: the same encoder and codes, another decoder.
+
+So one generator, trained on the tokens of a CausalVQVAE, can also be streamed by an OnlineVQVAE.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from models.checkpoint import find_checkpoint, load_vqvae
+from models.config import VQVAEConfig
+from models.errors import PoseGPTError
+from models.networks.vqvae import VQVAE
+
+OWN_CHOICES = ("model", "dropout", "quantizer_dropout", "ema_decay")
+"""Settings that do not decide what weights mean: in them tokenizers of one vocabulary may differ."""
+
+
+def take_vocabulary(network: VQVAE, source: Path, fps: float) -> None:
+    """Give a new tokenizer the encoder, codes and statistics of a trained one, frozen.
+
+    The decoder starts on the other one's, too, and stays free. `hold_vocabulary` must follow every `train()`.
+
+    Raises PoseGPTError where there is no such tokenizer, or it does not fit.
+    """
+    folder = find_checkpoint(source, "vqvae")
+    trained, about = load_vqvae(folder)
+    if (about.body_type, about.fps) != (network.config.body_type, fps):
+        raise PoseGPTError(
+            f"{folder} was trained on {about.body_type} at {about.fps:g} fps, "
+            f"the data is {network.config.body_type} at {fps:g} fps",
+            "prepare the data like that, or train without --encoder",
+        )
+    if trained.causal_encoder != network.causal_encoder:
+        raise PoseGPTError(
+            f"the encoder of {folder} is that of an {trained.config.model}, "
+            f"which {network.config.model} cannot share",
+            "give an --encoder that is a CausalVQVAE or an OnlineVQVAE",
+        )
+    if differing := _differing(network.config, trained.config):
+        listed = ", ".join(f"{name} {getattr(trained.config, name)}" for name in differing)
+        ours = ", ".join(f"{name} {getattr(network.config, name)}" for name in differing)
+        flags = (f"--{name.replace('_', '-')} {getattr(trained.config, name)}" for name in differing)
+        raise PoseGPTError(f"{folder} has {listed}; this run has {ours}", f"give {' '.join(flags)}")
+    network.load_state_dict(trained.state_dict())
+    for module in _vocabulary(network):
+        module.requires_grad_(False)
+
+
+def hold_vocabulary(network: VQVAE) -> None:
+    """Put what makes the tokens in evaluation mode: no dropout there, and codes stay where they are."""
+    for module in _vocabulary(network):
+        module.eval()
+
+
+def vocabulary_names(network: VQVAE) -> set[str]:
+    """Names of all weights and buffers that the tokens, and what they stand for, depend on."""
+    own = {
+        id(tensor) for module in _vocabulary(network) for tensor in module.state_dict(keep_vars=True).values()
+    }
+    whole = network.state_dict(keep_vars=True)
+    return {"mean", "std"} | {name for name, tensor in whole.items() if id(tensor) in own}
+
+
+def same_vocabulary(one: VQVAE, other: VQVAE) -> bool:
+    """Whether two tokenizers make the same tokens of a motion: by their weights, up to half precision."""
+    if one.causal_encoder != other.causal_encoder or _differing(one.config, other.config):
+        return False
+    pairs = zip(_vocabulary(one), _vocabulary(other), strict=True)
+    return (
+        all(_same_weights(a, b) for a, b in pairs)
+        and _same(one.mean, other.mean)
+        and _same(one.std, other.std)
+    )
+
+
+def _vocabulary(network: VQVAE) -> list[nn.Module]:
+    """All parts of a tokenizer that its tokens, and what they stand for, depend on."""
+    encoder = [network.embed, network.encoder_convs, network.merge, network.encoder_blocks, network.to_latent]
+    return [*encoder, network.quantizer]
+
+
+def _differing(one: VQVAEConfig, other: VQVAEConfig) -> list[str]:
+    """Names of the settings in which they may not differ, and do."""
+    names = [name for name in VQVAEConfig.model_fields if name not in OWN_CHOICES]
+    return [name for name in names if getattr(one, name) != getattr(other, name)]
+
+
+def _same_weights(one: nn.Module, other: nn.Module) -> bool:
+    a, b = one.state_dict(), other.state_dict()
+    return all(_same(a[name], b[name]) for name in a)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Checkpoints may be stored in half precision, as the one in the box is."""
+    return torch.equal(one.half(), other.to(one.device).half())

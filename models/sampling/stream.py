@@ -1,0 +1,128 @@
+"""Streaming: frames as they are made, with a tokenizer whose decoder is causal."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import roma
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.checkpoint import CONFIG, STREAMING, find_checkpoint, load_vqvae
+from models.errors import PoseGPTError
+from models.networks.features import Root, features_to_motion, yaw_of
+from models.networks.vqvae import OnlineVQVAE
+from models.sampling.codes import same_vocabulary
+from models.sampling.generate import (
+    DEFAULT,
+    Generator,
+    Sampling,
+    check_request,
+    draw_steps,
+    load_generator,
+    make_condition,
+    threads_for,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame of a motion."""
+
+    poses: NDArray[np.float32]
+    """(J, 3) rotation vectors, joint 0 the root orientation."""
+    trans: NDArray[np.float32]
+    """(3,) metres, Y up."""
+
+
+def load_streaming(gpt: Path | None = None, decoder: Path | None = None, device: str = "auto") -> Generator:
+    """A generator with the tokenizer whose frames can be shown as they are made.
+
+    Args:
+        gpt: run or checkpoint folder; None is the one in the box.
+        decoder: run or checkpoint folder of an OnlineVQVAE with the codes of the generator's tokenizer; None:
+            the one in the generator's checkpoint, or else its tokenizer itself.
+
+    Raises PoseGPTError where the decoder has other codes.
+    """
+    generator = load_generator(gpt, device)
+    beside = find_checkpoint(gpt, "gpt") / STREAMING
+    if decoder is None and not (beside / CONFIG).is_file():
+        return generator
+    folder = beside if decoder is None else find_checkpoint(decoder, "vqvae")
+    vqvae, _ = load_vqvae(folder, generator.device)
+    if not same_vocabulary(generator.vqvae, vqvae):
+        raise PoseGPTError(
+            f"{folder} does not share the codes of the generator's tokenizer",
+            "train one that does: posegpt train vqvae --model OnlineVQVAE --encoder RUN --data DIR",
+        )
+    return replace(generator, vqvae=vqvae)
+
+
+def stream(
+    generator: Generator,
+    labels: Sequence[str],
+    n_frames: int | None = None,
+    seed: int = 0,
+    how: Sampling = DEFAULT,
+) -> Iterator[Frame]:
+    """Frames of one motion, each given as soon as its token is drawn; the same frames that `sample` gives.
+
+    Args:
+        n_frames: how many, at least 1; None goes on for ever, in constant memory.
+
+    Raises PoseGPTError where the tokenizer's decoder needs tokens that are still to come.
+    """
+    check_request(n_frames)
+    vqvae = generator.vqvae
+    if not isinstance(vqvae, OnlineVQVAE):
+        raise PoseGPTError(
+            f"streaming needs an OnlineVQVAE, this generator has a {vqvae.config.model}",
+            "train one for its codes: posegpt train vqvae --model OnlineVQVAE --encoder RUN --data DIR, "
+            "then give it as --decoder",
+        )
+    steps = vqvae.n_tokens(n_frames) if n_frames else 1
+    condition = make_condition(generator, labels, steps, 1, hide_steps=n_frames is None)
+    past = condition.steps.new_zeros(1, 0, generator.gpt.config.n_codebook)
+    drawn = draw_steps(generator.gpt, condition, [torch.Generator().manual_seed(seed)], how, past)
+    frames = decode_stream(vqvae, (step.indices for step in drawn))
+    return islice(_on_one_thread(frames), n_frames)
+
+
+def _on_one_thread(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The same frames: several threads would wait for each other, for long on a machine that is busy."""
+    while True:
+        with threads_for(1):
+            frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame
+
+
+@torch.no_grad()
+def decode_stream(vqvae: OnlineVQVAE, tokens: Iterator[Tensor]) -> Iterator[Frame]:
+    """Frames of indices (1, K) as they arrive; `factor` frames each, the same as decoding all at once."""
+    cache, last, root = vqvae.new_cache(1), None, None
+    length = torch.full((1,), vqvae.config.factor)
+    for indices in tokens:
+        latents = vqvae.quantizer.lookup(indices[:, None])
+        features = vqvae.decode_latents(latents, length.to(indices.device), cache)
+        # Frame 0 of what is integrated stands where the motion got to.
+        whole = features if last is None else torch.cat([last, features], 1)
+        pose = features_to_motion(whole, vqvae.config.translation, root)
+        new = slice(0 if last is None else 1, None)
+        poses, trans = (
+            roma.rotmat_to_rotvec(pose.rotmats[0, new]).cpu().numpy(),
+            pose.trans[0, new].cpu().numpy(),
+        )
+        last, root = features[:, -1:], _stand(pose.rotmats, pose.root_local, pose.trans)
+        yield from (Frame(p, t) for p, t in zip(poses, trans, strict=True))
+
+
+def _stand(rotmats: Tensor, root_local: Tensor, trans: Tensor) -> Root:
+    """Where the last frame stands: the heading is what integration has turned by."""
+    heading = rotmats[:, -1, 0] @ root_local[:, -1].transpose(-1, -2)
+    return Root(yaw_of(heading), trans[:, -1])

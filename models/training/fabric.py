@@ -1,0 +1,83 @@
+"""How many processes train together, on what, and how they share a network (Lightning Fabric)."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from models.config import RunConfig
+from models.errors import PoseGPTError
+from models.networks.layers import Block, ConvBlock
+from models.sampling.generate import resolve_device
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def make_fabric(run: RunConfig) -> "Fabric":
+    """Fabric for a run's device, processes and strategy; not launched yet.
+
+    Raises PoseGPTError where the run asks for what this machine or the launcher does not give.
+    """
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
+    device = resolve_device(run.device)
+    devices, num_nodes = _processes(run)
+    world = devices * num_nodes
+    if run.compile and device != "cuda":
+        raise PoseGPTError(f"--compile needs CUDA, this run is on {device}", "leave out --compile")
+    if world > 1 and run.train_batch_size % world:
+        raise PoseGPTError(
+            f"{run.train_batch_size} windows cannot be shared evenly by {world} processes",
+            f"--train-batch-size {-(-run.train_batch_size // world) * world}",
+        )
+    strategy: Any = "auto"
+    if run.strategy == "fsdp":
+        if device == "mps":
+            raise PoseGPTError("--strategy fsdp runs on cuda and cpu, this run is on mps", "--strategy auto")
+        strategy = ModelParallelStrategy(_shard, data_parallel_size=world, tensor_parallel_size=1)
+    elif world > 1 or run.strategy == "ddp":
+        strategy = DDPStrategy(gradient_as_bucket_view=True)
+    return Fabric(accelerator=device, devices=devices, num_nodes=num_nodes, strategy=strategy)
+
+
+def compile_blocks(network: nn.Module) -> None:
+    """torch.compile each block in place: they are alike, so this compiles quickly, and names stay."""
+    for module in network.modules():
+        if isinstance(module, Block | ConvBlock):
+            module.compile()
+
+
+def _shard(stage: nn.Module, mesh: Any) -> nn.Module:
+    """Split weights, gradients and optimizer state over all processes, block by block (FSDP2)."""
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = mesh["data_parallel"]
+    for module in stage.modules():
+        if isinstance(module, Block | ConvBlock):
+            fully_shard(module, mesh=mesh)
+    fully_shard(stage, mesh=mesh)
+    return stage
+
+
+def _processes(run: RunConfig) -> tuple[int, int]:
+    """Processes on each machine, and machines: what torchrun or SLURM started, else what the run asks for."""
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+    if TorchElasticEnvironment.detect():
+        world, here, launcher = os.environ["WORLD_SIZE"], int(os.environ["LOCAL_WORLD_SIZE"]), "torchrun"
+    elif SLURMEnvironment.detect():
+        world, launcher = os.environ["SLURM_NTASKS"], "SLURM"
+        here = int(world) // int(os.environ.get("SLURM_NNODES", 1))
+    else:
+        return run.devices, run.num_nodes
+    asked = run.devices * run.num_nodes
+    if asked not in (1, int(world)):
+        raise PoseGPTError(
+            f"{launcher} started {world} processes, --devices and --num-nodes ask for {asked}",
+            "leave --devices and --num-nodes out",
+        )
+    return here, int(world) // here

@@ -1,0 +1,81 @@
+"""Start a run from the weights of a checkpoint instead of from chance, as for fine-tuning."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from models.checkpoint import Stage, find_checkpoint, load_classifier, load_gpt, load_vqvae
+from models.config import Config
+from models.errors import PoseGPTError
+from models.sampling.codes import OWN_CHOICES
+from models.training.stages import DataInfo, TrainStage
+
+IN_THE_BOX = Path("pretrained")
+"""What names the checkpoint in the box, where there is no such folder."""
+
+_LOAD = {"vqvae": load_vqvae, "gpt": load_gpt, "classifier": load_classifier}
+_OF_LABELS: dict[Stage, dict[str, int]] = {
+    "vqvae": {},
+    "gpt": {"embed_labels.weight": 1},
+    "classifier": {"head.weight": 0, "head.bias": 0},
+}
+"""Weights that have an entry a label, and along which dimension."""
+_FREE = {
+    "vqvae": set(OWN_CHOICES),
+    "gpt": {
+        "n_labels", "gpt_embd_pdrop", "gpt_resid_pdrop", "gpt_attn_pdrop", "label_dropout", "label_subset",
+        "seqlen_dropout", "past_dropout", "label_changes", "token_corruption",
+    },
+    "classifier": {"n_labels", "dropout"},
+}  # fmt: skip
+"""Settings of a network that do not decide what its weights mean."""
+
+
+def warm_start(stage: TrainStage, source: Path, info: DataInfo) -> None:
+    """Give the stage's network the weights of a checkpoint of the same architecture.
+
+    Labels are matched by name: those that the checkpoint knows keep what it learned of them.
+
+    Raises PoseGPTError where there is no such checkpoint, or it does not fit.
+    """
+    here = source.exists() or source != IN_THE_BOX
+    folder = find_checkpoint(source if here else None, stage.stage)
+    trained, about = _LOAD[stage.stage](folder)
+    if (about.body_type, about.fps) != (info.body_type, info.fps):
+        raise PoseGPTError(
+            f"{folder} was trained on {about.body_type} at {about.fps:g} fps, "
+            f"the data is {info.body_type} at {info.fps:g} fps",
+            "prepare the data like that, or train without --init",
+        )
+    ours, theirs = stage.network_config(), cast(Config, trained.config).model_dump()
+    names = [name for name in theirs if name not in _FREE[stage.stage] and theirs[name] != ours[name]]
+    if names:
+        listed = ", ".join(f"{name} {theirs[name]} (here {ours[name]})" for name in names)
+        raise PoseGPTError(f"{folder} has {listed}", f"give {' '.join(_flag(n, theirs[n]) for n in names)}")
+    state = stage.network.state_dict()
+    weights = trained.state_dict() | {name: state[name] for name in stage.fixed()}
+    for name, dim in _OF_LABELS[stage.stage].items():
+        if name in weights:
+            weights[name] = _by_label(weights[name], about.labels, state[name], info.labels, dim)
+    stage.network.load_state_dict(weights)
+
+
+def _by_label(
+    learned: Tensor, known: Sequence[str], initial: Tensor, labels: Sequence[str], dim: int
+) -> Tensor:
+    """`initial` with the entries, along `dim`, of those labels that are known."""
+    both = [label for label in labels if label in known]
+    to = torch.tensor([labels.index(label) for label in both], dtype=torch.long)
+    origin = torch.tensor([known.index(label) for label in both], dtype=torch.long)
+    return initial.index_copy(dim, to, learned.index_select(dim, origin))
+
+
+def _flag(name: str, value: object) -> str:
+    """A setting as it is typed."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    return f"--{flag} {value}"

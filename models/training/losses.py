@@ -1,0 +1,201 @@
+"""Losses of the tokenizer: rotations, root, joints, velocities, foot contact, vertices."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.body.kinematics import forward_kinematics
+from models.body.skeleton import joint_index
+from models.config import LossConfig
+from models.networks.features import Root, Translation, features_to_motion
+
+FEET = tuple(joint_index(f"{side}_{part}") for side in ("left", "right") for part in ("ankle", "foot"))
+LIKELIHOOD_GROUPS = ("body", "root", "trans")
+STANCE_SPEED = 0.15
+"""A foot joint slower than this (m/s) stands."""
+
+
+@dataclass(frozen=True, eq=False)
+class Skin:
+    """A subset of a body's vertices with what linear blend skinning needs."""
+
+    vertices: Tensor
+    """(V, 3) rest pose, metres."""
+    weights: Tensor
+    """(V, J)"""
+
+
+@dataclass(frozen=True, eq=False)
+class Skeleton:
+    """The body that joint and vertex losses are measured on."""
+
+    rest_joints: Tensor
+    """(J, 3) metres."""
+    parents: tuple[int, ...]
+    skin: Skin | None = None
+
+    def to(self, device: torch.device | str) -> "Skeleton":
+        skin = self.skin and Skin(self.skin.vertices.to(device), self.skin.weights.to(device))
+        return Skeleton(self.rest_joints.to(device), self.parents, skin)
+
+
+def reconstruction_losses(
+    predicted: Tensor,
+    target: Tensor,
+    mask: Tensor,
+    config: LossConfig,
+    skeleton: Skeleton,
+    translation: Translation,
+    fps: float,
+    with_vertices: bool = False,
+    log_scales: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Weighted terms of the loss; their sum is what is minimised.
+
+    Args:
+        predicted, target: (B, T, F) features.
+        mask: (B, T) bool, True on valid frames.
+        with_vertices: also the vertex term, where its weight is not 0 (it is the dear one).
+        log_scales: learned log-scales of the groups `body`, `root` and `trans`, for the likelihoods.
+
+    Returns:
+        Scalars by name, each a mean over the valid frames; lengths in metres, speeds in m/s.
+    """
+    # The first frame of a `delta` motion has no height of its own: start both at the same place.
+    start = Root(target.new_zeros(len(target)), target.new_zeros(len(target), 3))
+    p = features_to_motion(predicted, translation, start)
+    t = features_to_motion(target, translation, start)
+    pj, p_global = forward_kinematics(p.rotmats, p.trans, skeleton.rest_joints, skeleton.parents)
+    tj, t_global = forward_kinematics(t.rotmats, t.trans, skeleton.rest_joints, skeleton.parents)
+    pairs = mask[:, 1:] & mask[:, :-1]
+    p_speed, t_speed = pj.diff(dim=1) * fps, tj.diff(dim=1) * fps
+    scale = log_scales or dict.fromkeys(LIKELIHOOD_GROUPS)
+    terms = {
+        "body": _rotation_loss(p.rotmats[:, :, 1:], t.rotmats[:, :, 1:], mask, config.loss, scale["body"]),
+        "root": _rotation_loss(
+            p.root_local[:, :, None], t.root_local[:, :, None], mask, config.loss, scale["root"]
+        ),
+        "trans": _channel_loss(predicted, target, mask, config.loss, scale["trans"], translation, fps)
+        + _mean(_distance(p.trans, t.trans), mask),
+        "joint": _mean(_distance(_centred(pj), _centred(tj)), mask),
+        "velocity": _mean(_distance(p_speed, t_speed), pairs),
+        "contact": _contact_loss(p_speed[:, :, FEET], t_speed[:, :, FEET], pairs),
+    }
+    if with_vertices and config.alpha_vert:
+        terms["vert"] = _vertex_loss((pj, p_global), (tj, t_global), mask, skeleton, config)
+    weights = {name: getattr(config, f"alpha_{name}") for name in terms}
+    return {name: weights[name] * term for name, term in terms.items() if weights[name]}
+
+
+@torch.no_grad()
+def reconstruction_counts(
+    target: Tensor, mask: Tensor, config: LossConfig, skeleton: Skeleton, translation: Translation, fps: float
+) -> dict[str, Tensor]:
+    """How many frames, or feet that stand, each term of `reconstruction_losses` is a mean over."""
+    frames, pairs = mask.sum(), mask[:, 1:] & mask[:, :-1]
+    counts = dict.fromkeys(("body", "root", "trans", "joint"), frames) | {"velocity": pairs.sum()}
+    if config.alpha_contact:
+        start = Root(target.new_zeros(len(target)), target.new_zeros(len(target), 3))
+        t = features_to_motion(target, translation, start)
+        joints, _ = forward_kinematics(t.rotmats, t.trans, skeleton.rest_joints, skeleton.parents)
+        counts["contact"] = _stands(joints[:, :, FEET].diff(dim=1) * fps, pairs).sum()
+    return counts | {"vert": _vertex_frames(mask, config).sum()}
+
+
+def _stands(speed: Tensor, mask: Tensor) -> Tensor:
+    """(B, T, 4) bool: feet that stand, of (B, T, 4, 3) true velocities in m/s."""
+    return (speed.norm(dim=-1) < STANCE_SPEED) & mask[..., None]
+
+
+def _vertex_frames(mask: Tensor, config: LossConfig) -> Tensor:
+    """(B, T) bool: the valid frames on which vertices are compared."""
+    every = max(1, round(1 / max(config.tprop_vert, 1e-6)))
+    keep = torch.zeros_like(mask)
+    keep[:, every // 2 :: every] = True
+    return mask & keep
+
+
+def _rotation_loss(
+    predicted: Tensor, target: Tensor, mask: Tensor, kind: str, log_scale: Tensor | None
+) -> Tensor:
+    """Mean distance of (B, T, J, 3, 3) rotations: geodesic in radians, else on matrix elements."""
+    if kind == "geodesic":
+        # |R - R'|_F = 2 sqrt(2) sin(angle / 2): unlike acos of the trace, of finite slope at 0.
+        chord = _distance(predicted.flatten(-2), target.flatten(-2)) / 8**0.5
+        return _mean(2 * torch.asin(chord.clamp(max=1 - 1e-6)), mask)
+    return _mean(_penalty((predicted - target).flatten(-2), kind, log_scale), mask)
+
+
+def _channel_loss(
+    predicted: Tensor,
+    target: Tensor,
+    mask: Tensor,
+    kind: str,
+    log_scale: Tensor | None,
+    translation: Translation,
+    fps: float,
+) -> Tensor:
+    """Root channels, a second's worth of them: turns and steps per second; heights are weighted alike."""
+    n_root = 4 if translation == "heading" else 3
+    error = (predicted[..., -n_root:] - target[..., -n_root:]) * fps
+    if log_scale is None:
+        return _mean(F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none"), mask)
+    return _mean(_penalty(error, kind, log_scale), mask)
+
+
+def _penalty(error: Tensor, kind: str, log_scale: Tensor | None) -> Tensor:
+    """l1, l2, or the negative log-likelihood (up to a constant) under a learned scale (as PoseGPT)."""
+    if log_scale is None:
+        return error.abs() if kind == "l1" else error.square()
+    scaled = error * torch.exp(-log_scale)
+    return (0.5 * scaled.square() if kind == "gaussian" else scaled.abs()) + log_scale
+
+
+def _contact_loss(p_speed: Tensor, t_speed: Tensor, mask: Tensor) -> Tensor:
+    """Speed (m/s) of foot joints where the true foot stands; (B, T, 4, 3) velocities."""
+    stands = _stands(t_speed, mask)
+    speed = _distance(p_speed, torch.zeros_like(p_speed))
+    return (speed * stands).sum() / stands.sum().clamp(min=1)
+
+
+def _vertex_loss(
+    predicted: tuple[Tensor, Tensor],
+    target: tuple[Tensor, Tensor],
+    mask: Tensor,
+    skeleton: Skeleton,
+    config: LossConfig,
+) -> Tensor:
+    """Mean squared distance (m2) of vertices, pelvis at the origin, on every so-many-th valid frame."""
+    assert skeleton.skin is not None
+    rows = _vertex_frames(mask, config).nonzero(as_tuple=True)
+    p, t = (pose_skin(_centred(j)[rows], g[rows], skeleton) for j, g in (predicted, target))
+    squared = (p - t).square().sum(-1).mean(-1)
+    return squared.sum() / max(len(squared), 1)
+
+
+def pose_skin(joints: Tensor, rotations: Tensor, skeleton: Skeleton) -> Tensor:
+    """Linear blend skinning of joints (..., J, 3) with global rotations (..., J, 3, 3): (..., V, 3)."""
+    assert skeleton.skin is not None
+    offset = joints - (rotations @ skeleton.rest_joints[..., None]).squeeze(-1)
+    blended = torch.einsum("vj,...jab->...vab", skeleton.skin.weights, rotations)
+    moved = torch.einsum("...vab,vb->...va", blended, skeleton.skin.vertices)
+    return moved + torch.einsum("vj,...ja->...va", skeleton.skin.weights, offset)
+
+
+def _centred(joints: Tensor) -> Tensor:
+    """Joints with the pelvis at the origin."""
+    return joints - joints[..., :1, :]
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distance over the last axis, with a finite gradient at 0."""
+    return ((a - b).square().sum(-1) + 1e-10).sqrt()
+
+
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of (B, T, ...) over the valid frames of (B, T) and all further axes."""
+    weights = mask.view(*mask.shape, *[1] * (values.dim() - 2)).expand_as(values)
+    return (values * weights).sum() / weights.sum().clamp(min=1)

@@ -1,0 +1,103 @@
+"""Memory of a training run: estimated before it, measured in it."""
+
+import resource
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.batch import Batch
+from models.body.skeleton import n_joints
+from models.config import RunConfig
+from models.training.stages import DataInfo, TrainStage
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """What training keeps on each device, in bytes."""
+
+    parameters: int
+    """Weights and buffers, those of a tokenizer in use included."""
+    gradients: int
+    optimizer: int
+    """AdamW's two moments."""
+    average: int
+    """The averaged weights that are kept for use."""
+    activations: int
+    """What the forward pass keeps for the backward pass, of one micro-batch."""
+
+    @property
+    def total(self) -> int:
+        return self.parameters + self.gradients + self.optimizer + self.average + self.activations
+
+
+def estimate_memory(run: RunConfig, stage: TrainStage, info: DataInfo) -> MemoryEstimate:
+    """Memory that a run needs on each of its devices, the program itself left out.
+
+    Activations are measured on two small batches of full length and extended to the run's batch. With
+    `--strategy fsdp` the devices share all but activations and the averaged network of a validation.
+
+    Args:
+        stage: the run's, as make_stage gives it; it is left as it was.
+    """
+    world = run.devices * run.num_nodes
+    weights = _bytes(p for p in stage.parameters() if p.requires_grad)
+    network = _bytes(stage.network.state_dict().values())
+    beside = _bytes(stage.tokenizer_in_use.state_dict().values()) if stage.tokenizer_in_use else 0
+    parts = world if run.strategy == "fsdp" else 1
+    one, two = (_saved_bytes(stage, _random_batch(run, info, n)) for n in (1, 2))
+    windows = max(1, run.train_batch_size // world)
+    return MemoryEstimate(
+        parameters=network // parts + beside,
+        gradients=weights // parts,
+        optimizer=2 * weights // parts,
+        average=network // parts,
+        activations=max(0, one + (windows - 1) * (two - one)),
+    )
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes in use at most so far: on CUDA of the device, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def _saved_bytes(stage: TrainStage, batch: Batch) -> int:
+    """Bytes of all tensors that a forward pass saves for its backward pass, weights left out."""
+    known = {t.untyped_storage().data_ptr() for t in (*stage.parameters(), *stage.buffers())}
+    sizes: dict[int, int] = {}
+    kept: list[Tensor] = []  # storages must not be freed and used again while they are counted
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            sizes[storage.data_ptr()] = storage.nbytes()
+            kept.append(tensor)
+        return tensor
+
+    before = {name: value.clone() for name, value in stage.state_dict().items()}
+    training = stage.training
+    with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        stage.train()(batch, 0)
+    stage.load_state_dict(before)
+    stage.train(training)
+    return sum(sizes.values())
+
+
+def _random_batch(run: RunConfig, info: DataInfo, n_windows: int) -> Batch:
+    """Full-length windows of small random rotations."""
+    g = torch.Generator().manual_seed(0)
+    shape = (n_windows, run.seq_len)
+    poses = 0.1 * torch.randn(*shape, n_joints(info.body_type), 3, generator=g)
+    trans = torch.randn(*shape, 3, generator=g).cumsum(1) * 0.01
+    labels = torch.zeros(n_windows, len(info.labels))
+    labels[:, 0] = 1
+    return Batch(poses, trans, torch.full((n_windows,), run.seq_len), labels)

@@ -1,0 +1,70 @@
+"""Timelines as they are typed: "walk 2s, wave+walk/happy 1.5s, run 60"."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from data.actions import resolve_label, split_labels
+from models.errors import PoseGPTError
+from posegpt_cli.console import UsageError
+from posegpt_cli.options.sampling import resolve_labels
+from posegpt_cli.options.shared import parse_length
+
+GRAMMAR = "ACTION[+ACTION][/STYLE] LENGTH, ..."
+
+
+@dataclass(frozen=True)
+class Part:
+    """One segment of a timeline."""
+
+    labels: tuple[str, ...]
+    """In the vocabulary's spelling."""
+    n_frames: int
+
+
+def parse_timeline(text: str, vocabulary: tuple[str, ...], fps: float) -> list[Part]:
+    """Segments separated by commas; a length is frames (60) or seconds (2s).
+
+    Raises UsageError where a segment reads otherwise, and PoseGPTError for labels that are not known.
+    """
+    return [_parse_part(part.strip(), vocabulary, fps) for part in text.split(",")]
+
+
+def chapters_of(parts: Sequence[Part], fps: float) -> tuple[tuple[float, str], ...]:
+    """When each part begins, in seconds, and what it shows."""
+    starts = accumulate((part.n_frames / fps for part in parts[:-1]), initial=0.0)
+    return tuple((start, " + ".join(part.labels)) for start, part in zip(starts, parts, strict=False))
+
+
+def _parse_part(text: str, vocabulary: tuple[str, ...], fps: float) -> Part:
+    done, _, length = text.rpartition(" ")
+    if not done.strip():
+        raise UsageError(
+            f"--timeline expected '{GRAMMAR}', got '{text}'", '--timeline "walk 2s, wave 1.5s, run 60"'
+        )
+    names, _ = split_labels(vocabulary)
+    actions = [action.strip() for action in done.split("+")]
+    style = None
+    # Some actions have a slash in their own name.
+    if "/" in actions[-1] and not _is_known(actions[-1], names):
+        actions[-1], _, style = actions[-1].rpartition("/")
+    labels = resolve_labels(actions, style, vocabulary)
+    return Part(labels, _frames(length, fps, done.strip()))
+
+
+def _frames(length: str, fps: float, done: str) -> int:
+    try:
+        return parse_length(length, fps)
+    except UsageError:
+        raise UsageError(
+            f"--timeline expected frames or seconds after '{done}', got '{length}'",
+            f'--timeline "{done} 64", or --timeline "{done} 3.5s"',
+        ) from None
+
+
+def _is_known(action: str, names: list[str]) -> bool:
+    try:
+        resolve_label(action, names)
+    except PoseGPTError:
+        return False
+    return True

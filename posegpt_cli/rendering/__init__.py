@@ -1,0 +1,1 @@
+"""Renderers: motion to pictures, as a mesh (OpenGL, pytorch3d) or a skeleton."""

@@ -1,0 +1,180 @@
+"""Cameras: where they stand in each frame so that nobody is cut off. Numpy only.
+
+Pixel coordinates run right and down from the upper left corner.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.motion import Float32Array
+from posegpt_cli.rendering.options import CameraName
+
+FloatArray = NDArray[np.float64]
+
+FOV_Y = np.radians(30.0)
+"""Vertical field of view: a long lens, so that limbs near the camera do not swell."""
+ELEVATION = {"follow": 11.0, "front": 8.0, "side": 6.0, "orbit": 12.0, "fixed": 16.0}
+"""Degrees above the horizontal."""
+AZIMUTH = {"follow": -35.0, "front": 0.0, "side": -90.0, "orbit": -35.0, "fixed": -35.0}
+"""Degrees from the facing direction to the person's left; from the right, so that walks go left to right."""
+ORBIT_SPEED = 36.0
+"""Degrees a second."""
+PERSON_SHARE = 0.7
+"""Share of the picture's height that a standing person takes."""
+_MARGIN = 0.05
+_FOLLOW_SECONDS = 0.45
+_RISE_SECONDS = 1.2
+_FITTED_AT_ONCE = 1024  # frames
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """A pinhole camera that looks from `eye` at `target`, upright."""
+
+    eye: FloatArray
+    """(3,) metres."""
+    target: FloatArray
+    """(3,) metres, the middle of the picture."""
+    size: tuple[int, int]
+    """Width and height in pixels."""
+
+    @cached_property
+    def rotation(self) -> FloatArray:
+        """(3, 3): the camera's right, up and backward directions as rows."""
+        return look_rotation(self.eye - self.target)
+
+    @property
+    def pose(self) -> FloatArray:
+        """(4, 4) camera to world, OpenGL's convention (looks along -Z)."""
+        pose = np.eye(4)
+        pose[:3, :3] = self.rotation.T
+        pose[:3, 3] = self.eye
+        return pose
+
+    @property
+    def focal(self) -> float:
+        """Pixels that a metre at one metre's distance covers."""
+        return self.size[1] / 2 / float(np.tan(FOV_Y / 2))
+
+    def project(self, points: NDArray[np.floating]) -> FloatArray:
+        """Points (..., 3) in metres to (..., 3): pixel x, pixel y, distance along the view (m)."""
+        local = (points - self.eye) @ self.rotation.T
+        depth = -local[..., 2]
+        scale = self.focal / np.maximum(depth, 1e-6)
+        width, height = self.size
+        return np.stack(
+            (width / 2 + local[..., 0] * scale, height / 2 - local[..., 1] * scale, depth), axis=-1
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class CameraPath:
+    """A camera for each frame."""
+
+    eyes: FloatArray
+    """(T, 3) metres."""
+    targets: FloatArray
+    """(T, 3) metres."""
+
+    def camera(self, frame: int, size: tuple[int, int]) -> Camera:
+        return Camera(self.eyes[frame], self.targets[frame], size)
+
+
+def look_rotation(backward: NDArray[np.floating]) -> FloatArray:
+    """(..., 3) backward directions to (..., 3, 3) rows right, up, backward of an upright camera."""
+    back = backward / np.linalg.norm(backward, axis=-1, keepdims=True)
+    right = np.cross(np.array([0.0, 1.0, 0.0]), back)
+    right /= np.linalg.norm(right, axis=-1, keepdims=True)
+    return np.stack((right, np.cross(back, right), back), axis=-2)
+
+
+def plan_cameras(
+    centers: Float32Array,
+    radii: FloatArray,
+    azimuth: float,
+    person_height: float,
+    name: CameraName,
+    fps: float,
+    aspect: float,
+    is_still: bool = False,
+) -> CameraPath:
+    """Cameras that keep all spheres in the picture in every frame, at one distance.
+
+    Args:
+        centers: (T, K, 3) middles of spheres that together enclose everybody, metres.
+        radii: (K,) their radii.
+        azimuth: where the first camera stands, radians from +Z to +X.
+        person_height: height of a standing person, metres.
+        name: which camera.
+        fps: frames a second.
+        aspect: width over height of the picture.
+        is_still: the camera stays where it is, as `fixed` does, with the whole path in view.
+    """
+    n_frames = len(centers)
+    turn = np.radians(ORBIT_SPEED / fps) * np.arange(n_frames) if name == "orbit" else np.zeros(n_frames)
+    elevation = np.radians(ELEVATION[name])
+    backward = np.stack(
+        (
+            np.sin(azimuth + turn) * np.cos(elevation),
+            np.full(n_frames, np.sin(elevation)),
+            np.cos(azimuth + turn) * np.cos(elevation),
+        ),
+        axis=-1,
+    )
+    targets = _targets(centers, radii, still=is_still or name == "fixed", fps=fps)
+    distance = person_height / PERSON_SHARE / 2 / float(np.tan(FOV_Y / 2))
+    for part in _parts(n_frames):
+        seen = centers[part] - targets[part, None]
+        local = np.einsum("tij,tkj->tki", look_rotation(backward[part]), seen)
+        distance = max(distance, _fit_distance(local, radii, aspect))
+    return CameraPath(targets + backward * distance, targets)
+
+
+def _parts(n_frames: int) -> Iterator[slice]:
+    """Frames that are looked at together: an hour of motion must not fill the memory."""
+    return (slice(start, start + _FITTED_AT_ONCE) for start in range(0, n_frames, _FITTED_AT_ONCE))
+
+
+def _targets(centers: Float32Array, radii: FloatArray, still: bool, fps: float) -> FloatArray:
+    """(T, 3) points to look at: the middle of everybody, smoothed over time, or of the whole path."""
+    low, high = np.empty((2, len(centers), 3))
+    for part in _parts(len(centers)):
+        low[part] = (centers[part] - radii[:, None]).min(axis=1)
+        high[part] = (centers[part] + radii[:, None]).max(axis=1)
+    if still:
+        middle = (low.min(axis=0) + high.max(axis=0)) / 2
+        return np.broadcast_to(middle, low.shape).copy()
+    low[:, 1] = np.minimum(low[:, 1], 0.0)  # the floor stays in view under a jump
+    middle = (low + high) / 2
+    for axis, seconds in ((0, _FOLLOW_SECONDS), (1, _RISE_SECONDS), (2, _FOLLOW_SECONDS)):
+        middle[:, axis] = _smooth(middle[:, axis], seconds * fps)
+    return middle
+
+
+def _smooth(track: FloatArray, sigma: float) -> FloatArray:
+    """Gaussian smoothing of a track (T,) that goes on at its ends as it came: the camera does not brake."""
+    from scipy.ndimage import gaussian_filter1d
+
+    room = min(len(track) - 1, int(4 * sigma) + 1)
+    if room < 1:
+        return track
+    longer = np.pad(track, room, mode="reflect", reflect_type="odd")
+    return gaussian_filter1d(longer, sigma, mode="nearest")[room:-room]
+
+
+def _fit_distance(local: FloatArray, radii: FloatArray, aspect: float) -> float:
+    """The least distance at which no sphere crosses the picture's edges.
+
+    A sphere at (x, y, z) seen from (0, 0, d) lies inside the edge plane of half angle a where
+    (d - z) sin a - |y| cos a >= r.
+    """
+    tan_y, distance = np.tan(FOV_Y / 2), 0.0
+    for axis, tangent in ((0, tan_y * aspect), (1, tan_y)):
+        angle = np.arctan(tangent * (1 - _MARGIN))
+        needed = local[..., 2] + (np.abs(local[..., axis]) * np.cos(angle) + radii) / np.sin(angle)
+        distance = max(distance, float(needed.max()))
+    return distance

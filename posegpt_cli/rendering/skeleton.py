@@ -1,0 +1,206 @@
+"""Draws people as shaded bones, in software: numpy and Pillow, no OpenGL.
+
+Every bone is a tapered capsule, lit and depth-tested pixel by pixel where it is; its outline covers its
+share of a pixel.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from models.body.skeleton import JOINT_NAMES, PARENTS, BodyType
+from posegpt_cli.rendering.camera import Camera, FloatArray
+from posegpt_cli.rendering.capsules import CapsulePainter
+from posegpt_cli.rendering.ground import SHADE, Ground
+from posegpt_cli.rendering.options import Color, RenderOptions
+from posegpt_cli.rendering.renderer import Renderer
+from posegpt_cli.rendering.scene import Figure, Picture, Shot
+
+COLORS: dict[str, Color] = {
+    "left": (0.20, 0.50, 0.80),
+    "right": (0.93, 0.49, 0.22),
+    "middle": (0.36, 0.41, 0.50),
+    "joint": (0.93, 0.94, 0.96),
+}
+"""Of the person's left, right and trunk, and of the balls at the joints."""
+
+_RADIUS = {
+    "pelvis": 0.062, "spine1": 0.056, "spine2": 0.058, "spine3": 0.062, "neck": 0.036, "head": 0.036,
+    "hip": 0.052, "knee": 0.038, "ankle": 0.026, "foot": 0.020, "collar": 0.040, "shoulder": 0.042,
+    "elbow": 0.030, "wrist": 0.022, "hand": 0.020,
+}  # fmt: skip
+_FINGER_RADIUS = 0.008
+_HEAD_RADIUS = 0.105
+_NOSE_RADIUS = 0.026
+_FLESH = 1.7
+"""Shadows are as if the bones were so much thicker: those of a body, not of wires."""
+_BALLS = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
+_HIDDEN = ("jaw", "left_eye", "right_eye")
+_SHADOW_DARK, _CONTACT_DARK = 0.34, 0.22
+
+
+@dataclass(frozen=True)
+class _Bone:
+    """A capsule between two points of a skeleton's point list."""
+
+    start: int
+    end: int
+    start_radius: float
+    end_radius: float
+    color: Color
+    is_ball: bool = False
+
+
+class SkeletonRenderer(Renderer):
+    """Draws in software; several are independent of each other."""
+
+    def __init__(self, options: RenderOptions, size: tuple[int, int] | None = None) -> None:
+        super().__init__(options, size)
+        self._ground = Ground(self)
+        self._painter = CapsulePainter()
+
+    def draw(self, shot: Shot) -> Picture:
+        """The shot's picture, (H, W, 3) sRGB."""
+        shade = self._shadow(shot) if self.options.floor != "none" else None
+        canvas = self._ground.picture(shot.camera, shade)
+        sun = shot.camera.rotation @ shot.sun
+        for layer in shot.layers:
+            figures = [shot.figures[k] for k in layer]
+            capsules = np.concatenate([_capsules(f, shot.camera, self.background) for f in figures])
+            farthest_first = np.argsort(-capsules[:, [3, 7]].sum(axis=1))
+            self._painter.paint(canvas, capsules[farthest_first], sun, shot.camera.focal)
+        return canvas
+
+    def _shadow(self, shot: Shot) -> Image.Image:
+        """How much light the floor loses, a quarter of the picture's size: bones laid on the floor, blurred.
+
+        Low bones cast a sharper shadow; straight under the feet lies the contact shadow.
+        """
+        width, height = (-(-side // SHADE) for side in self.size)
+        along = shot.sun / shot.sun[1]
+        distance = float(np.linalg.norm(shot.camera.eye - shot.camera.target))
+        points = [_points(figure) for figure in shot.figures]
+        layers = []
+        for direction, reach, blur, dark in (
+            (along, 0.45, 0.012, _SHADOW_DARK),
+            (along, np.inf, 0.05, _SHADOW_DARK),
+            (np.array([0.0, 1.0, 0.0]), 0.16, 0.03, _CONTACT_DARK),
+        ):
+            mask = Image.new("L", (width, height))
+            for figure, body in zip(shot.figures, points, strict=True):
+                _draw_laid_bones(mask, figure, body, shot.camera, direction, reach, dark)
+            layers.append(_blurred(mask, max(0.7, blur * shot.camera.focal / SHADE / distance)))
+        sharp, soft, contact = layers
+        return ImageChops.screen(ImageChops.lighter(sharp, soft), contact)
+
+
+@cache
+def _bones(body_type: BodyType) -> tuple[_Bone, ...]:
+    """Capsules of a skeleton; points are the joints, then the head's middle, the nose and the hands' ends."""
+    names = JOINT_NAMES[body_type]
+    bones = []
+    for joint, (name, parent) in enumerate(zip(names, PARENTS[body_type], strict=True)):
+        if parent < 0 or name in _HIDDEN:
+            continue
+        is_trunk = "_" not in name or name.endswith(("collar", "shoulder", "hip"))
+        color = COLORS["middle" if is_trunk else name.partition("_")[0]]
+        start = _radius(name if name.endswith(("collar", "hip")) else names[parent])
+        bones.append(_Bone(parent, joint, min(start, 2.2 * _radius(name)), _radius(name), color))
+        if name.endswith(_BALLS):
+            ball = 1.18 * _radius(name)
+            bones.append(_Bone(joint, joint, ball, ball, COLORS["joint"], is_ball=True))
+    head, nose = len(names), len(names) + 1
+    bones.append(_Bone(head, head, _HEAD_RADIUS, _HEAD_RADIUS, COLORS["middle"]))
+    bones.append(_Bone(nose, nose, _NOSE_RADIUS, _NOSE_RADIUS, COLORS["joint"], is_ball=True))
+    if body_type == "smpl":
+        for side, end in (("left", nose + 1), ("right", nose + 2)):
+            bones.append(_Bone(names.index(f"{side}_hand"), end, 0.020, 0.012, COLORS[side]))
+    return tuple(bones)
+
+
+def _radius(name: str) -> float:
+    """Metres."""
+    return _RADIUS.get(name, _RADIUS.get(name.partition("_")[2], _FINGER_RADIUS))
+
+
+def _points(figure: Figure) -> FloatArray:
+    """(P, 3) metres: joints, the head's middle, the nose, the hands' ends."""
+    joints = figure.joints.astype(np.float64)
+    names = JOINT_NAMES[figure.performer.motion.body_type]
+    neck, head = joints[names.index("neck")], joints[names.index("head")]
+    up = (head - neck) / max(float(np.linalg.norm(head - neck)), 1e-6)
+    middle = head + 0.085 * up
+    ends = [middle, middle + _HEAD_RADIUS * figure.performer.head_forward[figure.frame]]
+    if "left_hand" in names:
+        for side in ("left", "right"):
+            wrist, hand = joints[names.index(f"{side}_wrist")], joints[names.index(f"{side}_hand")]
+            ends.append(hand + 0.8 * (hand - wrist))
+    return np.concatenate((joints, ends))
+
+
+def _capsules(figure: Figure, camera: Camera, background: Color) -> FloatArray:
+    """(B, 11): the figure's bones as `CapsulePainter` takes them."""
+    bones = _bones(figure.performer.motion.body_type)
+    pixels = camera.project(_points(figure))
+    ends = []
+    for index, radius in (
+        ([b.start for b in bones], [b.start_radius for b in bones]),
+        ([b.end for b in bones], [b.end_radius for b in bones]),
+    ):
+        end = pixels[index]
+        pixel_radius = np.array(radius) * camera.focal / end[:, 2]
+        ends.append(np.column_stack((end[:, :2], pixel_radius, end[:, 2])))
+    colors = np.array([b.color if b.is_ball or figure.color is None else figure.color for b in bones])
+    colors = colors + figure.fade * (np.array(background) - colors)
+    return np.column_stack((*ends, colors * 255))
+
+
+def _draw_laid_bones(
+    mask: Image.Image,
+    figure: Figure,
+    points: FloatArray,
+    camera: Camera,
+    direction: FloatArray,
+    reach: float,
+    dark: float,
+) -> None:
+    """Draw a figure's bones where they fall on the floor along a direction, up to a height (m)."""
+    floor = points - direction * np.maximum(points[:, 1:2], 0)
+    floor[:, 1] = 0
+    pixels = camera.project(floor)
+    places = (pixels[:, :2] / SHADE).tolist()
+    scales = (_FLESH * camera.focal / SHADE / np.maximum(pixels[:, 2], 0.05)).tolist()
+    is_seen = ((pixels[:, 2] > 0.05) & np.isfinite(pixels).all(axis=1)).tolist()
+    heights = points[:, 1].tolist()
+    draw = ImageDraw.Draw(mask)
+    value = int(255 * dark * (1 - figure.fade))
+    joints: dict[int, float] = {}
+    for bone in _bones(figure.performer.motion.body_type):
+        start, end = bone.start, bone.end
+        if bone.is_ball or min(heights[start], heights[end]) > reach or not (is_seen[start] and is_seen[end]):
+            continue
+        radii = bone.start_radius * scales[start], bone.end_radius * scales[end]
+        draw.line((*places[start], *places[end]), fill=value, width=max(1, round(sum(radii))))
+        for joint, radius in zip((start, end), radii, strict=True):
+            joints[joint] = max(radius, joints.get(joint, 0.6))
+    for joint, r in joints.items():
+        if r > 0.6:
+            x, y = places[joint]
+            draw.ellipse((x - r, y - r * 0.6, x + r, y + r * 0.6), fill=value)
+
+
+def _blurred(mask: Image.Image, radius: float) -> Image.Image:
+    """The mask after two box blurs of a radius; only the part that holds something is computed."""
+    box = mask.getbbox()
+    if box is None:
+        return mask
+    room = int(2 * radius) + 3
+    box = (
+        max(0, box[0] - room), max(0, box[1] - room),
+        min(mask.width, box[2] + room), min(mask.height, box[3] + room),
+    )  # fmt: skip
+    blur = ImageFilter.BoxBlur(radius)
+    mask.paste(mask.crop(box).filter(blur).filter(blur), box[:2])
+    return mask

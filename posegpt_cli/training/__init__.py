@@ -1,0 +1,1 @@
+"""What `posegpt train` shows: live figures, curves, preview videos."""

@@ -1,0 +1,142 @@
+"""What is looked at when a run validates: clips drawn as video, generated motion judged, curves redrawn."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, Self
+
+from data.actions import STYLE_PREFIX
+from models.config import GPTRun, RunConfig
+from posegpt_cli.console import warn
+from posegpt_cli.output import RenderOptions, save_motion
+from posegpt_cli.output.sheet import grid_shape
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+    from models.evaluation.previews import Preview
+    from models.evaluation.validation import WindowJudge
+    from models.networks.vqvae import VQVAE
+    from models.sampling.generate import Generator
+    from models.training.stages import DataInfo
+    from models.training.train import Windows
+
+SAMPLES = "samples"
+"""Folder in a run: step_000500.mp4 with its still, and the stills as TensorBoard events."""
+_CELL = (240, 320)
+"""Pixels of one clip, width and height."""
+_SHEET_FRAMES = 6
+"""Moments in the still."""
+_TITLE_LENGTH = 40
+"""Characters that fit above a clip."""
+
+
+class Visits:
+    """Called by the training loop at each validation, in the first process, with the averaged network.
+
+    Pictures are drawn in a thread of their own while training goes on. One that cannot be drawn is a warning,
+    not the end of the run.
+    """
+
+    def __init__(self, run: RunConfig, folder: Path, info: "DataInfo", windows: "Windows") -> None:
+        """Raises PoseGPTError where --eval-classif's classifier cannot judge this data."""
+        self.run, self.folder, self.info = run, folder, info
+        self.judges = isinstance(run, GPTRun) and (run.eval_fid or run.eval_classif)
+        self.batches = list(islice(windows.eval_batches(), run.eval_batches if self.judges else 1))
+        self.judge = self._open_judge() if self.judges else None
+        self._vqvae: VQVAE | None = None
+        self._painter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures")
+        self._drawing: Future[Any] | None = None
+        self._board: SummaryWriter | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._wait()
+        self._painter.shutdown()
+        if self._board:
+            self._board.close()
+
+    def __call__(self, network: Any, step: int) -> dict[str, float]:
+        """Have this step's clips drawn; returns further figures of this validation."""
+        if isinstance(self.run, GPTRun):
+            network = self._as_generator(network)
+        if self.run.n_visu_to_save:
+            self.draw(_draw_clips, self._preview(network), self._open_board(step), step)
+        if self.judge:
+            return self.judge.figures(network, self.run.seed)
+        return {}
+
+    def draw(self, paint: Callable[..., Any], *arguments: Any) -> None:
+        """Have a picture drawn by paint(*arguments), after the one before is done."""
+        self._wait()
+        self._drawing = self._painter.submit(paint, *arguments)
+
+    def _wait(self) -> None:
+        if self._drawing and (error := self._drawing.exception()):
+            warn(f"no picture: {error}")
+        self._drawing = None
+
+    def _preview(self, network: Any) -> "Preview":
+        """What the network makes of the first validation windows."""
+        from models.evaluation.previews import classified, first_windows, generated, reconstructed
+        from models.networks.vqvae import VQVAE
+        from models.sampling.generate import Generator
+
+        if isinstance(network, Generator):
+            batch = first_windows(self.batches[0], self.run.n_visu_to_save)
+            return generated(network, batch, self.run.seed)
+        device = next(network.parameters()).device
+        batch = first_windows(self.batches[0], self.run.n_visu_to_save).to(device)
+        return (reconstructed if isinstance(network, VQVAE) else classified)(network, batch, self.info)
+
+    def _as_generator(self, network: Any) -> "Generator":
+        """The network with the tokenizer it is trained for."""
+        from models.checkpoint import find_checkpoint, load_vqvae
+        from models.sampling.generate import Generator
+
+        assert isinstance(self.run, GPTRun)
+        info, device = self.info, str(next(network.parameters()).device)
+        if self._vqvae is None:
+            self._vqvae, _ = load_vqvae(find_checkpoint(self.run.vqvae, "vqvae"), device)
+        return Generator(network, self._vqvae, info.labels, info.fps, info.body_type, device)
+
+    def _open_board(self, step: int) -> "SummaryWriter":
+        """TensorBoard's events in the folder of samples; those of a run that went back are overwritten."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        if self._board is None:
+            self._board = SummaryWriter(str(self.folder / SAMPLES), purge_step=step)
+        return self._board
+
+    def _open_judge(self) -> "WindowJudge":
+        from models.evaluation.judge import load_judge
+        from models.evaluation.validation import WindowJudge
+
+        assert isinstance(self.run, GPTRun)
+        judge = load_judge(self.run.classifier, self.run.device)
+        return WindowJudge.of(judge, self.batches, self.info, self.run.eval_fid, self.run.eval_classif)
+
+
+def _draw_clips(preview: "Preview", board: "SummaryWriter", step: int) -> None:
+    """A video of all clips side by side, and a still of it in a file and for TensorBoard."""
+    import numpy as np
+    from PIL import Image
+
+    if not preview.motions:
+        return
+    columns, rows = grid_shape(len(preview.motions))
+    titles = [title.replace(STYLE_PREFIX, "") for title in preview.titles]
+    options = RenderOptions(
+        size=(_CELL[0] * columns, _CELL[1] * rows), renderer="skeleton", sheet_frames=_SHEET_FRAMES,
+        titles=tuple(shorten(title, _TITLE_LENGTH, placeholder="…") for title in titles),
+    )  # fmt: skip
+    path = Path(board.log_dir) / f"step_{step:06d}.mp4"
+    save_motion(preview.motions, path, options)
+    still = path.with_suffix(".png")
+    save_motion(preview.motions, still, options)
+    with Image.open(still) as picture:
+        board.add_image("clips", np.asarray(picture), step, dataformats="HWC")

@@ -1,0 +1,79 @@
+"""Streaming: the same frames as all at once, one after the other."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from models.config import VQVAEConfig
+from models.errors import PoseGPTError
+from models.networks.features import features_to_motion
+from models.networks.gpt import GPT
+from models.networks.vqvae import make_vqvae
+from models.sampling.generate import Generator, Sampling, load_generator, sample
+from models.sampling.stream import decode_stream, stream
+from tests.models.small import TINY_GPT, TINY_VQVAE
+
+WARM = Sampling(temperature=1.3)
+
+
+def online(factor: int = 2, translation: str = "heading") -> Generator:
+    torch.manual_seed(0)
+    sizes = {"model": "OnlineVQVAE", "factor": factor, "translation": translation, "window": 4, "n_convs": 2}
+    vqvae = make_vqvae(VQVAEConfig.model_validate(TINY_VQVAE.model_dump() | sizes)).eval()
+    gpt = GPT(TINY_GPT.model_copy(update={"codes_per_book": 16, "n_labels": 2})).eval()
+    return Generator(gpt, vqvae, ("walk", "wave"), 30.0, "smpl", "cpu")
+
+
+@pytest.mark.parametrize("translation", ["heading", "delta"])
+@pytest.mark.parametrize("factor", [2, 4])
+def test_decoding_a_stream_equals_decoding_the_whole(factor, translation):
+    vqvae = online(factor, translation).vqvae
+    indices = torch.randint(16, (1, 21, 2))
+    frames = list(decode_stream(vqvae, iter(indices.unbind(1))))
+    features = vqvae.decode_latents(vqvae.quantizer.lookup(indices), torch.tensor([21 * factor]))
+    whole = features_to_motion(features, translation)
+    assert len(frames) == 21 * factor
+    trans = np.stack([f.trans for f in frames])
+    np.testing.assert_allclose(trans, whole.trans[0].detach().numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("n_frames", [1, 7, 60])
+def test_streamed_frames_are_the_sampled_ones(n_frames):
+    generator = online()
+    (whole,) = sample(generator, ["walk"], n_frames, seed=3, how=WARM)
+    frames = list(stream(generator, ["walk"], n_frames, seed=3, how=WARM))
+    np.testing.assert_allclose(np.stack([f.poses for f in frames]), whole.poses, atol=1e-3)
+    np.testing.assert_allclose(np.stack([f.trans for f in frames]), whole.trans, atol=2e-3)
+
+
+def test_a_stream_computes_on_one_thread_and_leaves_the_others_their_own(monkeypatch):
+    generator, inside = online(), []
+    decode = generator.vqvae.decode_latents
+    monkeypatch.setattr(
+        generator.vqvae, "decode_latents", lambda *a: inside.append(torch.get_num_threads()) or decode(*a)
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for _ in stream(generator, ["walk"], 6):
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert inside == [1, 1, 1]
+
+
+def test_a_stream_without_end_goes_on():
+    assert len(list(islice(stream(online(), ["wave"]), 500))) == 500
+
+
+@pytest.mark.parametrize("n_frames", [0, -5])
+def test_a_stream_of_no_frames_is_refused(n_frames):
+    with pytest.raises(PoseGPTError, match="expected at least 1 frame"):
+        stream(online(), ["walk"], n_frames)
+
+
+def test_a_tokenizer_that_looks_ahead_cannot_stream(trained):
+    with pytest.raises(PoseGPTError, match="needs an OnlineVQVAE"):
+        stream(load_generator(trained["gpt"], "cpu"), ["walk"], 10)
