@@ -31,6 +31,8 @@ class Motion:
     """Action names of the clip."""
     name: str = ""
     """Where it comes from, for titles and messages."""
+    notes: tuple[str, ...] = ()
+    """What its reader found out or put right, one sentence each, for commands to print."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "poses", np.ascontiguousarray(self.poses, dtype=np.float32))

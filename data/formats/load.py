@@ -1,26 +1,65 @@
 """One motion from one file, whatever its format."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from data.formats.amass import read_amass
+from data.formats.asf import find_asf, read_amc, read_asf
 from data.formats.bvh import read_bvh
+from data.formats.settings import ReadingSettings
 from data.retargeting.retarget import retarget
+from data.retargeting.skeletons import named_skeleton
 from models.errors import PoseGPTError
 from models.motion import Motion
 
+Reader = Callable[[Path, ReadingSettings], Motion]
 
-def read_motion(path: Path | str) -> Motion:
-    """Read a motion by its file's extension: .npz (AMASS or ours) or .bvh (any known skeleton).
 
-    Raises PoseGPTError where the file is missing, damaged, or of another kind.
+def read_motion(path: Path | str, settings: ReadingSettings | None = None) -> Motion:
+    """Read a motion by its file's extension.
+
+    Args:
+        path: an .npz (AMASS or ours), .bvh, or .amc file.
+        settings: what the file does not say of itself.
+
+    Returns:
+        the motion; its `notes` say what was found out or put right.
+
+    Raises PoseGPTError if the file is missing, damaged, or of another kind.
     """
     path = Path(path)
+    settings = settings or ReadingSettings()
     if not path.is_file():
         raise PoseGPTError(f"no file {path}", "check the path")
-    if path.suffix.lower() == ".npz":
-        return read_amass(path)
-    if path.suffix.lower() == ".bvh":
-        return retarget(read_bvh(path))
-    raise PoseGPTError(
-        f"cannot read {path.name}: its extension is {path.suffix or 'missing'}", "give .npz or .bvh"
-    )
+
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise PoseGPTError(
+            f"cannot read {path.name}: its extension is {path.suffix or 'missing'}",
+            f"give one of {', '.join(READERS)}",
+        )
+    return reader(path, settings)
+
+
+def _read_npz(path: Path, settings: ReadingSettings) -> Motion:
+    return read_amass(path, fps=settings.fps_in)
+
+
+def _read_bvh(path: Path, settings: ReadingSettings) -> Motion:
+    bvh = read_bvh(path)
+    if settings.fps_in is not None:
+        bvh = replace(bvh, fps=settings.fps_in)
+    skeleton = named_skeleton(settings.skeleton) if settings.skeleton else None
+    return retarget(bvh, skeleton, settings)
+
+
+def _read_amc(path: Path, settings: ReadingSettings) -> Motion:
+    # CMU keeps a subject's skeleton beside its clips, other sets one folder above.
+    asf = read_asf(find_asf(path, path.parent.parent))
+    bvh = read_amc(path, asf) if settings.fps_in is None else read_amc(path, asf, settings.fps_in)
+    return retarget(bvh, reading=settings)
+
+
+READERS: Mapping[str, Reader] = {".npz": _read_npz, ".bvh": _read_bvh, ".amc": _read_amc}
+"""Extension, lower case, to what reads such a file."""

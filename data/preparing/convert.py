@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from data.formats.amass import read_amass, smplh_to_smpl
 from data.formats.asf import AMC_FPS, Asf, find_asf, read_amc, read_asf
 from data.formats.bvh import Bvh, read_bvh
+from data.formats.settings import ReadingSettings
 from data.preparing.splits import frame_hashes
 from data.resample import resample
 from data.retargeting.glitches import count_glitches, mend_spikes
-from data.retargeting.retarget import Reading, retarget
+from data.retargeting.retarget import retarget
 from data.retargeting.skeletons import named_skeleton
 from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
@@ -36,7 +37,7 @@ class Conversion:
 
     fps: float
     """Frames a second of the result."""
-    reading: Reading = field(default_factory=Reading)
+    reading: ReadingSettings = field(default_factory=ReadingSettings)
     """What BVH and AMC files do not say of themselves."""
     skeleton: str | None = None
     """As `named_skeleton` takes it; None finds out."""
@@ -82,7 +83,8 @@ class Task:
 def _identity(conversion: Conversion) -> str:
     """All that decides how a file is converted."""
     skeleton = conversion.skeleton and dict(named_skeleton(conversion.skeleton).joints)
-    return json.dumps((_VERSION, asdict(conversion), skeleton))
+    facts = asdict(conversion) | {"reading": conversion.reading.model_dump()}
+    return json.dumps((_VERSION, facts, skeleton))
 
 
 def find_files(folder: Path, suffix: str) -> list[Path]:

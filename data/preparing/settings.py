@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from data.formats.asf import AMC_FPS
+from data.formats.settings import ReadingSettings
 from data.preparing.convert import Conversion, Kind
-from data.retargeting.retarget import Reading
 from data.store import SPLITS
 from models.body.skeleton import BODY_TYPES, BodyType
 from models.config import Config, Positive, Seed, Share
@@ -108,15 +108,15 @@ class PrepareSettings(Config):
         return _words(self.split, SPLITS, "split")
 
     @property
-    def reading(self) -> Reading:
-        return Reading(up=self.up, scale=self.scale, t_pose_frame=self.t_pose_frame)
+    def reading(self) -> ReadingSettings:
+        return ReadingSettings(up=self.up, scale=self.scale, t_pose_frame=self.t_pose_frame)
 
     def conversion(self, kind: Kind) -> Conversion:
         """How files of a kind become prepared motion."""
         plain = kind == "amass"  # says all of itself
         return Conversion(
             fps=self.fps,
-            reading=Reading() if plain else self.reading,
+            reading=ReadingSettings() if plain else self.reading,
             skeleton=self.skeleton if kind == "bvh" else None,
             amc_fps=self.amc_fps,
             hashes=not self.babel,

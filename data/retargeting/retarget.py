@@ -7,13 +7,13 @@ are turned about the vertical only.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from data.formats.bvh import Bvh, forward_kinematics, local_rotations, zero_pose
+from data.formats.settings import ReadingSettings
 from data.retargeting.skeletons import SourceSkeleton, detect_skeleton, plain_name
 from models.body.skeleton import BODY_JOINTS, BODY_PARENTS, BODY_TYPES, JOINT_NAMES, REST_PELVIS
 from models.errors import PoseGPTError
@@ -66,18 +66,6 @@ _TWISTING = {upper: upper for upper, _ in LIMBS} | {
 _STANCE_SPEED = 0.15  # m/s; a sole slower than this rests
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What a file does not say of itself; the defaults find out."""
-
-    up: Literal["auto", "y", "z"] = "auto"
-    """Axis that points up in the file; auto: the one along which its rest pose stands."""
-    scale: float | None = None
-    """Metres a unit; None: legs are as long as SMPL's."""
-    t_pose_frame: int | None = None
-    """Frame (from 0) that is a T-pose and stands for the rest pose; the motion begins after it."""
-
-
 @dataclass(frozen=True, eq=False)
 class SourceMotion:
     """A motion on its own skeleton, joints in SMPL's order, Y up."""
@@ -102,7 +90,9 @@ class BodyMotion:
     """(T, 22, 3) joint positions, metres."""
 
 
-def retarget(bvh: Bvh, skeleton: SourceSkeleton | None = None, reading: Reading | None = None) -> Motion:
+def retarget(
+    bvh: Bvh, skeleton: SourceSkeleton | None = None, reading: ReadingSettings | None = None
+) -> Motion:
     """A BVH motion as SMPL's, at the file's own frame rate, feet on the floor at y = 0.
 
     Args:
@@ -112,16 +102,16 @@ def retarget(bvh: Bvh, skeleton: SourceSkeleton | None = None, reading: Reading 
 
     Raises PoseGPTError where the skeleton is not known or its rest pose is not the one expected.
     """
-    skeleton, reading = skeleton or detect_skeleton(bvh.names, bvh.name), reading or Reading()
+    skeleton, reading = skeleton or detect_skeleton(bvh.names, bvh.name), reading or ReadingSettings()
     if skeleton.is_smpl:
         return _read_smpl(bvh)
     source = source_motion(bvh, skeleton, reading)
     return to_motion(to_body(source, reading.scale), bvh.fps, bvh.name)
 
 
-def source_motion(bvh: Bvh, skeleton: SourceSkeleton, reading: Reading | None = None) -> SourceMotion:
+def source_motion(bvh: Bvh, skeleton: SourceSkeleton, reading: ReadingSettings | None = None) -> SourceMotion:
     """The joints of `skeleton` out of a BVH file, Y up, as rotations away from a T-pose."""
-    reading = reading or Reading()
+    reading = reading or ReadingSettings()
     columns, places = _joint_columns(bvh, skeleton)
     if reading.t_pose_frame is None:
         rest, skip = _rest_of_skeleton(bvh, skeleton, columns, places, reading), skeleton.skip_frames
@@ -244,7 +234,11 @@ def _joint_columns(bvh: Bvh, skeleton: SourceSkeleton) -> tuple[dict[str, int], 
 
 
 def _rest_of_skeleton(
-    bvh: Bvh, skeleton: SourceSkeleton, columns: dict[str, int], places: dict[str, int], reading: Reading
+    bvh: Bvh,
+    skeleton: SourceSkeleton,
+    columns: dict[str, int],
+    places: dict[str, int],
+    reading: ReadingSettings,
 ) -> _Rest:
     """From the known T-pose of the skeleton, or else from the file's zero pose."""
     rest = zero_pose(bvh).positions[0]
@@ -267,7 +261,9 @@ def _rest_of_skeleton(
     return _Rest(upright, frames, bones, may_hang=not skeleton.t_pose)
 
 
-def _rest_of_frame(bvh: Bvh, columns: dict[str, int], places: dict[str, int], reading: Reading) -> _Rest:
+def _rest_of_frame(
+    bvh: Bvh, columns: dict[str, int], places: dict[str, int], reading: ReadingSettings
+) -> _Rest:
     """From a frame in which the person stands in a T-pose, facing any way."""
     frame = reading.t_pose_frame
     if frame is None or not 0 <= frame < bvh.n_frames:

@@ -9,6 +9,8 @@ import pytest
 
 from data.formats.asf import find_asf, read_amc, read_asf
 from data.formats.bvh import forward_kinematics
+from data.formats.load import read_motion
+from data.formats.settings import ReadingSettings
 from data.preparing.convert import Conversion, Task
 from data.preparing.prepare import prepare
 from data.preparing.settings import PrepareSettings
@@ -177,3 +179,11 @@ def test_prepared_from_a_folder(folder):
     store = open_store(made.folders["train"])
     # nine frames at 60 fps last 8 / 60 s: frames at 0, 1/30 .. 4/30; the only .asf serves 02_01 too
     assert sorted(store.lengths.tolist()) == [3, 3, 5] and store.label_names == ("01", "02")
+
+
+def test_a_clip_is_read_like_any_motion_file(folder):
+    motion = read_motion(folder / "01_01.amc")
+    slow = read_motion(folder / "01_01.amc", ReadingSettings(fps_in=60.0))
+    assert (motion.fps, slow.fps, motion.n_frames) == (120.0, 60.0, 5)
+    expected = retarget(read_amc(folder / "01_01.amc", read_asf(folder / "01.asf")))
+    np.testing.assert_array_equal(motion.poses, expected.poses)

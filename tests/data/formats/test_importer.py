@@ -7,7 +7,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from data.formats.bvh import read_bvh
-from data.retargeting.retarget import JOINT, LIMBS, Reading, _undo_flips, retarget, source_motion, to_body
+from data.formats.settings import ReadingSettings
+from data.retargeting.retarget import JOINT, LIMBS, _undo_flips, retarget, source_motion, to_body
 from data.retargeting.skeletons import KNOWN_SKELETONS, detect_skeleton, named_skeleton
 from data.synthetic import make_motion
 from models.errors import PoseGPTError
@@ -55,7 +56,7 @@ def test_a_world_with_z_up_under_a_rest_pose_with_y_up(tmp_path):
     (tmp_path / "z.bvh").write_text(mixamo([[10.0, -5, 90, 0, 0, 90], [20.0, -30, 90, 0, 0, 90]]))
     expected = retarget(read_bvh(tmp_path / "y.bvh"))
     assert not np.abs(expected.poses[:, 0]).max() > 1e-5
-    same(retarget(read_bvh(tmp_path / "z.bvh"), reading=Reading(up="z")), expected)
+    same(retarget(read_bvh(tmp_path / "z.bvh"), reading=ReadingSettings(up="z")), expected)
     lying = retarget(read_bvh(tmp_path / "z.bvh"))
     np.testing.assert_allclose(lying.poses[:, 0], [[np.pi / 2, 0, 0]] * 2, atol=1e-5)
 
@@ -63,7 +64,7 @@ def test_a_world_with_z_up_under_a_rest_pose_with_y_up(tmp_path):
 def test_scale_is_metres_a_unit(tmp_path):
     path = tmp_path / "a.bvh"
     path.write_text(mixamo([[0.0, 90, 0, 0, 0, 0], [0.0, 90, 100, 0, 0, 0]]))
-    motions = [retarget(read_bvh(path), reading=Reading(scale=scale)) for scale in (None, 0.01, 0.02)]
+    motions = [retarget(read_bvh(path), reading=ReadingSettings(scale=scale)) for scale in (None, 0.01, 0.02)]
     moved = [np.ptp(motion.trans[:, 2]) for motion in motions]
     # the file's legs are SMPL's in centimetres, so both ways agree
     np.testing.assert_allclose(moved, [1.0, 1.0, 2.0], atol=1e-4)
@@ -84,7 +85,7 @@ def test_a_t_pose_frame_stands_for_the_rest_pose(tmp_path, yaw):
     with pytest.raises(PoseGPTError) as caught:
         retarget(bvh, skeleton)
     assert "--t-pose-frame 0" in caught.value.hint
-    reading = Reading(t_pose_frame=0)
+    reading = ReadingSettings(t_pose_frame=0)
     source = source_motion(bvh, skeleton, reading)
     body = to_body(source)
     for upper, lower in LIMBS:
@@ -96,7 +97,7 @@ def test_a_t_pose_frame_stands_for_the_rest_pose(tmp_path, yaw):
     arms = [JOINT[f"{side}_{joint}"] for side in ("left", "right") for joint in ("shoulder", "elbow")]
     np.testing.assert_allclose(by_frame.poses[:, arms], known.poses[1:, arms], atol=0.02)
     with pytest.raises(PoseGPTError, match="has 9 frames, no T-pose in frame 9"):
-        retarget(bvh, skeleton, Reading(t_pose_frame=9))
+        retarget(bvh, skeleton, ReadingSettings(t_pose_frame=9))
 
 
 @pytest.mark.parametrize(
