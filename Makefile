@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test test-all lint bench pretrained system install install-dev venv-package clean
+.PHONY: demo test test-all lint docs bench pretrained system install install-dev venv-package clean
 
 demo: install  ## A walk as MP4, from the checkpoint in the box.
 	$(BIN)/posegpt sample --action walk --len 64 --out walk.mp4 --force
@@ -21,6 +21,11 @@ lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/typos
+
+docs: $(VENV)/.installed-docs  ## The documentation site, in build/site.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	@echo "look at build/site/index.html"
 
 bench: install-dev  ## What is timed, beside the plain way, as one table in benchmarks/results.md.
 	$(BIN)/python -m benchmarks
@@ -41,6 +46,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install -c constraints.txt -e ".[dev]"
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed-dev
+	$(PIP) install -c constraints.txt -e ".[docs]"
 	touch $@
 
 # Debian's Python comes without venv.

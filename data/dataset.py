@@ -95,7 +95,8 @@ class Windows:
         start_share: share of training windows that begin where their clip begins.
         balance: how much more often clips of rare actions are drawn, from 0 (as often as they occur) to 1
             (every action about equally, within a factor of MOST_OFTEN).
-        rank, world: this process among all, which share every batch.
+        rank: index of this process among those that share every batch.
+        world: the number of those processes.
         per_frame: labels (B, T, L) of every frame instead of those of the window.
         join_share: share of training windows that are two clips, each with its own labels, joined without a
             jump at a random place (asks for per_frame).

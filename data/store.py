@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from data.files import as_written, folder_atomically, parse_json
+from models import __version__
 from models.body.skeleton import BodyType, n_joints
-from models.config import Config, tool_version
+from models.config import Config
 from models.errors import PoseGPTError
 from models.motion import Motion
 
@@ -435,7 +436,7 @@ class StoreWriter:
             settings=self.settings,
             files=files,
             fingerprint=hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16],
-            tool_version=tool_version(),
+            tool_version=__version__,
         )
 
 

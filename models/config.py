@@ -30,16 +30,6 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-def tool_version() -> str:
-    """posegpt's version, for manifests and reports to record."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("posegpt")
-    except PackageNotFoundError:  # run from a bare checkout
-        return "unknown"
-
-
 class VQVAEConfig(Config):
     """The tokenizer's architecture (PoseGPT section 3.1)."""
 

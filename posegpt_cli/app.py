@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from models import __version__
 from models.errors import PoseGPTError
 from posegpt_cli.console import UsageError, say, show_error, show_result
 from posegpt_cli.options.shared import examples
@@ -121,9 +122,7 @@ def describe(error: Exception, words: Sequence[str]) -> tuple[str, str, int]:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        show_result(f"posegpt {version('posegpt')}")
+        show_result(f"posegpt {__version__}")
         raise typer.Exit
 
 

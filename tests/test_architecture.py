@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import models
+import posegpt_cli
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("posegpt_cli", "models", "data")
 LIGHT = (
@@ -76,3 +79,14 @@ def test_modules_do_not_print_or_read_the_environment_when_imported(package):
                 continue
             calls = [ast.unparse(node) for node in ast.walk(statement)]
             assert not [c for c in calls if c.startswith(("print(", "os.environ", "os.getenv"))], name
+
+
+def test_one_version_everywhere():
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {models.__version__}\n" in citation
+    assert posegpt_cli.__version__ == models.__version__
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_are_typed_for_others(package):
+    assert (ROOT / package / "py.typed").exists()

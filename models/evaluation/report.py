@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from models.config import Config, tool_version
+from models import __version__
+from models.config import Config
 from models.errors import PoseGPTError
 
 COMPARABLE = ("data", "classifier")
@@ -72,7 +73,7 @@ class Report(Config):
     """Version of this layout."""
     protocol: str
     """fid, reconstruction, ..."""
-    version: str = Field(default_factory=tool_version)
+    version: str = __version__
     """posegpt's."""
     seed: int
     """All randomness follows from it."""
