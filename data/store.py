@@ -19,13 +19,12 @@ from typing import Any, BinaryIO, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from data.files import as_written, folder_atomically, parse_json
 from models import __version__
 from models.body.skeleton import BodyType, n_joints
 from models.config import Config
-from models.errors import PoseGPTError
+from models.errors import PoseGPTError, SettingsError
 from models.motion import Motion
 
 SPLITS = ("train", "val", "test")
@@ -236,7 +235,7 @@ def read_manifest(path: Path) -> Manifest:
                 "update posegpt",
             )
         return Manifest.model_validate(found)
-    except (ValidationError, ValueError, TypeError) as error:
+    except (ValueError, TypeError, SettingsError) as error:
         raise PoseGPTError(
             f"{file} is no store's manifest: {str(error).splitlines()[0]}", _PREPARE_AGAIN
         ) from None

@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from models.body.skeleton import BodyType
 from models.config import ClassifierConfig, Config, GPTConfig, VQVAEConfig
-from models.errors import PoseGPTError
+from models.errors import PoseGPTError, SettingsError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -102,7 +102,7 @@ def read_info(folder: Path) -> CheckpointInfo:
         raise PoseGPTError(f"no checkpoint came with this installation ({path})", "install posegpt again")
     try:
         info = CheckpointInfo.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError, ValueError) as error:
+    except (OSError, ValueError, SettingsError) as error:
         raise PoseGPTError(
             f"{path} is not a posegpt checkpoint: {_first_line(error)}", "use another run"
         ) from error
@@ -309,7 +309,7 @@ def _network(kind: "type[_C]", info: CheckpointInfo, folder: Path) -> "_C":
         raise PoseGPTError(f"{folder} holds a {info.stage}, expected a {expected}", "use another run")
     try:
         return kind.model_validate(info.network)
-    except ValidationError as error:
+    except SettingsError as error:
         raise PoseGPTError(f"{folder / CONFIG}: {_first_line(error)}", "use another run") from error
 
 

@@ -3,12 +3,16 @@
 A field's docstring is its help on the command line; its default is the default everywhere.
 """
 
+import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from models.body.skeleton import BodyType, n_joints
+from models.errors import SettingsError
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -25,9 +29,44 @@ DEFAULT_GUIDANCE = 3.0
 
 
 class Config(BaseModel):
-    """Base of all configs: immutable, unknown keys refused, docstrings are field descriptions."""
+    """Base of all configs: immutable, unknown keys refused, docstrings are field descriptions.
+
+    Raises SettingsError, naming the field, if a value does not fit.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def __init__(self, **values: Any) -> None:
+        # Called for nested configs and by model_validate() too: what it raises passes through pydantic.
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _settings_error(error.errors()[0], type(self)) from error
+
+    def replaced(self, **values: Any) -> Self:
+        """A copy with these values, checked like a new one."""
+        return type(self).model_validate(dict(self) | values)
+
+
+def _settings_error(first: ErrorDetails, config: type[Config]) -> SettingsError:
+    """pydantic's first complaint about a config, in the field's name."""
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        named = [name for name in config.model_fields if re.search(rf"\b{name}\b", message)]
+        return SettingsError(message, "change one of them", named)
+
+    name = str(first["loc"][0])
+    if name not in config.model_fields:
+        close = difflib.get_close_matches(name, config.model_fields, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(config.model_fields)}"
+        return SettingsError(f"unknown setting '{name}'", hint)
+    about = (config.model_fields[name].description or "").partition("\n")[0]
+    if first["type"] == "missing":
+        return SettingsError(f"{name} is missing", f"{name}: {about}", name)
+    said = re.sub(r"^Input should be", f"{name} must be", message)
+    if said == message:
+        said = f"{name}: {message[0].lower()}{message[1:]}"
+    return SettingsError(f"{said}, got {first['input']!r}", f"{name}: {about}", name)
 
 
 class VQVAEConfig(Config):

@@ -7,17 +7,26 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Annotated
 
 import typer
 
 from models import __version__
-from models.errors import PoseGPTError
+from models.errors import PoseGPTError, SettingsError
 from posegpt_cli.console import UsageError, say, show_error, show_result
+from posegpt_cli.options.names import with_flags_named
 from posegpt_cli.options.shared import examples
 from posegpt_cli.settings import DEBUG, read_settings
 
-DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+class ExitStatus(IntEnum):
+    """What `posegpt` returns to the shell."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG_USE = 2
+    INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -92,10 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             words = original_spelling(words)
         app = build_app(words if settings.typed is None else settings.typed)
         code = app(args=words or ["--help"], prog_name="posegpt", standalone_mode=False)
-        return code if isinstance(code, int) else DONE
+        return code if isinstance(code, int) else ExitStatus.DONE
     except (KeyboardInterrupt, typer.Abort):
         say("interrupted")
-        return INTERRUPTED
+        return ExitStatus.INTERRUPTED
     except Exception as error:
         if settings.debug:
             traceback.print_exc()
@@ -104,20 +113,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
 
 
-def describe(error: Exception, words: Sequence[str]) -> tuple[str, str, int]:
+def describe(error: Exception, words: Sequence[str]) -> tuple[str, str, ExitStatus]:
     """Message, hint and exit code of an exception that ended the command line `words`."""
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "posegpt"
-        return error.format_message(), f"{command} --help", error.exit_code
+        return error.format_message(), f"{command} --help", ExitStatus(error.exit_code)
     if isinstance(error, PoseGPTError):
-        code = WRONG_USE if isinstance(error, UsageError) else FAILED
-        return error.message, error.hint or "posegpt --help", code
+        is_wrong_use = isinstance(error, UsageError | SettingsError)
+        message, hint = with_flags_named(error)
+        return message, hint or "posegpt --help", ExitStatus.WRONG_USE if is_wrong_use else ExitStatus.FAILED
     again = f"{DEBUG}=1 posegpt {shlex.join(words)} shows the traceback"
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{error.strerror}", _OS_HINTS.get(error.errno or 0, again), FAILED
-    return f"{type(error).__name__}: {error}".rstrip(": "), again, FAILED
+        return f"{place}{error.strerror}", _OS_HINTS.get(error.errno or 0, again), ExitStatus.FAILED
+    return f"{type(error).__name__}: {error}".rstrip(": "), again, ExitStatus.FAILED
 
 
 def _print_version(wanted: bool) -> None:

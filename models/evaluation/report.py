@@ -11,7 +11,7 @@ from pydantic import Field
 
 from models import __version__
 from models.config import Config
-from models.errors import PoseGPTError
+from models.errors import PoseGPTError, SettingsError
 
 COMPARABLE = ("data", "classifier")
 """Fingerprints that must agree before figures of two reports may be compared."""
@@ -123,7 +123,7 @@ def read_reports(path: Path) -> dict[str, Report]:
         reports = [Report.model_validate(one) for one in found.get("reports", [found])]
     except OSError as error:
         raise PoseGPTError(f"cannot read {path}: {error.strerror}", hint) from error
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:  # pydantic's are ValueErrors
+    except (ValueError, AttributeError, TypeError, RecursionError, SettingsError) as error:
         reason = str(error).splitlines()[0]
         raise PoseGPTError(f"{path} is no report of posegpt eval: {reason}", hint) from error
     return {report.protocol: report for report in reports}

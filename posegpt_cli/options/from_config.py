@@ -3,7 +3,6 @@
 import difflib
 import functools
 import inspect
-import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, g
 
 import typer
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from posegpt_cli.console import UsageError, ask_path
@@ -84,7 +83,7 @@ class Choices(Generic[_C]):
     def resolve(self, instead_of_preset: Path | None = None) -> _C:
         """The config: the preset (or the YAML file in its place), then --config, then flags.
 
-        Raises UsageError naming the key or flag that is unknown or does not fit.
+        Raises SettingsError naming the field that does not fit, UsageError naming the key of a file.
         """
         values = read_config_file(instead_of_preset, self.config) if instead_of_preset else self.preset
         if self.file:
@@ -94,10 +93,7 @@ class Choices(Generic[_C]):
             for name in reversed(option.path[:-1]):
                 nested = {name: nested}
             values = merge(values, nested)
-        try:
-            return self.config.model_validate(values)
-        except ValidationError as error:
-            raise _config_error(error, self.config) from error
+        return self.config.model_validate(values)
 
 
 def config_options(
@@ -304,19 +300,3 @@ def _refuse_unknown(values: Values, config: type[BaseModel], path: Path, parents
             raise UsageError(f"{path}: unknown key '{'.'.join((*parents, str(key)))}'", hint)
         if isinstance(value, dict) and (part := _part(info)):
             _refuse_unknown(value, part, path, (*parents, str(key)))
-
-
-def _config_error(error: ValidationError, config: type[BaseModel]) -> UsageError:
-    """The first complaint of pydantic, in the command line's terms."""
-    first = error.errors()[0]
-    message = first["msg"].removeprefix("Value error, ")
-    for field in config_fields(config):
-        if first["loc"] == field.path:
-            said = message[0].lower() + message[1:]
-            return UsageError(
-                f"{field.flag}: {said}, got {first['input']!r}", f"{field.flag}: {field.info.description}"
-            )
-        message = re.sub(rf"\b{field.name}\b", field.flag, message)
-    if first["loc"]:  # a part of the config
-        return UsageError(f"{'.'.join(map(str, first['loc']))}: {message}", "give keys and values below it")
-    return UsageError(message, "change one of them")

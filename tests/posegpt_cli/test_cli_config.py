@@ -4,9 +4,11 @@ import pytest
 import yaml
 
 from models.config import PRESETS, ClassifierRun, GPTRun, VQVAERun
+from models.errors import PoseGPTError, SettingsError
 from posegpt_cli.commands.train import SET_BY_DATA, original_spelling
 from posegpt_cli.console import UsageError
 from posegpt_cli.options.from_config import Choices, config_fields, merge, read_config_file, switch_words
+from posegpt_cli.options.names import with_flags_named
 from posegpt_cli.options.shared import parse_length, parse_size
 
 FIELDS = {field.name: field for field in config_fields(VQVAERun)}
@@ -73,21 +75,40 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_values_out_of_range_name_the_flag():
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(SettingsError) as caught:
         resolve(learning_rate=-1.0)
-    assert caught.value.message.startswith("--learning-rate: ") and "got -1.0" in caught.value.message
-    with pytest.raises(UsageError) as caught:
+    message, hint = with_flags_named(caught.value)
+    assert message == "--learning-rate must be greater than 0, got -1.0"
+    assert hint == "--learning-rate: Peak learning rate."
+    with pytest.raises(SettingsError) as caught:
         resolve(n_e=511)
-    assert "--n-e (511) must be a multiple of --n-codebook (4)" in caught.value.message
+    message, _ = with_flags_named(caught.value)
+    assert "--n-e (511) must be a multiple of --n-codebook (4)" in message
+
+
+@pytest.mark.parametrize(
+    ("hint", "shown"),
+    [
+        ("n_frames=64", "--len 64"),
+        ("give n_frames=64 and n=1", "give --len 64 and -n 1"),
+        ("greedy=True, or no greedy", "--greedy, or no --greedy"),
+        ("mirror=False", "--no-mirror"),
+        ("a file of labels-only n's", "a file of labels-only -n's"),
+    ],
+)
+def test_errors_of_the_library_name_flags(hint, shown):
+    error = PoseGPTError("n_frames must be 1 or more", hint, ("n_frames", "n", "greedy", "mirror", "labels"))
+    assert with_flags_named(error) == ("--len must be 1 or more", shown)
+    assert with_flags_named(PoseGPTError("n_frames", "n")) == ("n_frames", "n")
 
 
 def test_what_a_file_gives_in_the_wrong_place_is_named(config_file):
     """Keys below a plain value were an AttributeError; a value in the place of a part was not said where."""
     for values, said in (
-        ({"seed": {"a": 1}}, "--seed: input should be a valid integer"),
-        ({"network": 5}, "network: "),
+        ({"seed": {"a": 1}}, "seed must be a valid integer"),
+        ({"network": 5}, "network must be a valid dictionary"),
     ):
-        with pytest.raises(UsageError) as caught:
+        with pytest.raises(SettingsError) as caught:
             resolve(file=config_file(values))
         assert caught.value.message.startswith(said)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from data.preparing.convert import convert
 from data.preparing.prepare import plan, prepare, random_windows
@@ -19,7 +18,7 @@ from data.preparing.settings import PrepareSettings
 from data.preparing.work import _context
 from data.store import find_store, open_store
 from data.synthetic import make_motion
-from models.errors import PoseGPTError
+from models.errors import PoseGPTError, SettingsError
 from tests.data.recordings import write_bandai
 
 
@@ -215,7 +214,7 @@ def test_existing_data_is_replaced_only_by_force(tmp_path):
 
 @pytest.mark.parametrize("share", [-0.1, 1.1])
 def test_settings_are_validated(tmp_path, share):
-    with pytest.raises(ValueError, match="val_share"):
+    with pytest.raises(SettingsError, match="val_share"):
         PrepareSettings(bvh=tmp_path, out=tmp_path, val_share=share)
 
 
@@ -331,7 +330,7 @@ def test_jumps_of_a_joint_are_mended_or_reported(tmp_path):
 
 
 def test_a_seed_that_numpy_would_refuse_later_is_refused_at_once(tmp_path):
-    with pytest.raises(ValidationError, match="seed"):
+    with pytest.raises(SettingsError, match="seed"):
         PrepareSettings(bvh=tmp_path, out=tmp_path, seed=-1)
 
 

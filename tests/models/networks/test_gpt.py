@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from pydantic import ValidationError
 
 from models.config import GPTConfig
-from models.errors import PoseGPTError
+from models.errors import PoseGPTError, SettingsError
 from models.networks.gpt import GPT, Condition
 from models.networks.layers import bare
 from models.sampling.generate import Sampling, draw, float64_device, sample_indices
@@ -194,7 +193,7 @@ def test_half_a_block_holds_a_step():
     """What is computed anew where the block is full; of a block of one it was nothing."""
     gpt = small(gpt_blocksize=2)
     assert sample_indices(gpt, condition(1), 5, seeds(0), Sampling()).indices.shape == (1, 5, 3)
-    with pytest.raises(ValidationError, match="gpt_blocksize"):
+    with pytest.raises(SettingsError, match="gpt_blocksize"):
         small(gpt_blocksize=1)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from models.config import VQVAEConfig
+from models.errors import SettingsError
 from models.networks.features import Root
 from models.networks.quantizer import Codebook, fsq_levels, make_quantizer, perplexity
 from models.networks.vqvae import make_vqvae
@@ -190,9 +191,9 @@ def test_rvq_quantizer_dropout_leaves_books_out():
 
 
 def test_config_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match="n_e"):
+    with pytest.raises(SettingsError, match="n_e"):
         VQVAEConfig(n_codebook=3, n_e=512)
-    with pytest.raises(ValueError, match="hid_dim"):
+    with pytest.raises(SettingsError, match="hid_dim"):
         VQVAEConfig(hid_dim=30, heads=4)
-    with pytest.raises(ValueError, match="extra"):
+    with pytest.raises(SettingsError, match="n_codebook"):
         VQVAEConfig(n_cdebook=3)

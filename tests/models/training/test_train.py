@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
-from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from models.batch import Batch
 from models.checkpoint import find_checkpoint, load_vqvae, read_info
 from models.config import RunConfig
-from models.errors import PoseGPTError
+from models.errors import PoseGPTError, SettingsError
 from models.training.run_folder import Checkpoints
 from models.training.stages import VQVAEStage
 from models.training.train import TrainingInterrupted, _fixed_randomness, train
@@ -177,7 +176,7 @@ def test_no_process_clears_away_what_another_still_reads(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("wrong", [{"seed": -1}, {"seed": 2**63}, {"ab1": 1.0}, {"ab2": 1.0}])
 def test_what_numpy_and_torch_would_refuse_later_is_refused_at_once(wrong):
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
         RunConfig(**wrong)
 
 
