@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 .PHONY: demo test test-all lint docs bench pretrained system install install-dev venv-package clean
 
-demo: install  ## A walk as MP4, from the checkpoint in the box.
+demo: install  ## A walk as MP4, from the bundled checkpoint.
 	$(BIN)/posegpt sample --action walk --len 64 --out walk.mp4 --force
 	@echo "look at walk.mp4, then try: $(BIN)/posegpt actions"
 
@@ -30,7 +30,7 @@ docs: $(VENV)/.installed-docs  ## The documentation site, in build/site.
 bench: install-dev  ## What is timed, beside the plain way, as one table in benchmarks/results.md.
 	$(BIN)/python -m benchmarks
 
-pretrained: install-dev  ## The checkpoint in the box, from motion capture: make pretrained MOCAP=DIR
+pretrained: install-dev  ## The bundled checkpoint, from motion capture: make pretrained MOCAP=DIR
 	tools/pretrain.sh "$(MOCAP)"
 
 install: $(VENV)/.installed system

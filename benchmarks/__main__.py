@@ -1,10 +1,10 @@
-"""Every benchmark, each in a process of its own, and one table of all their rows.
+"""Run every benchmark in a process of its own and write one table of all rows.
 
     python -m benchmarks [--only prepare sampling ...] [--threads 1] [--whole] [--rows DIR] [--out FILE]
 
-With --rows the rows are kept in that folder, as NAME.jsonl, so that --only measures some anew and the table
-still holds all. What `python -m benchmarks.NAME --rows DIR/NAME.jsonl` adds there counts too; --only without
-a name just writes the table.
+--rows keeps the rows in a folder, as NAME.jsonl, so that --only can measure some again while the table still
+holds all of them. `python -m benchmarks.NAME --rows DIR/NAME.jsonl` adds rows too; --only without a name just
+writes the table.
 """
 
 import argparse

@@ -56,7 +56,7 @@ class Spent:
 
 
 def spend(command: list[str]) -> Spent:
-    """Run a command and watch its memory. Raises RuntimeError with its last words where it fails."""
+    """Run a command and watch its memory. Raises RuntimeError with the end of its output if it fails."""
     peak = 0
     with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdout=said, stderr=said) as child:
         while not (ended := os.wait4(child.pid, os.WNOHANG))[0]:

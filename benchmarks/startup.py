@@ -1,8 +1,8 @@
-"""How soon the command line answers, against the same command after importing all it may need, in one run.
+"""How fast the command line answers, beside the same command with every import at the top.
 
-The plain way imports at the top, as scripts do: torch, smplx, pyrender, scipy, matplotlib. Both run in turn,
-each time in a new process; the best times are compared, in seconds of a processor, which other programs
-lengthen least.
+The plain way imports torch, smplx, pyrender, scipy and matplotlib first, as scripts do. Both ways run in
+turn, each time in a new process. The best times are compared in processor seconds, which other programs
+disturb least.
 
     python -m benchmarks.startup [--rounds 3]
 """
@@ -31,7 +31,7 @@ LEAST_RATIO = 5.0
 
 
 def best_seconds(commands: list[list[str]], rounds: int) -> list[float]:
-    """The best time of each command, all of them in turn. Raises CalledProcessError where one fails."""
+    """The best time of each command, all of them in turn. Raises CalledProcessError if one fails."""
     seconds: list[list[float]] = [[] for _ in commands]
     for _ in range(rounds):
         for command, found in zip(commands, seconds, strict=True):

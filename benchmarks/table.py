@@ -1,4 +1,4 @@
-"""The rows that every benchmark yields, their table, and the machine that they were measured on."""
+"""Rows of benchmarks, their table, and the machine they were measured on."""
 
 import argparse
 import json

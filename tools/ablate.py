@@ -1,7 +1,7 @@
-"""What each choice of tokenizer and generator is worth: short runs of equal computing time, one table.
+"""Compare choices of tokenizer and generator by short runs of equal computing time, in one table.
 
-Every variant trains for the same CPU seconds (so that a busy machine does not matter), then is evaluated on
-the validation clips. Runs and reports that are there already are kept, so that the same command goes on.
+Every variant trains for the same CPU seconds, so that a busy machine does not matter, and is then evaluated
+on the validation clips. Existing runs and reports are kept, so the same command resumes.
 
     python tools/ablate.py --data dataset/ --out build/ablation --cpu-minutes 4 --table docs/ablation.md
 """
@@ -124,7 +124,7 @@ def tokenizers(bench: Bench) -> list[str]:
 
 
 def generators(bench: Bench) -> list[str]:
-    """Table of the generators, all on the tokenizer in the box."""
+    """Table of the generators, all on the bundled tokenizer."""
     rows = _head("generator", "parameters", "steps", "nll, nats an index", *JUDGED, "sampling 64 motions, s")
     for variant in GENERATORS:
         run = bench.trained("gpt", variant, "--token-copies", "3")
@@ -137,7 +137,7 @@ def generators(bench: Bench) -> list[str]:
 
 
 def guidances(bench: Bench) -> list[str]:
-    """Table of the guidance, with the generator in the box."""
+    """Table of the guidance, with the bundled generator."""
     judged = {g: _judged(bench, f"guidance-{g:g}", "--guidance", f"{g:g}") for g in GUIDANCES}
     return [*_head("guidance", *JUDGED), *(_row(f"{g:g}", *columns) for g, columns in judged.items())]
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The pictures of the README, by the checkpoint in the box: tools/gallery.sh [OUT]
+# The pictures of the README, by the bundled checkpoint: tools/gallery.sh [OUT]
 set -eu
 out=${1:-docs/images}
 posegpt=$(dirname "$0")/../.venv/bin/posegpt

@@ -1,4 +1,4 @@
-"""Labels of the three motion-capture sets behind the checkpoint in the box, a table for `posegpt prepare`.
+"""Labels of the three motion-capture sets behind the bundled checkpoint, a table for `posegpt prepare`.
 
 python tools/label_mocap.py MOCAP labels.json
 posegpt prepare --bvh MOCAP --amc MOCAP --labels labels.json --out dataset/
@@ -55,7 +55,7 @@ CMU = {
 """Word of CMU's description -> labels."""
 
 MIN_CLIPS = 3
-"""A label that fewer clips carry is dropped: nobody could learn it."""
+"""Labels of fewer clips are dropped: they are too few to learn from."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Put a trained generator, with its tokenizer, into the box: half precision, no optimizer state.
+"""Pack a trained generator and its tokenizer for the package: half precision, no optimizer state.
 
 python tools/pack_checkpoint.py runs/gpt/NAME --streaming runs/vqvae/ONLINE
 """

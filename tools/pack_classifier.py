@@ -1,4 +1,4 @@
-"""Put a trained classifier into the box, in half precision, with real features for `posegpt eval fid`.
+"""Pack a trained classifier for the package, in half precision, with real features for `posegpt eval fid`.
 
     python tools/pack_classifier.py runs/classifier/NAME --data DATASET [--train-motions 1200]
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The checkpoint in the box from motion capture, by the recipe of models/pretrained/README.md: tools/pretrain.sh MOCAP [OUT [BOX]]
+# The bundled checkpoint from motion capture, by the recipe of models/pretrained/README.md: tools/pretrain.sh MOCAP [OUT [BOX]]
 # Interrupted, the same command goes on. MINUTES=0.1 tries whether everything runs.
 set -eu
 mocap=$1
