@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.table import describe_machine, markdown, read_rows
-from data.files import write_atomically
+from models.files import write_atomically
 
 SMALL_LOAD = ["--frames", "500000", "--clips", "1000", "--minutes", "6", "--mesh-minutes", "1"]
 BENCHMARKS: dict[str, list[str]] = {

@@ -20,11 +20,11 @@ from typing import Any, BinaryIO, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from data.files import as_written, folder_atomically, parse_json
 from models import __version__
 from models.body.skeleton import BodyType, n_joints
 from models.config import Config
 from models.errors import PoseGPTError, SettingsError
+from models.files import as_written, atomic_folder, parse_json
 from models.motion import Motion
 
 SPLITS = ("train", "val", "test")
@@ -324,7 +324,7 @@ class StoreWriter:
         self._clips: list[dict[str, str]] = []
 
     def __enter__(self) -> Self:
-        self._folder = folder_atomically(self.path, self.force)
+        self._folder = atomic_folder(self.path, self.force)
         self._partial = self._folder.__enter__()
         columns = {"poses.npy": n_joints(self.body_type) * 3, "trans.npy": 3}
         self._arrays = {name: _ArrayWriter(self._partial / name, n, "<f4") for name, n in columns.items()}

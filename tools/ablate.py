@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.files import write_atomically
+from models.files import write_atomically
 
 PROBE = (4, 24)
 """Steps of the two runs whose difference is the time of a step."""

@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from data.actions import bandai_labels
-from data.files import write_atomically
+from models.files import write_atomically
 
 HDM05 = {
     "depositFloorR": ("deposit-floor", "place something", "bend"),

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.files import file_atomically
 from data.resample import resample
 from data.rotations import turn_rotvecs
 from models.body.skeleton import BODY_JOINTS, BODY_TYPES, JOINT_NAMES, REST_PELVIS, BodyType, n_joints
 from models.errors import PoseGPTError
+from models.files import atomic_file
 from models.motion import Motion
 from models.npz import read_arrays
 
@@ -86,7 +86,7 @@ def write_amass(
     motion = motion.to_body_type(body_type or motion.body_type)
     poses = motion.poses.astype(float)
     poses[:, 0], trans = _turn_world(poses[:, 0], motion.trans.astype(float), motion.body_type, back=True)
-    with file_atomically(Path(path), force) as file:
+    with atomic_file(Path(path), force) as file:
         np.savez_compressed(
             file,
             poses=poses.reshape(motion.n_frames, -1),

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from data.files import read_text
 from data.formats.bvh import Bvh
 from models.errors import PoseGPTError
+from models.files import read_text
 
 FloatArray = NDArray[np.float64]
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
-from data.files import file_atomically, read_text
 from models.body.skeleton import JOINT_NAMES, PARENTS, REST_PELVIS
 from models.errors import PoseGPTError
+from models.files import atomic_file, read_text
 from models.motion import Motion
 
 FloatArray = NDArray[np.float64]
@@ -153,7 +153,7 @@ def write_bvh(path: Path | str, motion: Motion, rest_joints: ArrayLike, force: b
     offsets = np.where(np.array(parents)[:, None] < 0, 0.0, rest - rest[np.maximum(parents, 0)]) * 100
     lines = ["HIERARCHY", *_hierarchy_lines(names, parents, offsets, 0, 0), "MOTION"]
     lines += [f"Frames: {motion.n_frames}", f"Frame Time: {1 / motion.fps:.8f}"]
-    with file_atomically(Path(path), force) as file:
+    with atomic_file(Path(path), force) as file:
         file.write(("\n".join(lines) + "\n").encode())
         for piece in motion.pieces():
             np.savetxt(file, _values(piece), fmt="%.6f")

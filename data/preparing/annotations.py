@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.files import parse_json
 from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
+from models.files import parse_json
 
 RELEASE_FOLDERS = ("babel_v1.0_release", "babel_v1-0_release")
 """What the released archive unpacks to."""

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.actions import BABEL_CATEGORIES
-from data.files import refuse_existing
 from data.preparing.annotations import (
     AMASS_FOLDER,
     Piece,
@@ -29,6 +28,7 @@ from data.preparing.work import Progress, Work, results, silent
 from data.store import StoreWriter
 from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
+from models.files import refuse_existing
 from models.motion import Motion
 
 

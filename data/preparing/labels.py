@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.actions import bandai_labels, clip_labels
-from data.files import parse_json
 from models.errors import PoseGPTError
+from models.files import parse_json
 
 Labeller = Callable[[Path], tuple[str, ...] | None]
 """Path of a clip, relative to the data set's folder -> its labels, or None where it has none."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data.actions import order_labels
-from data.files import folder_atomically, refuse_existing
 from data.preparing.annotations import cut
 from data.preparing.convert import SUFFIX, Kind, Task, find_files
 from data.preparing.labels import (
@@ -24,6 +23,7 @@ from data.preparing.work import Progress, Result, Work, results, silent
 from data.store import SPLITS, StoreWriter
 from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
+from models.files import atomic_folder, refuse_existing
 from models.motion import Motion
 
 _KINDS: tuple[Kind, ...] = ("bvh", "amc", "amass")
@@ -233,7 +233,7 @@ class _Stores:
         settings = self.settings
         order = shuffled(self.names, settings.seed)
         target = settings.store_folder(body_type, SPLITS[0]).parent
-        with folder_atomically(target, force=True) as partial:  # `prepare_mocap` has asked
+        with atomic_folder(target, force=True) as partial:  # `prepare_mocap` has asked
             for split in SPLITS:
                 with StoreWriter(
                     partial / split,

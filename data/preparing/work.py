@@ -32,11 +32,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from data.files import as_written
 from data.preparing.convert import Task, convert
 from data.store import read_manifest
 from models.body.skeleton import BODY_TYPES, BodyType, n_joints
 from models.errors import PoseGPTError
+from models.files import as_written
 from models.motion import Motion
 
 Progress = Callable[[int, int, str], None]

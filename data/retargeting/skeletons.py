@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.files import parse_json
 from models.body.skeleton import BODY_JOINTS
 from models.errors import PoseGPTError
+from models.files import parse_json
 
 FloatArray = NDArray[np.float64]
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
-from data.files import write_atomically
 from models.config import PRESETS, ClassifierRun, GPTRun, RunConfig, VQVAERun
 from models.errors import PoseGPTError
+from models.files import write_atomically
 from posegpt_cli.console import (
     UsageError,
     ask_path,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.files import write_atomically
 from models.body.skeleton import JOINT_NAMES, PARENTS
+from models.files import write_atomically
 from models.motion import Float32Array, Motion
 from posegpt_cli.rendering.mesh import DEFAULT_COLOR, Normals
 from posegpt_cli.rendering.options import Color, RenderOptions, parse_color

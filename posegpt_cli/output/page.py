@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.files import write_atomically
+from models.files import write_atomically
 from models.motion import Motion
 from posegpt_cli.output.gltf import glb_bytes
 from posegpt_cli.rendering.camera import ELEVATION

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.files import write_atomically
 from models.evaluation.report import Curve, Estimate, Matrix, Report
+from models.files import write_atomically
 from posegpt_cli.console import say, show_result, show_table
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from data.files import as_written
-from posegpt_cli.output.files import partial_file
+from models.files import as_written, atomic_path
 from posegpt_cli.rendering.scene import Picture
 
 INK = ((52, 58, 68), (225, 229, 236))
@@ -67,7 +66,7 @@ def _is_dark(picture: Picture) -> bool:
 
 def write_png(path: Path, picture: Picture) -> None:
     """Raises PoseGPTError where the file cannot be written; nothing is left behind then."""
-    with partial_file(path) as partial, as_written(path):
+    with atomic_path(path, force=True) as partial, as_written(path):
         Image.fromarray(picture).save(partial)
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data.files import file_atomically
 from models.body.skeleton import JOINT_NAMES, PARENTS
+from models.files import atomic_file
 from models.motion import Float32Array, Motion
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def write_csv(path: Path, motion: Motion, body: "Body") -> None:
     """One row a frame: its number, its time in seconds, then pelvis_x, pelvis_y, pelvis_z, left_hip_x, ..."""
     columns = [f"{name}_{axis}" for name in JOINT_NAMES[motion.body_type] for axis in "xyz"]
     written = 0
-    with file_atomically(path, force=True) as file:
+    with atomic_file(path, force=True) as file:
         file.write((",".join(("frame", "time", *columns)) + "\n").encode())
         for piece in motion.pieces():
             joints = joint_positions(piece, body)
@@ -49,7 +49,7 @@ def write_json(path: Path, motion: Motion, body: "Body") -> None:
         "parents": list(PARENTS[motion.body_type]),
     }
     mark = ',"positions":['
-    with file_atomically(path, force=True) as file:
+    with atomic_file(path, force=True) as file:
         file.write(_json(head)[:-1])
         for piece in motion.pieces():
             joints = joint_positions(piece, body).round(6).astype(float).round(6)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from models.errors import PoseGPTError
-from posegpt_cli.output.files import partial_file
+from models.files import atomic_path
 from posegpt_cli.rendering.scene import Picture
 
 VIDEO_SUFFIXES = (".mp4", ".gif")
@@ -92,7 +92,7 @@ def open_video(
     if path.suffix.lower() == ".mp4":
         check_even(size)
     with (
-        partial_file(path) as partial,
+        atomic_path(path, force=True) as partial,
         tempfile.TemporaryFile() as log,
         tempfile.TemporaryDirectory() as folder,
     ):

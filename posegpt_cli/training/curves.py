@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, Field, ValidationError
 
-from data.files import as_written
 from models.errors import PoseGPTError
-from posegpt_cli.output.files import partial_file
+from models.files import as_written, atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +58,7 @@ def draw_curves(folder: Path) -> Path:
     for spare in panels:
         spare.set_axis_off()
     path = folder / CURVES
-    with partial_file(path) as partial, as_written(path):
+    with atomic_path(path, force=True) as partial, as_written(path):
         figure.savefig(partial, format="png", dpi=110)
     return path
 

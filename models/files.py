@@ -1,0 +1,379 @@
+"""Files and folders that appear whole or not at all, and small files read with one kind of error. No torch.
+
+Whatever is written goes to a random name in the same folder first, `.NAME.RANDOM.partial`, is forced to the
+disk, and then takes its own name in one step. Its writer holds a lock on it meanwhile, so a later run can
+tell the work of a living process from what a killed one left, which it removes (and logs).
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from models.errors import PoseGPTError
+
+LARGEST_TEXT = 1 << 30
+"""Bytes of a text file; a day of motion capture as BVH is smaller."""
+
+_logger = logging.getLogger(__name__)
+_LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12}\.(?P<kind>partial|old)(\.\w+)?", re.DOTALL)
+_SHOWN_STEM = 40
+"""Characters of the target's name that its temporary name repeats: names have at most 255 bytes."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_swept: set[Path] = set()
+
+
+def write_atomically(path: Path, content: bytes, force: bool = False) -> None:
+    """Write a whole file.
+
+    Raises PoseGPTError if the file exists (without `force`) or cannot be written.
+    """
+    with atomic_file(path, force) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, force: bool = False) -> Iterator[BinaryIO]:
+    """A file to write piece by piece, which takes the name `path` when the block ends without an error.
+
+    Raises PoseGPTError if `path` exists (without `force`) or cannot be written; nothing is left behind then.
+    """
+    with as_written(path), _partial_file(path, force) as (partial, descriptor):
+        file = os.fdopen(os.dup(descriptor), "wb")
+        try:
+            yield file
+            file.flush()
+        finally:
+            # After a failed write, closing tries once more: what counts is the first error.
+            with contextlib.suppress(OSError):
+                file.close()
+        _take_name(partial, path, force)
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path, force: bool = False) -> Iterator[Path]:
+    """A temporary path for a library that opens its file itself; it ends in the suffix of `path`.
+
+    Raises PoseGPTError if `path` exists (without `force`) or the folder cannot be written to. Errors of the
+    block pass as they are.
+    """
+    with contextlib.ExitStack() as stack:
+        with as_written(path):
+            partial, _ = stack.enter_context(_partial_file(path, force))
+        yield partial
+        with as_written(path):
+            _take_name(partial, path, force)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, force: bool = False) -> Iterator[Path]:
+    """A temporary folder to fill, which takes the name `path` when the block ends without an error.
+
+    With `force` it takes the place of a folder; a reader then sees the old one or the new one. Whether the
+    old one may be deleted is for the caller to check. Parents that had to be made go again on an error.
+
+    Raises PoseGPTError if `path` exists (without `force`), is a file, or cannot be written.
+    """
+    refuse_existing(path, force)
+    if path.exists() and not path.is_dir():
+        raise PoseGPTError(f"{path} is a file, expected a folder", "choose another path, or remove the file")
+    new_parents = [folder for folder in path.parents if not folder.exists()]
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove_empty, new_parents)
+        with as_written(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep_once(path.parent)
+            partial = stack.enter_context(_locked_folder(path.parent, _stem(path.name)))
+        yield partial
+        with as_written(path):
+            _sync_tree(partial)
+            _take_place(partial, path, force)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder among the system's temporary files, removed at the end; leftovers of killed runs go first."""
+    parent = Path(tempfile.gettempdir())
+    with contextlib.ExitStack() as stack:
+        with as_written(parent / "posegpt"):
+            _sweep_once(parent)
+            folder = stack.enter_context(_locked_folder(parent, "posegpt", mode=0o700))
+        yield folder
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """Raises PoseGPTError if `path` exists, be it a link that leads nowhere, and `force` is off."""
+    if os.path.lexists(path) and not force:
+        raise PoseGPTError(f"{path} exists already", "choose another path, or replace it with --force")
+
+
+@contextlib.contextmanager
+def as_written(path: Path) -> Iterator[None]:
+    """Turns an operating-system error while writing into a PoseGPTError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        hint = "choose a folder that you may write to"
+        if error.errno in _NO_ROOM:
+            hint = "make room there, or choose another disk"
+        raise PoseGPTError(f"cannot write {path}: {error.strerror or error}", hint) from error
+
+
+def standing_folder(path: Path) -> Path:
+    """`path`, or the folder that stood there if a process died just as it put another in its place."""
+    if path.exists():
+        return path
+    for old, name in _leftovers(path.parent, "old"):
+        if name == path.name:
+            return old
+    return path
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed runs left half-written in a folder, and bring back what they moved aside."""
+    for old, name in _leftovers(folder, "old"):
+        home = folder / name
+        with contextlib.suppress(OSError):
+            if os.path.lexists(home):
+                _remove_dead(old)
+            else:
+                old.rename(home)
+                _logger.warning("%s is back: a run was killed while it replaced it", home)
+    for partial, _ in _leftovers(folder, "partial"):
+        with contextlib.suppress(OSError):
+            _remove_dead(partial)
+
+
+def parse_json(content: bytes | str) -> Any:
+    """json.loads; raises ValueError also for what is nested deeper than the parser can follow."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def read_bytes(path: Path, limit: int = LARGEST_TEXT) -> bytes:
+    """The content of a regular file.
+
+    Devices and pipes are refused before anything is read: they may have no end, or never begin.
+
+    Raises PoseGPTError if it is missing, larger than `limit` bytes, or cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            about = os.fstat(descriptor)
+            if stat.S_ISREG(about.st_mode) and about.st_size <= limit:
+                return file.read(limit)
+    except OSError as error:
+        raise PoseGPTError(
+            f"cannot read {path}: {error.strerror or error}", "check the path and its permissions"
+        ) from None
+    if stat.S_ISREG(about.st_mode):
+        raise PoseGPTError(f"{path} is larger than {limit >> 20} MiB", "use a smaller file")
+    raise PoseGPTError(f"{path} is no regular file", "copy what it gives into a file first")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file; bytes that are no UTF-8 are replaced.
+
+    Raises PoseGPTError if it cannot be read or is empty.
+    """
+    text = read_bytes(path).decode("utf-8-sig", errors="replace")
+    if not text.strip():
+        raise PoseGPTError(f"{path.name} is empty", "use another file")
+    return text
+
+
+def force_to_disk(path: Path) -> None:
+    """Wait until a file or folder is on the disk itself: power may fail, too."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _partial_file(path: Path, force: bool) -> Iterator[tuple[Path, int]]:
+    """A new file beside `path` and a descriptor that holds its lock; removed unless it was renamed."""
+    refuse_existing(path, force)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise PoseGPTError(f"{path} is a device or a pipe, expected a file", "choose another path")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep_once(path.parent)
+
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    while True:
+        partial = _random_name(path.parent, _stem(path.stem), f".partial{path.suffix}")
+        descriptor = os.open(partial, flags, 0o666)  # less what the umask takes away
+        if _lock(descriptor, partial):
+            break
+        os.close(descriptor)
+
+    try:
+        yield partial, descriptor
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked_folder(parent: Path, stem: str, mode: int = 0o777) -> Iterator[Path]:
+    """A new folder under a random name, locked as long as the block runs; what is there then is removed."""
+    while True:
+        partial = _random_name(parent, stem, ".partial")
+        partial.mkdir(mode)
+        descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if _lock(descriptor, partial):
+            break
+        os.close(descriptor)
+
+    try:
+        yield partial
+    finally:
+        _remove_tree(partial)
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> bool:
+    """Lock a file that was just made. False if a sweep took it for a leftover before that."""
+    with contextlib.suppress(OSError):  # a file system without locks; then nothing is ever swept there
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _take_name(partial: Path, path: Path, force: bool) -> None:
+    """Give a whole file its name.
+
+    Without `force` a file that has come to stand there meanwhile stays: a hard link, unlike a renaming,
+    replaces nothing.
+    """
+    force_to_disk(partial)
+    if force:
+        partial.replace(path)
+    else:
+        try:
+            os.link(partial, path, follow_symlinks=False)
+        except FileExistsError:
+            refuse_existing(path, force=False)
+            raise
+        except OSError:  # not every file system has hard links
+            refuse_existing(path, force=False)
+            partial.replace(path)
+    _sync_parent(path)
+
+
+def _take_place(partial: Path, path: Path, force: bool) -> None:
+    """Give a whole folder its name. What stood there is removed afterwards, by whoever owns `partial`."""
+    if not os.path.lexists(path):
+        partial.rename(path)
+    elif not force:
+        refuse_existing(path, force)
+    elif not _exchange(partial, path):
+        # In two steps there is a moment at which nothing stands there; `standing_folder` and `sweep` know it.
+        old = _random_name(path.parent, path.name, ".old")
+        path.rename(old)
+        try:
+            partial.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
+        _remove_tree(old)
+    _sync_parent(path)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names in one step, so that neither is ever missing. False if this system cannot."""
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:  # macOS, an old C library
+        return False
+    rename.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+    done: int = rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+    return done == 0
+
+
+def _sync_tree(folder: Path) -> None:
+    """Force a folder and all that it holds to the disk."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            force_to_disk(Path(place, name))
+        force_to_disk(Path(place))
+
+
+def _sync_parent(path: Path) -> None:
+    with contextlib.suppress(OSError):  # some file systems cannot do this for folders
+        force_to_disk(path.parent)
+
+
+def _stem(name: str) -> str:
+    return name[:_SHOWN_STEM]
+
+
+def _random_name(folder: Path, stem: str, suffix: str) -> Path:
+    return folder / f".{stem}.{secrets.token_hex(6)}{suffix}"
+
+
+def _sweep_once(folder: Path) -> None:
+    """Sweep a folder the first time that this process writes to it: large folders take time to list."""
+    folder = folder.absolute()
+    if folder not in _swept:
+        _swept.add(folder)
+        sweep(folder)
+
+
+def _leftovers(folder: Path, kind: str) -> list[tuple[Path, str]]:
+    """Temporary names of one kind in a folder, and whose they are; other users' and links are left alone."""
+    found: list[tuple[Path, str]] = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = _LEFTOVER.fullmatch(entry.name)
+            if match is None or match["kind"] != kind or entry.is_symlink():
+                continue
+            if entry.stat(follow_symlinks=False).st_uid == os.getuid():
+                found.append((Path(entry.path), match["name"]))
+    return sorted(found)
+
+
+def _remove_dead(path: Path) -> None:
+    """Remove a leftover unless its writer lives, whose lock then raises OSError here."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove_tree(path)
+        _logger.warning("removed %s, left by a run that was killed", path)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a file, a link or a folder with all that it holds; what cannot be removed stays."""
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    with contextlib.suppress(OSError):  # a folder that holds something stays
+        for folder in folders:
+            folder.rmdir()
