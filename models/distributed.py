@@ -1,4 +1,7 @@
-"""What the processes of a distributed run tell each other, and which is the first; alone, nothing happens."""
+"""Devices and processes: where to compute, rank and world size, and sums over all processes of a run.
+
+Alone in one process the functions that talk to others do nothing.
+"""
 
 import os
 
@@ -6,9 +9,34 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from models.errors import PoseGPTError
+
+
+def resolve_device(device: str = "auto") -> str:
+    """`auto` to cuda, mps or cpu; raises PoseGPTError if the one asked for is not there."""
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, there in has.items() if there)
+    if not has.get(device, False):
+        raise PoseGPTError(f"device {device} is not available here", "--device auto")
+    return device
+
+
+def float64_device(device: torch.device) -> torch.device:
+    """Where double-precision numbers of a device can be kept: Apple's GPUs have none."""
+    return torch.device("cpu") if device.type == "mps" else device
+
 
 def is_distributed() -> bool:
+    """Whether several processes have been launched and know each other."""
     return dist.is_available() and dist.is_initialized()
+
+
+def rank_and_world_size() -> tuple[int, int]:
+    """Number of this process, and the number of processes."""
+    if not is_distributed():
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
 
 
 def is_first_process() -> bool:
@@ -44,3 +72,23 @@ def from_first_process(t: Tensor) -> Tensor:
     if is_distributed():
         dist.broadcast(t, src=0)
     return t
+
+
+def own_share(n: int) -> list[int]:
+    """Indices of the n items that this process works on; none is left out, none done twice."""
+    rank, world_size = rank_and_world_size()
+    return list(range(rank, n, world_size))
+
+
+def gather_rows(rows: Tensor, n: int) -> Tensor:
+    """All n rows in order, in every process, from the rows of each one's `own_share`."""
+    _, world_size = rank_and_world_size()
+    if world_size == 1:
+        return rows
+    # Shares differ in length by one, which all_gather does not allow.
+    parts = [rows] * world_size
+    dist.all_gather_object(parts, rows)
+    whole = rows.new_empty(n, *rows.shape[1:])
+    for rank, part in enumerate(parts):
+        whole[rank::world_size] = part
+    return whole

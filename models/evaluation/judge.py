@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.checkpoint import CheckpointInfo, find_checkpoint, load_classifier
+from models.distributed import gather_rows, own_share, resolve_device
 from models.errors import PoseGPTError
 from models.evaluation.clips import batches, fit, label_matrix
-from models.evaluation.processes import gather, own_share
 from models.motion import Motion
 from models.networks.classifier import Classifier
 from models.npz import read_arrays
-from models.sampling.generate import resolve_device
 
 Progress = Callable[[int, int], None]
 FINGERPRINT_LENGTH = 16
@@ -112,7 +111,7 @@ def extract(
     """
     n, width = len(label_sets), judge.network.config.hid_dim
     labels = label_matrix(label_sets, judge.info.labels, "the classifier")
-    rows = gather(classify(judge, motions_at(own_share(n)), report), n).numpy()
+    rows = gather_rows(classify(judge, motions_at(own_share(n)), report), n).numpy()
     return Features(
         features=rows[:, :width], logits=rows[:, width:-1], labels=labels,
         lengths=rows[:, -1].astype(np.int64), label_names=judge.info.labels, fps=judge.info.fps,

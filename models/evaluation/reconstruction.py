@@ -11,9 +11,9 @@ from torch import Tensor
 from models.batch import Batch
 from models.body.body import Body, load_body
 from models.body.skeleton import BODY_JOINTS
+from models.distributed import gather_rows, own_share
 from models.evaluation.clips import batches, fit
 from models.evaluation.clock import Clock
-from models.evaluation.processes import gather, own_share
 from models.evaluation.report import Estimate, FigureInfo, Report, estimate
 from models.motion import Motion
 from models.networks.features import Root, features_to_motion, yaw_of
@@ -85,11 +85,11 @@ def evaluate_reconstruction(
             report(len(sums), len(own))
     ordered = [sums[k] for k in range(len(own))]
     n = len(motions)
-    errors = gather(torch.stack([s.errors for s in ordered]), n)
-    residual = gather(torch.stack([s.residual for s in ordered]), n).sum(0)
-    frames = int(gather(torch.tensor([[s.frames] for s in ordered]), n).sum())
+    errors = gather_rows(torch.stack([s.errors for s in ordered]), n)
+    residual = gather_rows(torch.stack([s.residual for s in ordered]), n).sum(0)
+    frames = int(gather_rows(torch.tensor([[s.frames] for s in ordered]), n).sum())
     longest = vqvae.n_tokens(math.ceil(fps * max(motion.duration for motion in motions)) + 1)
-    indices = gather(torch.stack([_padded(s.indices, longest) for s in ordered]), n).flatten(0, 1)
+    indices = gather_rows(torch.stack([_padded(s.indices, longest) for s in ordered]), n).flatten(0, 1)
     figures = {name: estimate(errors[:, k].tolist()) for k, name in enumerate(_PER_MOTION)}
     return Report(
         protocol="reconstruction", seed=0, settings=settings, fingerprints=fingerprints,

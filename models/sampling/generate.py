@@ -15,6 +15,7 @@ from torch import Tensor
 from models.body.skeleton import BodyType
 from models.checkpoint import TOKENIZER, check_tokenizer, find_checkpoint, load_gpt, load_vqvae
 from models.config import DEFAULT_GUIDANCE
+from models.distributed import float64_device, resolve_device
 from models.errors import PoseGPTError
 from models.motion import Motion
 from models.networks.features import Pose, Root, features_to_motion, yaw_of
@@ -92,21 +93,6 @@ class Segment:
 
     labels: tuple[str, ...]
     n_frames: int
-
-
-def resolve_device(device: str = "auto") -> str:
-    """`auto` to cuda, mps or cpu; raises PoseGPTError where the one asked for is not there."""
-    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        return next(name for name, there in has.items() if there)
-    if not has.get(device, False):
-        raise PoseGPTError(f"device {device} is not available here", "--device auto")
-    return device
-
-
-def float64_device(device: torch.device) -> torch.device:
-    """Where numbers of double precision on a device can be: Apple's GPUs have none."""
-    return torch.device("cpu") if device.type == "mps" else device
 
 
 def load_generator(gpt: Path | None = None, device: str = "auto") -> Generator:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from models.config import RunConfig
+from models.distributed import resolve_device
 from models.errors import PoseGPTError
 from models.networks.layers import Block, ConvBlock
-from models.sampling.generate import resolve_device
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -413,8 +413,8 @@ class _Work:
 
     def reconstruction(self) -> Report:
         from models.checkpoint import find_checkpoint, load_vqvae
+        from models.distributed import resolve_device
         from models.evaluation.reconstruction import evaluate_reconstruction
-        from models.sampling.generate import resolve_device
 
         vqvae, info = load_vqvae(find_checkpoint(self.gpt, "vqvae"), resolve_device(self.device))
         store = self._store()

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 
 from models.config import GPTConfig
+from models.distributed import float64_device
 from models.errors import PoseGPTError, SettingsError
 from models.networks.gpt import GPT, Condition
 from models.networks.layers import bare
-from models.sampling.generate import Sampling, draw, float64_device, sample_indices
+from models.sampling.generate import Sampling, draw, sample_indices
 
 
 def small(**more):
