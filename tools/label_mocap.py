@@ -4,8 +4,8 @@ python tools/label_mocap.py MOCAP labels.json
 posegpt prepare --bvh MOCAP --amc MOCAP --labels labels.json --out dataset/
 
 MOCAP holds, in any folders: Bandai-Namco-Research-Motiondataset 1 and 2 (.bvh), HDM05's cut clips (.amc),
-and CMU's in the cgspeed conversion (.bvh) beside its CMU_index.csv. The BABEL categories are our own reading
-of each set's names.
+and CMU's in the cgspeed conversion (.bvh) beside its CMU_index.csv. Each clip gets the set's own name for it,
+and its style where the set says one.
 """
 
 import argparse
@@ -15,44 +15,46 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from data.actions import bandai_labels
+from data.actions import BANDAI_PATTERN, clip_labels
 from models.files import write_atomically
 
 HDM05 = {
-    "depositFloorR": ("deposit-floor", "place something", "bend"),
-    "elbowToKnee1RepsLelbowStart": ("elbow-to-knee", "exercise/training", "knee movement"),
-    "grabHighR": ("grab-high", "take/pick something up", "raising body part"),
-    "hopBothLegs1hops": ("hop-both-legs", "hop", "jump"),
-    "jogLeftCircle4StepsRstart": ("jog-left-circle", "jog", "circular movement"),
-    "kickLFront1Reps": ("kick-front", "kick", "martial art"),
-    "lieDownFloor": ("lie-down", "lowering body part"),
-    "rotateArmsBothBackward1Reps": ("rotate-arms", "arm movements", "circular movement", "exercise/training"),
-    "sneak2StepsLStart": ("sneak", "walk", "step"),
-    "squat1Reps": ("squat", "exercise/training"),
-    "throwBasketball": ("throw-basketball", "throw", "action with ball", "play sport"),
+    "depositFloorR": "deposit-floor",
+    "elbowToKnee1RepsLelbowStart": "elbow-to-knee",
+    "grabHighR": "grab-high",
+    "hopBothLegs1hops": "hop-both-legs",
+    "jogLeftCircle4StepsRstart": "jog-left-circle",
+    "kickLFront1Reps": "kick-front",
+    "lieDownFloor": "lie-down",
+    "rotateArmsBothBackward1Reps": "rotate-arms",
+    "sneak2StepsLStart": "sneak",
+    "squat1Reps": "squat",
+    "throwBasketball": "throw-basketball",
 }
-"""HDM05's class -> labels."""
+"""HDM05's class -> label."""
 
 CMU = {
-    "walk": ("walk", "forward movement"),
-    "run": ("run", "forward movement"),
-    "jog": ("jog",),
-    "jump": ("jump",),
-    "leap": ("jump",),
-    "hop": ("hop",),
-    "dance": ("dance",),
-    "punch": ("punch", "martial art"),
-    "turn": ("turn",),
-    "twirl": ("turn",),
-    "sword": ("swing body part", "martial art"),
-    "wash": ("clean something",),
-    "basketball": ("action with ball", "play sport"),
-    "soccer": ("action with ball", "kick", "play sport"),
-    "climb": ("move up/down incline",),
-    "cartwheel": ("sports move",),
-    "acrobat": ("sports move",),
+    "sword": "slash",
+    "punch": "punch",
+    "dance": "dance",
+    "jog": "jog",
+    "jump": "jump",
+    "leap": "jump",
+    "walk": "walk",
+    "run": "run",
 }
-"""Word of CMU's description -> labels."""
+"""Word of CMU's description -> label. The first that occurs decides: a run that ends in a leap is a jump."""
+
+BANDAI_TWINS = {
+    "dance-short": "dance",
+    "dance-long": "dance",
+    "call": "gesture",
+    "respond": "gesture",
+}
+"""Names of the Bandai set that mean one thing, and so become one label."""
+
+STYLE_TWINS = {"masculinity": "masculine", "old": "elderly", "tired": "exhausted"}
+"""Styles of Bandai's first set that its second one calls by another name."""
 
 MIN_CLIPS = 3
 """Labels of fewer clips are dropped: they are too few to learn from."""
@@ -75,13 +77,21 @@ def main() -> None:
 
 
 def labels_of(stem: str, descriptions: dict[str, str]) -> tuple[str, ...]:
-    """Labels of a clip by its file's stem; none where no set's naming fits."""
-    if bandai := bandai_labels(stem):
-        return bandai
+    """The one action of a clip and its style, by its file's stem; none if no set's naming fits.
+
+    A clip carries no further categories: beside them its own name would count less in training.
+    """
+    if bandai := re.fullmatch(BANDAI_PATTERN, stem):
+        action = BANDAI_TWINS.get(bandai["action"], bandai["action"])
+        style = STYLE_TWINS.get(bandai["style"], bandai["style"])
+        return clip_labels(action, style)
     if hdm05 := re.fullmatch(r"HDM_[a-z]+_(\w+)_\d+_120", stem):
-        return HDM05[hdm05[1]]
-    words = descriptions.get(stem, "")
-    return tuple(dict.fromkeys(n for word, names in CMU.items() if word in words for n in names))
+        return (HDM05[hdm05[1]],)
+    description = descriptions.get(stem, "")
+    for word, label in CMU.items():
+        if word in description:
+            return (label,)
+    return ()
 
 
 def cmu_descriptions(folder: Path) -> dict[str, str]:
