@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.body.skeleton import BODY_JOINTS, JOINT_NAMES, REST_PELVIS, BodyType, n_joints
+from models.body.skeleton import HAND_TWIN, JOINT_NAMES, REST_PELVIS, BodyType, n_joints
 from models.errors import PoseGPTError
 
 Float32Array = NDArray[np.float32]
@@ -16,7 +16,7 @@ Float32Array = NDArray[np.float32]
 class Motion:
     """A motion in metres, Y up, floor at y = 0; a person at rest faces +Z.
 
-    Raises PoseGPTError where shapes do not fit, a value is not finite, or there are no frames.
+    Raises PoseGPTError if shapes do not fit, a value is not finite, or there are no frames.
     """
 
     poses: Float32Array
@@ -24,7 +24,7 @@ class Motion:
     trans: Float32Array
     """(T, 3) SMPL translation; the pelvis stands at `trans + REST_PELVIS[body_type]`."""
     fps: float = 30.0
-    """Frames a second."""
+    """Frames per second."""
     body_type: BodyType = "smpl"
     """Which joints `poses` holds: smpl 24, smplh 52, smplx 55."""
     labels: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class Motion:
         return replace(self, poses=self.poses[start:stop], trans=self.trans[start:stop])
 
     def pieces(self, n_frames: int = 1024) -> Iterator["Motion"]:
-        """The motion in parts of at most so many frames, for work on long ones in bounded memory."""
+        """The motion in parts of at most `n_frames`, for work on long ones in bounded memory."""
         for start in range(0, self.n_frames, n_frames):
             yield self.crop(start, start + n_frames)
 
@@ -81,12 +81,14 @@ class Motion:
         if body_type == self.body_type:
             return self
         poses = np.zeros((self.n_frames, n_joints(body_type), 3), np.float32)
-        source = {name: j for j, name in enumerate(JOINT_NAMES[self.body_type])}
+        source = JOINT_NAMES[self.body_type]
         for j, name in enumerate(JOINT_NAMES[body_type]):
-            for candidate in (name, _HAND_TWIN.get(name, name)):
-                if candidate in source:
-                    poses[:, j] = self.poses[:, source[candidate]]
-                    break
+            if name not in source:
+                name = HAND_TWIN.get(name, name)
+            if name in source:
+                poses[:, j] = self.poses[:, source.index(name)]
+
+        # The pelvis stays where it is, although it stands elsewhere in the other body's rest pose.
         offset = np.subtract(REST_PELVIS[self.body_type], REST_PELVIS[body_type])
         return replace(self, poses=poses, trans=self.trans + offset.astype(np.float32), body_type=body_type)
 
@@ -99,6 +101,7 @@ class Motion:
             return replace(self, fps=float(fps))
         from scipy.spatial.transform import Rotation, Slerp
 
+        # The small addition keeps the last frame if it falls on the end but for rounding.
         last = (self.n_frames - 1) / self.fps
         times = np.arange(int(np.floor(last * fps + 1e-6)) + 1) / fps
         times = np.minimum(times, last)
@@ -108,13 +111,3 @@ class Motion:
             poses[:, j] = Slerp(source_times, Rotation.from_rotvec(self.poses[:, j]))(times).as_rotvec()
         trans = np.stack([np.interp(times, source_times, self.trans[:, k]) for k in range(3)], axis=1)
         return replace(self, poses=poses, trans=trans.astype(np.float32), fps=float(fps))
-
-
-_HAND_TWIN = {
-    "left_hand": "left_middle1",
-    "right_hand": "right_middle1",
-    "left_middle1": "left_hand",
-    "right_middle1": "right_hand",
-}
-
-assert JOINT_NAMES["smplx"][:22] == BODY_JOINTS

@@ -1,8 +1,7 @@
 """SMPL-family bodies: joints, vertices and faces of a posed person.
 
-The default body comes in the box (models/assets, CC0). With `model_dir` the registered user's official
-SMPL, SMPL-H or SMPL-X files are used instead, posed by the smplx package. Shape is always the mean
-(betas zero).
+The default body is bundled (models/assets, CC0). With `model_dir` the registered user's official SMPL,
+SMPL-H or SMPL-X files are used instead, posed by the smplx package. Shape is always the mean (betas zero).
 """
 
 import functools
@@ -13,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import roma
 import torch
+from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.body.body_files import BodyModel, default_model, read_model
+from models.body.body_files import read_model
+from models.body.body_model import BodyModel
+from models.body.default_body import default_model
 from models.body.kinematics import forward_kinematics
 from models.body.skeleton import BODY_TYPES, PARENTS, BodyType
 from models.errors import PoseGPTError
@@ -81,9 +83,11 @@ class Body:
         if self.hands_mean is None:
             return poses
         relaxed = poses.clone()
-        for side, mean in zip((slice(-30, -15), slice(-15, None)), self.hands_mean.to(poses), strict=True):
-            if poses[..., side, :].norm(dim=-1).max() < UNRECORDED_HAND:
-                relaxed[..., side, :] = mean
+        left_hand = slice(-30, -15)
+        right_hand = slice(-15, None)
+        for hand, mean in zip((left_hand, right_hand), self.hands_mean.to(poses), strict=True):
+            if poses[..., hand, :].norm(dim=-1).max() < UNRECORDED_HAND:
+                relaxed[..., hand, :] = mean
         return relaxed
 
     def _check(self, poses: Tensor, trans: Tensor) -> None:
@@ -106,7 +110,7 @@ def load_body(body_type: BodyType = "smpl", model_dir: Path | None = None, gende
             smplx.create; .npz and .pkl are both read.
         gender: neutral, female or male; the default body is neutral only.
 
-    Raises PoseGPTError where a file is missing or not such a model.
+    Raises PoseGPTError if a file is missing or not such a model.
     """
     if body_type not in BODY_TYPES:
         raise PoseGPTError(f"there is no body type {body_type!r}", f"use one of {', '.join(BODY_TYPES)}")
@@ -144,17 +148,21 @@ class _RigidMesh:
     def __init__(self, model: BodyModel) -> None:
         homogeneous = np.concatenate([model.v_template, np.ones_like(model.v_template[:, :1])], axis=1)
         coefficients = np.einsum("vj,vc->jcv", model.weights, homogeneous)
-        self._coefficients = torch.from_numpy(coefficients.reshape(-1, len(homogeneous)))
+        self._coefficients = torch.from_numpy(rearrange(coefficients, "j c v -> (j c) v"))
         self._joints = torch.from_numpy(model.rest_joints)
         self._parents = PARENTS[model.body_type]
 
     def __call__(self, rotmats: Tensor) -> Tensor:
+        # Each joint's rigid transform from the rest pose, (B, J, 3, 4): turn about the joint, then move.
         joints = self._joints.to(rotmats)
-        placed, turns = forward_kinematics(rotmats, rotmats.new_zeros(len(rotmats), 3), joints, self._parents)
+        no_trans = rotmats.new_zeros(len(rotmats), 3)
+        placed, turns = forward_kinematics(rotmats, no_trans, joints, self._parents)
         offsets = placed[..., None] - turns @ joints[..., None]
-        transforms = torch.cat([turns, offsets], dim=-1).transpose(1, 2)  # (B, 3, J, 4)
-        flat = transforms.reshape(len(rotmats) * 3, -1) @ self._coefficients.to(rotmats)
-        return flat.reshape(len(rotmats), 3, -1).transpose(1, 2).contiguous()
+        transforms = torch.cat([turns, offsets], dim=-1)
+
+        rows = rearrange(transforms, "b j xyz column -> (b xyz) (j column)")
+        vertices = rows @ self._coefficients.to(rotmats)
+        return rearrange(vertices, "(b xyz) v -> b v xyz", xyz=3).contiguous()
 
 
 class _SmplxMesh:
@@ -162,24 +170,25 @@ class _SmplxMesh:
 
     def __init__(self, model: BodyModel) -> None:
         assert model.posedirs is not None
-        n = len(model.v_template)
-        self._arrays = tuple(
-            torch.from_numpy(array)
-            for array in (
-                model.v_template,
-                model.posedirs.reshape(3 * n, -1).T,
-                model.J_regressor,
-                model.weights,
-            )
-        )
+        self._template = torch.from_numpy(model.v_template)
+        self._posedirs = torch.from_numpy(rearrange(model.posedirs, "v xyz p -> p (v xyz)"))
+        self._regressor = torch.from_numpy(model.J_regressor)
+        self._weights = torch.from_numpy(model.weights)
         self._parents = torch.tensor(PARENTS[model.body_type])
 
     def __call__(self, rotmats: Tensor) -> Tensor:
         from smplx.lbs import lbs
 
-        template, posedirs, regressor, weights = (array.to(rotmats) for array in self._arrays)
-        betas, shapedirs = rotmats.new_zeros(len(rotmats), 1), rotmats.new_zeros(len(template), 3, 1)
-        parents = self._parents.to(rotmats.device)
-        return lbs(
-            betas, rotmats, template, shapedirs, posedirs, regressor, parents, weights, pose2rot=False
-        )[0]
+        template = self._template.to(rotmats)
+        vertices, _ = lbs(
+            betas=rotmats.new_zeros(len(rotmats), 1),
+            pose=rotmats,
+            v_template=template,
+            shapedirs=rotmats.new_zeros(len(template), 3, 1),
+            posedirs=self._posedirs.to(rotmats),
+            J_regressor=self._regressor.to(rotmats),
+            parents=self._parents.to(rotmats.device),
+            lbs_weights=self._weights.to(rotmats),
+            pose2rot=False,
+        )
+        return vertices

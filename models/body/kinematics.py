@@ -18,12 +18,14 @@ def forward_kinematics(
     Returns:
         positions (..., J, 3) in metres and global rotations (..., J, 3, 3).
     """
-    own = rotmats.unbind(-3)  # unlike indices, of cheap gradient
-    rotations = [own[0]]
+    # One joint after the other, each placed by its parent. Unbinding once has a cheaper gradient than an
+    # index per joint.
+    local = rotmats.unbind(-3)
+    rotations = [local[0]]
     positions = [trans + rest_joints[0]]
     for j in range(1, len(parents)):
         p = parents[j]
         offset = rest_joints[j] - rest_joints[p]
         positions.append(positions[p] + rotations[p] @ offset)
-        rotations.append(rotations[p] @ own[j])
+        rotations.append(rotations[p] @ local[j])
     return torch.stack(positions, dim=-2), torch.stack(rotations, dim=-3)

@@ -21,9 +21,15 @@ BODY_JOINTS = (
 BODY_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
 
 _FINGERS = ("index", "middle", "pinky", "ring", "thumb")
-_LEFT_HAND, _RIGHT_HAND = (
-    tuple(f"{side}_{finger}{k}" for finger in _FINGERS for k in (1, 2, 3)) for side in ("left", "right")
-)
+
+
+def _finger_names(side: str) -> tuple[str, ...]:
+    """The 15 joints of a hand, from the knuckle outwards."""
+    return tuple(f"{side}_{finger}{k}" for finger in _FINGERS for k in (1, 2, 3))
+
+
+_LEFT_HAND = _finger_names("left")
+_RIGHT_HAND = _finger_names("right")
 
 JOINT_NAMES: dict[BodyType, tuple[str, ...]] = {
     "smpl": (*BODY_JOINTS, "left_hand", "right_hand"),
@@ -42,6 +48,14 @@ PARENTS: dict[BodyType, tuple[int, ...]] = {
     "smplh": (*BODY_PARENTS, *_hand_parents(22, 20), *_hand_parents(37, 21)),
     "smplx": (*BODY_PARENTS, 15, 15, 15, *_hand_parents(25, 20), *_hand_parents(40, 21)),
 }
+
+HAND_TWIN = {
+    "left_hand": "left_middle1",
+    "right_hand": "right_middle1",
+    "left_middle1": "left_hand",
+    "right_middle1": "right_hand",
+}
+"""SMPL's rigid hand joint turns as the middle finger's first joint of the bodies with fingers."""
 
 REST_PELVIS: dict[BodyType, tuple[float, float, float]] = {
     "smpl": (0.0, -0.2233, 0.0282),
@@ -65,10 +79,9 @@ def mirror_indices(body_type: BodyType) -> tuple[int, ...]:
     """For each joint the index of its mirror image (a joint on the midline is its own)."""
     names = JOINT_NAMES[body_type]
     swap = {"left": "right", "right": "left"}
-    mirrored = (
-        "_".join((swap[head], tail))
-        if (head := n.partition("_")[0]) in swap and (tail := n.partition("_")[2])
-        else n
-        for n in names
-    )
-    return tuple(names.index(n) for n in mirrored)
+    mirrored: list[int] = []
+    for name in names:
+        side, _, part = name.partition("_")
+        image = f"{swap[side]}_{part}" if side in swap else name
+        mirrored.append(names.index(image))
+    return tuple(mirrored)

@@ -15,14 +15,9 @@ import smplx
 import torch
 
 from models.body.body import Body, load_body
-from models.body.body_files import (
-    DEFAULT_BODY,
-    default_model,
-    landmark_order,
-    read_model,
-    smplx_arrays,
-    write_model_files,
-)
+from models.body.body_files import landmark_order, read_model, smplx_arrays, write_model_files
+from models.body.body_pickle import _Chumpy, _Columns, numbers
+from models.body.default_body import DEFAULT_BODY, default_model
 from models.body.skeleton import (
     BODY_TYPES,
     JOINT_NAMES,
@@ -366,6 +361,42 @@ def test_pickles_cannot_run_code(function: object, tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+def test_arrays_that_cannot_be_are_refused_before_they_fill_the_memory(tmp_path: Path) -> None:
+    """Faults 11: arrays that hold themselves, entries 10^9, sparse matrices of 10^18 numbers, a flat tree."""
+    loop = _Chumpy()
+    loop.state = {"x": loop}
+    huge = _Columns()
+    huge.state = {
+        "data": np.ones(1),
+        "indices": np.zeros(1, int),
+        "indptr": np.zeros(2, int),
+        "shape": (1e9, 1e9),
+    }
+    outside = _Columns()
+    outside.state = {
+        "data": np.ones(1),
+        "indices": np.array([9]),
+        "indptr": np.array([0, 1]),
+        "shape": (2, 1),
+    }
+    far = _Chumpy()
+    far.state = {"a": np.ones(3), "idxs": np.array([10**9])}
+    bare = _Chumpy()
+    for value, said in (
+        (loop, "nested too deep"),
+        (huge, "too large"),
+        (outside, "indices"),
+        (far, "not there"),
+        (np.array([b"text"]), "expected numbers"),
+        (np.array([np.nan]), "NaN"),
+        ([[1], [1, 2]], "inhomogeneous"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            numbers(value)
+    with pytest.raises(KeyError):
+        numbers(bare)
+
+
 def test_missing_folder_and_file_say_what_goes_where(tmp_path: Path) -> None:
     with pytest.raises(PoseGPTError, match=r"no folder .*nowhere.*smpl/SMPL_NEUTRAL.npz"):
         load_body("smpl", tmp_path / "nowhere")
@@ -377,7 +408,10 @@ def test_missing_folder_and_file_say_what_goes_where(tmp_path: Path) -> None:
     ("change", "complaint"),
     [
         ({"weights": np.ones((40, 10))}, "shapes"),
-        ({"kintree_table": np.zeros((2, 24), int)}, "hang together"),
+        ({"kintree_table": np.zeros((2, 24), int)}, "form another tree"),
+        ({"kintree_table": np.zeros(24, int)}, "kintree_table of shape"),
+        ({"f": np.full((10, 3), 10**6)}, "outside"),
+        ({"v_template": np.full((40, 3), np.nan)}, "NaN"),
         ({"posedirs": None}, "posedirs"),
     ],
 )

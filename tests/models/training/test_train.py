@@ -35,7 +35,8 @@ def test_tokenizer_learns(tmp_path, precision):
 
 
 def test_an_official_body_gives_the_skin_of_the_vertex_loss(tmp_path):
-    from models.body.body_files import default_model, smplx_arrays
+    from models.body.body_files import smplx_arrays
+    from models.body.default_body import default_model
     from models.training.stages import VQVAEStage
 
     arrays = smplx_arrays(default_model("smpl", with_shapes=True))
