@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from data.formats.bvh import read_bvh
-from data.preparing.convert import find_files
+from data.preparing.conversion import find_files
 from data.retargeting.retarget import (
     JOINT,
     LIMBS,

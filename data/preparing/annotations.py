@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data.store import SPLITS
 from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
 from models.files import parse_json
@@ -26,7 +27,8 @@ SMPLX_NAMES = {
 }  # fmt: skip
 """Data sets of the SMPL-H release -> their names in the SMPL-X release."""
 
-_SLACK = 1e-6  # frames: 0.1 s at 30 fps is frame 3, though 0.1 * 30 is a little more
+_SLACK = 1e-6
+"""Frames: 0.1 s at 30 fps is frame 3, though 0.1 * 30 is a little more."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Span:
     stop: float
     """Seconds (exclusive); infinite: to the clip's end."""
     categories: tuple[str, ...]
-    """act_cat; empty where BABEL has none."""
+    """act_cat; empty if BABEL has none."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,11 @@ class Record:
     feat_p: str
     """The clip's path as BABEL gives it."""
     spans: tuple[Span, ...] | None
-    """Its labels; None where it has no annotation at all (test.json)."""
+    """Its labels; None if it has no annotation at all (test.json)."""
 
 
 @dataclass(frozen=True)
-class Piece:
+class Segment:
     """Frames start to stop (exclusive) of a clip, and their labels."""
 
     start: int
@@ -65,32 +67,34 @@ class Piece:
 def find_babel(folder: Path) -> Path:
     """The folder that holds train.json, val.json, test.json: `folder`, or the release folder in it.
 
-    Raises PoseGPTError where none does.
+    Raises PoseGPTError if none does.
     """
-    for place in (folder, *(folder / name for name in RELEASE_FOLDERS)):
-        if any((place / f"{split}.json").is_file() for split in ("train", "val", "test")):
-            return place
+    for candidate in (folder, *(folder / name for name in RELEASE_FOLDERS)):
+        for split in SPLITS:
+            if (candidate / f"{split}.json").is_file():
+                return candidate
     raise PoseGPTError(
         f"no train.json, val.json or test.json in {folder}",
-        f"--babel takes the folder of BABEL's release ({RELEASE_FOLDERS[0]})",
+        f"give the folder of BABEL's release ({RELEASE_FOLDERS[0]})",
     )
 
 
 def read_babel(path: Path) -> tuple[list[Record], list[tuple[str, str]]]:
     """Records of train.json, val.json or test.json, by id, and (id, reason) of those that make no sense.
 
-    Raises PoseGPTError where the file is missing or no BABEL file.
+    Raises PoseGPTError if the file is missing or no BABEL file.
     """
     try:
-        found = parse_json(path.read_bytes())
+        entries = parse_json(path.read_bytes())
     except FileNotFoundError:
-        raise PoseGPTError(f"no file {path}", "leave that split out of --split") from None
+        raise PoseGPTError(f"no file {path}", "leave that split out") from None
     except (OSError, ValueError) as error:
         raise PoseGPTError(f"{path} cannot be read: {error}", "download BABEL again") from None
-    if not isinstance(found, dict):
+    if not isinstance(entries, dict):
         raise PoseGPTError(f"{path} is no BABEL file: expected records by id", "give BABEL's release")
-    records, faulty = [], []
-    for key, entry in found.items():
+    records = []
+    faulty = []
+    for key, entry in entries.items():
         try:
             records.append(_record(key, entry))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -103,6 +107,7 @@ def amass_path(feat_p: str, body_type: BodyType) -> str:
 
     feat_p loses its first component; the SMPL-X release has other file and data set names.
     """
+    # BABEL's paths begin with the data set's name twice.
     parts = PurePosixPath(feat_p).parts[1:]
     if body_type == "smplx":
         name = parts[-1]
@@ -113,10 +118,10 @@ def amass_path(feat_p: str, body_type: BodyType) -> str:
     return "/".join((AMASS_FOLDER[body_type], *parts))
 
 
-def pieces(
+def segments(
     spans: Sequence[Span] | None, n_frames: int, fps: float, columns: Mapping[str, int]
-) -> list[Piece]:
-    """One piece for each span that has a chosen category: the frames k with start <= k / fps < stop.
+) -> list[Segment]:
+    """One segment for each span that has a chosen category: the frames k with start <= k / fps < stop.
 
     Args:
         spans: of the record; None (no annotation) gives the whole clip without labels.
@@ -125,31 +130,31 @@ def pieces(
         columns: chosen categories.
     """
     if spans is None:
-        return [Piece(0, n_frames, ())]
-    found = []
+        return [Segment(0, n_frames, ())]
+    chosen = []
     for span in spans:
         labels = tuple(dict.fromkeys(name for name in span.categories if name in columns))
-        start, stop = (_first_frame(time, fps, n_frames) for time in (span.start, span.stop))
+        start = _first_frame(span.start, fps, n_frames)
+        stop = _first_frame(span.stop, fps, n_frames)
         if labels and start < stop:
-            found.append(Piece(start, stop, labels))
-    return found
+            chosen.append(Segment(start, stop, labels))
+    return chosen
 
 
-def frame_labels(found: Sequence[Piece], n_frames: int, columns: Mapping[str, int]) -> NDArray[np.bool_]:
+def frame_labels(segments: Sequence[Segment], n_frames: int, columns: Mapping[str, int]) -> NDArray[np.bool_]:
     """(n_frames, L) k-hot labels of every frame."""
     labels = np.zeros((n_frames, len(columns)), bool)
-    for piece in found:
-        labels[piece.start : piece.stop, [columns[name] for name in piece.labels]] = True
+    for segment in segments:
+        for name in segment.labels:
+            labels[segment.start : segment.stop, columns[name]] = True
     return labels
 
 
-def cut(start: int, stop: int, seq_len: int, overlap: int, min_seq_len: int) -> list[tuple[int, int]]:
-    """Windows (start, stop) of seq_len frames; the remainder is kept from min_seq_len frames on.
-
-    A remainder that lies in the window before it as a whole is none.
-    """
+def cut_windows(start: int, stop: int, seq_len: int, overlap: int, min_seq_len: int) -> list[tuple[int, int]]:
+    """Windows (start, stop) of seq_len frames; a remainder of min_seq_len frames or more is one too."""
     windows = []
     for first in range(start, stop, seq_len - overlap):
+        # With an overlap, what remains may lie wholly in the window before.
         if first > start and stop - first <= overlap:
             break
         last = min(first + seq_len, stop)
@@ -160,11 +165,14 @@ def cut(start: int, stop: int, seq_len: int, overlap: int, min_seq_len: int) -> 
 
 def _first_frame(time: float, fps: float, n_frames: int) -> int:
     """First frame at or after a time, at most n_frames."""
-    return max(0, math.ceil(time * fps - _SLACK)) if time * fps < n_frames else n_frames
+    if time * fps >= n_frames:  # infinity too, which has no ceiling
+        return n_frames
+    return max(0, math.ceil(time * fps - _SLACK))
 
 
 def _record(key: str, entry: dict[str, Any]) -> Record:
     feat_p = entry["feat_p"]
+    # A path out of the folder would read any file there is.
     parts = PurePosixPath(feat_p).parts
     if len(parts) < 2 or ".." in parts or parts[0] == "/":
         raise ValueError(f"feat_p {feat_p!r} is no path below AMASS")
@@ -172,6 +180,7 @@ def _record(key: str, entry: dict[str, Any]) -> Record:
     whole = (entry.get("seq_ann") or {}).get("labels")
     spans: tuple[Span, ...] | None = None
     if timed:
+        # BABEL's rule: labels with times say more than those of the whole sequence.
         spans = tuple(_span(label, float(label["start_t"]), float(label["end_t"])) for label in timed)
     elif whole:
         spans = tuple(_span(label, 0.0, math.inf) for label in whole)

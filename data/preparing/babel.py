@@ -12,31 +12,34 @@ from numpy.typing import NDArray
 from data.actions import BABEL_CATEGORIES
 from data.preparing.annotations import (
     AMASS_FOLDER,
-    Piece,
     Record,
+    Segment,
     amass_path,
-    cut,
+    cut_windows,
     find_babel,
     frame_labels,
-    pieces,
     read_babel,
+    segments,
 )
-from data.preparing.convert import Task
+from data.preparing.conversion import SourceFile
 from data.preparing.report import PrepareReport, Tally, most_frequent_first
 from data.preparing.settings import PrepareSettings
-from data.preparing.work import Progress, Work, results, silent
+from data.preparing.work_folder import OnProgress, WorkFolder, convert_files, finished_files
 from data.store import StoreWriter
 from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
 from models.files import refuse_existing
 from models.motion import Motion
 
+Window = tuple[int, int]
+"""First frame, and the frame after the last."""
+
 
 @dataclass(frozen=True)
 class BabelClip:
     """A file of AMASS and the records that annotate it."""
 
-    task: Task
+    source: SourceFile
     uses: tuple[tuple[str, Record], ...]
     """(split, record)."""
 
@@ -56,87 +59,105 @@ class BabelPlan:
     """Labels without a category."""
     label_names: tuple[str, ...]
     body_types: tuple[BodyType, ...]
+    splits: tuple[str, ...]
     stores: tuple[Path, ...]
 
 
-def prepare_babel(settings: PrepareSettings, report: Progress = silent) -> PrepareReport:
+def prepare_babel(settings: PrepareSettings, on_progress: OnProgress | None = None) -> PrepareReport:
     """Stores of every body type and split asked for; see `data.preparing.prepare.prepare`."""
-    found = plan_babel(settings)
-    work, recorded = Work(settings.work_folder, shared=bool(settings.shard)), settings.recorded()
-    if not settings.shard:
-        for store in found.stores:
+    plan = plan_babel(settings)
+    work = WorkFolder(settings.work_folder, shared=bool(settings.shard))
+    if settings.shard:
+        with work:
+            report = _convert(settings, plan, work, on_progress, None)
+    else:
+        recorded = settings.recorded()
+        for store in plan.stores:
             refuse_existing(store, settings.force or work.may_replace(store, recorded))
-    with work:
-        if settings.shard:
-            made = _convert(settings, found, work, report, None)
-        else:
-            with ExitStack() as stack:  # a store appears when its writer leaves the stack
-                made = _convert(settings, found, work, report, _Stores(settings, found, stack))
+        with work:
+            # A store appears under its name when its writer leaves the stack.
+            with ExitStack() as stack:
+                report = _convert(settings, plan, work, on_progress, _BabelStores(settings, plan, stack))
             work.remove()
     return replace(
-        made,
-        missing=found.missing,
-        skipped=found.faulty + made.skipped,
-        outside=most_frequent_first(found.outside),
-        unlabelled=found.unlabelled,
+        report,
+        missing=plan.missing,
+        skipped=plan.faulty + report.skipped,
+        outside=most_frequent_first(plan.outside),
+        unlabelled=plan.unlabelled,
     )
 
 
 def _convert(
-    settings: PrepareSettings, found: BabelPlan, work: Work, report: Progress, stores: "_Stores | None"
+    settings: PrepareSettings,
+    plan: BabelPlan,
+    work: WorkFolder,
+    on_progress: OnProgress | None,
+    stores: "_BabelStores | None",
 ) -> PrepareReport:
     """Convert the files and, unless this is a shard, append them to the stores as they come."""
-    skipped, converted = list[tuple[str, str]](), 0
-    tasks = [clip.task for clip in found.clips]
-    for k, result in results(work, tasks, settings.jobs, report, settings.in_shard, settings.merge):
+    clips = [clip for k, clip in enumerate(plan.clips) if settings.in_shard(k)]
+    sources = [clip.source for clip in clips]
+    if settings.merge:
+        results = finished_files(work, sources, on_progress)
+    else:
+        results = convert_files(work, sources, settings.jobs, on_progress)
+
+    skipped: list[tuple[str, str]] = []
+    converted = 0
+    for clip, result in zip(clips, results, strict=True):
         if not result.is_usable:
-            skipped.append((tasks[k].source, result.reason))
+            skipped.append((clip.source.name, result.reason))
             continue
         converted += 1
         if stores:
             for body_type in result.body_types:
-                stores.add(found.clips[k], result.motion(body_type, settings.fps))
+                stores.add(clip, result.motion(body_type, settings.fps))
+
+    # The stores of a shard's files are written by the run that merges all shards.
     if stores is None:
         return PrepareReport({}, {}, tuple(skipped), converted=converted)
     if converted == 0:
-        files = [*skipped, *((source, "no such file") for source in found.missing)]
+        files = [*skipped, *((source, "no such file") for source in plan.missing)]
         first = f"; the first: {files[0][0]}: {files[0][1]}" if files else ""
         raise PoseGPTError(
             f"none of BABEL's {len(files)} files in {settings.amass} could be used{first}",
-            "--amass takes the folder that holds smplx/ and smplh/",
+            "amass is the folder that holds smplx/ and smplh/",
         )
     return replace(stores.summary(), skipped=tuple(skipped), converted=converted)
 
 
 def plan_babel(settings: PrepareSettings) -> BabelPlan:
-    """Which files of AMASS are annotated how. Raises PoseGPTError where there is no BABEL or no AMASS."""
+    """Which files of AMASS are annotated how. Raises PoseGPTError if there is no BABEL or no AMASS."""
     assert settings.babel and settings.amass
     babel = find_babel(settings.babel)
     types = _body_types(settings)
     names = BABEL_CATEGORIES[: settings.n_actions]
-    uses: dict[str, list[tuple[str, Record]]] = {}
-    faulty: list[tuple[str, str]] = []
+
+    records, faulty = _read_splits(settings, babel)
+    # A file of AMASS may be annotated in several records, even of several splits: it is read once.
     categories: Counter[str] = Counter()
     unlabelled = 0
-    for split in settings.splits:
-        if settings.split is None and not (babel / f"{split}.json").is_file():
-            continue
-        records, wrong = read_babel(babel / f"{split}.json")
-        faulty += wrong
-        for record in records:
-            for span in record.spans or ():
-                categories.update(span.categories)
-                unlabelled += not span.categories
-            for folder in dict.fromkeys(AMASS_FOLDER[b] for b in types):
-                body_type: BodyType = "smplx" if folder == "smplx" else "smplh"
-                uses.setdefault(amass_path(record.feat_p, body_type), []).append((split, record))
-    clips, missing = [], []
-    for source, of_source in uses.items():
-        if (settings.amass / source).is_file():
-            clips.append(BabelClip(_task(settings, source, types), tuple(of_source)))
+    uses: dict[str, list[tuple[str, Record]]] = {}
+    folders = dict.fromkeys(AMASS_FOLDER[body_type] for body_type in types)
+    for split, record in records:
+        for span in record.spans or ():
+            categories.update(span.categories)
+            unlabelled += not span.categories
+        for folder in folders:
+            release: BodyType = "smplx" if folder == "smplx" else "smplh"
+            uses.setdefault(amass_path(record.feat_p, release), []).append((split, record))
+
+    clips = []
+    missing = []
+    for name, uses_of_file in uses.items():
+        if (settings.amass / name).is_file():
+            clips.append(BabelClip(_source(settings, name, types), tuple(uses_of_file)))
         else:
-            missing.append(source)
-    splits = [s for s in settings.splits if any(s == split for u in uses.values() for split, _ in u)]
+            missing.append(name)
+    # A split without any record gets no store.
+    annotated = {split for split, _ in records}
+    splits = tuple(split for split in settings.splits if split in annotated)
     return BabelPlan(
         clips=tuple(clips),
         missing=tuple(missing),
@@ -145,105 +166,146 @@ def plan_babel(settings: PrepareSettings) -> BabelPlan:
         unlabelled=unlabelled,
         label_names=names,
         body_types=types,
-        stores=tuple(settings.store_folder(b, split) for b in types for split in splits),
+        splits=splits,
+        stores=tuple(settings.store_folder(body_type, split) for body_type in types for split in splits),
     )
 
 
-def _task(settings: PrepareSettings, source: str, types: Sequence[BodyType]) -> Task:
+def _read_splits(
+    settings: PrepareSettings, babel: Path
+) -> tuple[list[tuple[str, Record]], list[tuple[str, str]]]:
+    """(split, record) of all splits, and (record, reason) of faulty ones.
+
+    A split that was asked for by name must be there.
+    """
+    records: list[tuple[str, Record]] = []
+    faulty: list[tuple[str, str]] = []
+    for split in settings.splits:
+        path = babel / f"{split}.json"
+        if settings.split is None and not path.is_file():
+            continue
+        of_split, wrong = read_babel(path)
+        records += [(split, record) for record in of_split]
+        faulty += wrong
+    return records, faulty
+
+
+def _source(settings: PrepareSettings, name: str, types: Sequence[BodyType]) -> SourceFile:
     assert settings.amass
-    wanted = tuple(b for b in types if AMASS_FOLDER[b] == source.partition("/")[0])
-    return Task(settings.amass, source, "amass", wanted, settings.conversion("amass"))
+    folder = name.partition("/")[0]
+    made_of_it = tuple(body_type for body_type in types if AMASS_FOLDER[body_type] == folder)
+    return SourceFile(settings.amass, name, "amass", made_of_it, settings.conversion("amass"))
 
 
 def _body_types(settings: PrepareSettings) -> tuple[BodyType, ...]:
-    """Those asked for; where none was, those of which AMASS's folder is there."""
+    """Those asked for, or else those of which AMASS's folder is there."""
     assert settings.amass
     if not settings.amass.is_dir():
-        raise PoseGPTError(f"no folder {settings.amass}", "--amass takes the folder of smplx/ and smplh/")
-    there = tuple(b for b in settings.body_types if (settings.amass / AMASS_FOLDER[b]).is_dir())
-    lacking = [b for b in settings.body_types if b not in there]
+        raise PoseGPTError(f"no folder {settings.amass}", "amass is the folder of smplx/ and smplh/")
+    there: list[BodyType] = []
+    lacking: list[BodyType] = []
+    for body_type in settings.body_types:
+        is_there = (settings.amass / AMASS_FOLDER[body_type]).is_dir()
+        (there if is_there else lacking).append(body_type)
     if not there or (settings.type and lacking):
         folder = AMASS_FOLDER[lacking[0]]
         raise PoseGPTError(
             f"no folder {folder} in {settings.amass}, from which {lacking[0]} is made",
-            f"put AMASS's {folder} release there, or choose another --type",
+            f"put AMASS's {folder} release there, or choose another type",
         )
-    return there
+    return tuple(there)
 
 
-class _Stores:
+class _BabelStores:
     """The stores of every body type and split, open for writing at once."""
 
     def __init__(self, settings: PrepareSettings, plan: BabelPlan, stack: ExitStack) -> None:
         self.settings = settings
         self.columns = {name: k for k, name in enumerate(plan.label_names)}
         self.short = 0
-        splits = [s for s in settings.splits if settings.store_folder(plan.body_types[0], s) in plan.stores]
-        both = [(b, split) for b in plan.body_types for split in splits]
-        self.keys = {k: k[1] if len(plan.body_types) == 1 else " ".join(k) for k in both}
+        self.keys: dict[tuple[BodyType, str], str] = {}
+        """(body type, split) -> what the report calls the store."""
+        self.writers: dict[tuple[BodyType, str], StoreWriter] = {}
+        for body_type in plan.body_types:
+            for split in plan.splits:
+                key = split if len(plan.body_types) == 1 else f"{body_type} {split}"
+                self.keys[body_type, split] = key
+                writer = self._writer(body_type, split, plan)
+                self.writers[body_type, split] = stack.enter_context(writer)
         self.tally = Tally(self.keys.values(), settings.fps)
-        self.writers = {
-            (body_type, split): stack.enter_context(
-                StoreWriter(
-                    settings.store_folder(body_type, split),
-                    split=split,
-                    body_type=body_type,
-                    fps=settings.fps,
-                    label_names=plan.label_names,
-                    settings=settings.recorded(),
-                    force=True,  # `prepare_babel` has asked
-                    from_zero=True,
-                    per_frame=settings.untrimmed,
-                )
-            )
-            for body_type, split in both
-        }
+
+    def _writer(self, body_type: BodyType, split: str, plan: BabelPlan) -> StoreWriter:
+        return StoreWriter(
+            self.settings.store_folder(body_type, split),
+            split=split,
+            body_type=body_type,
+            fps=self.settings.fps,
+            label_names=plan.label_names,
+            settings=self.settings.recorded(),
+            force=True,  # `prepare_babel` has asked
+            from_zero=True,
+            per_frame=self.settings.untrimmed,
+        )
 
     def add(self, clip: BabelClip, motion: Motion) -> None:
         """Cut a clip by each of its records."""
         for split, record in clip.uses:
-            found = pieces(record.spans, motion.n_frames, motion.fps, self.columns)
+            labelled = segments(record.spans, motion.n_frames, motion.fps, self.columns)
+            cutter = _ClipWriter(self, clip.source.name, split, motion)
             if self.settings.untrimmed:
-                self._add_whole(clip, record, split, found, motion)
-                continue
-            for number, piece in enumerate(found):
-                windows = self._windows(piece.start, piece.stop)
-                self.short += not windows
-                for start, stop in windows:
-                    name = f"{record.sid}_{number}_{start}"
-                    self._put(clip, split, motion, (start, stop), piece.labels, name)
+                self._add_whole(cutter, record, labelled)
+            else:
+                self._add_segments(cutter, record, labelled)
 
-    def _add_whole(
-        self, clip: BabelClip, record: Record, split: str, found: Sequence[Piece], motion: Motion
-    ) -> None:
-        """A clip with the labels of each frame, in windows where it is longer than one."""
-        labels = frame_labels(found, motion.n_frames, self.columns)
-        windows = self._windows(0, motion.n_frames)
+    def _add_segments(self, clip: "_ClipWriter", record: Record, labelled: Sequence[Segment]) -> None:
+        """Each segment in windows, with the segment's labels."""
+        for number, segment in enumerate(labelled):
+            windows = self._windows(segment.start, segment.stop)
+            self.short += not windows
+            for window in windows:
+                clip.put(window, segment.labels, f"{record.sid}_{number}_{window[0]}")
+
+    def _add_whole(self, clip: "_ClipWriter", record: Record, labelled: Sequence[Segment]) -> None:
+        """The clip with the labels of each frame, in windows if it is longer than one."""
+        n_frames = clip.motion.n_frames
+        labels = frame_labels(labelled, n_frames, self.columns)
+        windows = self._windows(0, n_frames)
         self.short += not windows
         for start, stop in windows:
-            counts = labels[start:stop].sum(axis=0).tolist()
+            # For the report: how many frames of the window show each label.
+            per_frame = labels[start:stop]
+            counts = per_frame.sum(axis=0).tolist()
             shown = {name: counts[k] for name, k in self.columns.items() if counts[k]}
-            self._put(clip, split, motion, (start, stop), shown, f"{record.sid}_{start}", labels[start:stop])
+            clip.put((start, stop), shown, f"{record.sid}_{start}", per_frame)
 
-    def _windows(self, start: int, stop: int) -> list[tuple[int, int]]:
-        s = self.settings
-        return cut(start, stop, s.seq_len, s.overlap, s.min_seq_len)
+    def _windows(self, start: int, stop: int) -> list[Window]:
+        settings = self.settings
+        return cut_windows(start, stop, settings.seq_len, settings.overlap, settings.min_seq_len)
 
-    def _put(
+    def summary(self) -> PrepareReport:
+        folders = {key: self.writers[store].path for store, key in self.keys.items()}
+        return PrepareReport(self.tally.splits, self.tally.by_label(), (), short=self.short, folders=folders)
+
+
+@dataclass(frozen=True, eq=False)
+class _ClipWriter:
+    """Puts windows of one clip into its store, and counts them."""
+
+    stores: _BabelStores
+    source: str
+    split: str
+    motion: Motion
+
+    def put(
         self,
-        clip: BabelClip,
-        split: str,
-        motion: Motion,
-        window: tuple[int, int],
+        window: Window,
         labels: Sequence[str] | Mapping[str, int],
         name: str,
         per_frame: NDArray[np.bool_] | None = None,
     ) -> None:
-        both = motion.body_type, split
-        source, (start, stop) = clip.task.source, window
-        self.writers[both].add_window(motion, start, stop, tuple(labels), name, source, per_frame)
-        self.tally.add(self.keys[both], source, labels, 1, stop - start)
-
-    def summary(self) -> PrepareReport:
-        folders = {key: self.writers[both].path for both, key in self.keys.items()}
-        return PrepareReport(self.tally.splits, self.tally.by_label(), (), short=self.short, folders=folders)
+        """Add a window; `labels` may give the frames that show each label."""
+        store = self.motion.body_type, self.split
+        start, stop = window
+        writer = self.stores.writers[store]
+        writer.add_window(self.motion, start, stop, tuple(labels), name, self.source, per_frame)
+        self.stores.tally.add(self.stores.keys[store], self.source, labels, 1, stop - start)

@@ -12,7 +12,7 @@ from models.errors import PoseGPTError
 from models.files import parse_json
 
 Labeller = Callable[[Path], tuple[str, ...] | None]
-"""Path of a clip, relative to the data set's folder -> its labels, or None where it has none."""
+"""Path of a clip, relative to the data set's folder -> its labels, or None if it has none."""
 
 
 @dataclass(frozen=True)
@@ -22,33 +22,42 @@ class LabelTable:
     rows: dict[str, tuple[str, ...]]
 
     def __call__(self, clip: Path) -> tuple[str, ...] | None:
-        return next((self.rows[name] for name in _names(clip) if name in self.rows), None)
+        for name in _names(clip):
+            if name in self.rows:
+                return self.rows[name]
+        return None
 
     def unmatched(self, clips: Iterable[Path]) -> tuple[str, ...]:
         """Rows that name none of the clips."""
-        named = {name for clip in clips for name in _names(clip)}
+        named: set[str] = set()
+        for clip in clips:
+            named.update(_names(clip))
         return tuple(row for row in self.rows if row not in named)
 
 
-def table_labeller(path: Path, column: str = "labels", flag: str = "--labels") -> LabelTable:
+def table_labeller(path: Path, column: str = "labels", parameter: str = "labels") -> LabelTable:
     """Labels from a CSV (columns clip,labels; several separated by | or ;) or JSON ({clip: label or labels}).
 
     Args:
         path: the table.
         column: the CSV's column.
-        flag: the option that named it, for messages.
+        parameter: the setting that named it, for messages.
 
-    Raises PoseGPTError where the table cannot be read or holds nothing.
+    Raises PoseGPTError if the table cannot be read or holds nothing.
     """
+    # Tables from spreadsheets begin with a byte order mark.
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise PoseGPTError(
-            f"cannot read {path}: {error.strerror}", f"check the path given to {flag}"
+            f"cannot read {path}: {error.strerror}", f"check the path of {parameter}"
         ) from None
     except UnicodeDecodeError:
-        raise PoseGPTError(f"{path} is no text file", f"{flag} takes a CSV or JSON file") from None
-    table = _read_json(text, path) if path.suffix.lower() == ".json" else _read_csv(text, path, column)
+        raise PoseGPTError(f"{path} is no text file", f"{parameter} is a CSV or JSON file") from None
+    if path.suffix.lower() == ".json":
+        table = _read_json(text, path)
+    else:
+        table = _read_csv(text, path, column)
     if not table:
         raise PoseGPTError(
             f"{path} holds no {column}", f"give a CSV with columns clip,{column} or JSON {{clip: {column}}}"
@@ -59,33 +68,36 @@ def table_labeller(path: Path, column: str = "labels", flag: str = "--labels") -
 def pattern_labeller(pattern: str) -> Labeller:
     """Labels from file names by a regular expression with groups `action` and, optionally, `style`.
 
-    Raises PoseGPTError where the pattern is no regular expression or lacks the group.
+    Raises PoseGPTError if the pattern is no regular expression or lacks the group.
     """
-    regex = _with_group(pattern, "action", r"e.g. --label-pattern '(?P<action>[a-z]+)_(?P<style>[a-z]+)_\d+'")
+    regex = _with_group(pattern, "action", r"e.g. label_pattern=(?P<action>[a-z]+)_(?P<style>[a-z]+)_\d+")
 
     def labels(clip: Path) -> tuple[str, ...] | None:
         match = regex.search(clip.stem)
         if match is None or not match["action"]:
             return None
-        return clip_labels(match["action"], match["style"] if "style" in regex.groupindex else None)
+        style = match["style"] if "style" in regex.groupindex else None
+        return clip_labels(match["action"], style)
 
     return labels
 
 
 def default_labels(clip: Path) -> tuple[str, ...] | None:
     """Bandai's file names by themselves; otherwise the name of the folder the clip lies in."""
-    found = bandai_labels(clip.stem)
-    if found:
-        return found
-    return (clip.parent.name,) if clip.parent.name else ()
+    labels = bandai_labels(clip.stem)
+    if labels:
+        return labels
+    if clip.parent.name:
+        return (clip.parent.name,)
+    return ()
 
 
 def actor_finder(pattern: str) -> Callable[[Path], str | None]:
-    """Who a clip shows, by a regular expression over its path with a group `actor`; None where it fails.
+    """Who a clip shows, by a regular expression over its path with a group `actor`; None without a match.
 
-    Raises PoseGPTError where the pattern is no regular expression or lacks the group.
+    Raises PoseGPTError if the pattern is no regular expression or lacks the group.
     """
-    regex = _with_group(pattern, "actor", r"e.g. --actor-pattern '(?P<actor>\w+)/[^/]+$'")
+    regex = _with_group(pattern, "actor", r"e.g. actor_pattern=(?P<actor>\w+)/[^/]+$")
 
     def actor(clip: Path) -> str | None:
         match = regex.search(clip.as_posix())
@@ -111,16 +123,18 @@ def _with_group(pattern: str, group: str, hint: str) -> re.Pattern[str]:
 
 def _read_json(text: str, path: Path) -> dict[str, tuple[str, ...]]:
     try:
-        found = parse_json(text)
+        entries = parse_json(text)
     except ValueError as error:
         raise PoseGPTError(f"{path} is no JSON: {error}", "give {clip: label or [labels]}") from None
-    if not isinstance(found, dict):
-        raise PoseGPTError(f"{path} does not map clips to labels", "give {clip: label or [labels]}")
+    wrong = PoseGPTError(f"{path} does not map clips to labels", "give {clip: label or [labels]}")
+    if not isinstance(entries, dict):
+        raise wrong
     table: dict[str, tuple[str, ...]] = {}
-    for clip, labels in found.items():
-        labels = [labels] if isinstance(labels, str) else labels
+    for clip, labels in entries.items():
+        if isinstance(labels, str):
+            labels = [labels]
         if not (isinstance(labels, list) and all(isinstance(name, str) for name in labels)):
-            raise PoseGPTError(f"{path} does not map clips to labels", "give {clip: label or [labels]}")
+            raise wrong
         table[clip] = _clean(labels)
     return table
 
@@ -131,13 +145,20 @@ def _read_csv(text: str, path: Path, column: str) -> dict[str, tuple[str, ...]]:
     except csv.Error as error:
         raise PoseGPTError(f"{path} is no CSV: {error}", f"give columns clip,{column}") from None
     columns = [name.strip().lower() for name in (rows[0] if rows else ())]
+    # The first row names the columns, in any order and case.
     if not {"clip", column} <= set(columns):
         raise PoseGPTError(
-            f"{path} needs columns clip and {column}, got {', '.join(columns) or 'none'}", "name them so"
+            f"{path} needs columns clip and {column}, got {', '.join(columns) or 'none'}",
+            f"let its first line be clip,{column}",
         )
-    clip, labels = columns.index("clip"), columns.index(column)
-    full = [row for row in rows[1:] if len(row) > max(clip, labels) and row[clip].strip()]
-    return {row[clip].strip(): _clean(re.split(r"[|;]", row[labels])) for row in full}
+    clip_column = columns.index("clip")
+    labels_column = columns.index(column)
+    table: dict[str, tuple[str, ...]] = {}
+    for row in rows[1:]:
+        # A short row is a blank line or one that was cut off.
+        if len(row) > max(clip_column, labels_column) and row[clip_column].strip():
+            table[row[clip_column].strip()] = _clean(re.split(r"[|;]", row[labels_column]))
+    return table
 
 
 def _clean(labels: list[str]) -> tuple[str, ...]:

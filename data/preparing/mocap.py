@@ -1,13 +1,13 @@
 """Folders of motion capture to training data: whole clips, split by clip, actor or list. Imports no torch."""
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data.actions import order_labels
-from data.preparing.annotations import cut
-from data.preparing.convert import SUFFIX, Kind, Task, find_files
+from data.grouping import connected_groups
+from data.preparing.annotations import cut_windows
+from data.preparing.conversion import SUFFIX, SourceFile, SourceKind, find_files
 from data.preparing.labels import (
     Labeller,
     LabelTable,
@@ -18,15 +18,24 @@ from data.preparing.labels import (
 )
 from data.preparing.report import PrepareReport, Tally
 from data.preparing.settings import PrepareSettings
-from data.preparing.splits import SHARED_FRAMES, assign_splits, shared_groups, shuffled, thinned
-from data.preparing.work import Progress, Result, Work, results, silent
+from data.preparing.splits import (
+    SHARED_FRAMES,
+    assign_splits,
+    members_of,
+    shared_groups,
+    shuffled,
+    thinned,
+)
+from data.preparing.work_folder import ConvertedFile, OnProgress, WorkFolder, convert_files, finished_files
 from data.store import SPLITS, StoreWriter
 from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
 from models.files import atomic_folder, refuse_existing
-from models.motion import Motion
 
-_KINDS: tuple[Kind, ...] = ("bvh", "amc", "amass")
+_KINDS: tuple[SourceKind, ...] = ("bvh", "amc", "amass")
+
+GroupOf = Callable[[Path], tuple[str, str]]
+"""Path of a clip -> its actor or given split, and why it must be left out (empty: it need not)."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +43,10 @@ class Clip:
     """A file and what is known of it before it is read."""
 
     name: str
-    task: Task
+    source: SourceFile
     labels: tuple[str, ...]
     group: str = ""
-    """Its actor, or the split that a list gives; empty where it stands for itself."""
+    """Its actor, or the split that a list gives; empty if it has neither."""
 
 
 @dataclass(frozen=True)
@@ -53,166 +62,231 @@ class MocapPlan:
     stores: tuple[Path, ...]
 
 
-def prepare_mocap(settings: PrepareSettings, report: Progress = silent) -> PrepareReport:
-    """Whole clips of --bvh, --amc and --amass as stores; see `data.preparing.prepare.prepare`."""
-    found = plan_mocap(settings)
-    work, recorded = Work(settings.work_folder, shared=bool(settings.shard)), settings.recorded()
-    for folder in {store.parent for store in found.stores}:
+def prepare_mocap(settings: PrepareSettings, on_progress: OnProgress | None = None) -> PrepareReport:
+    """Whole clips of BVH, AMC and AMASS files as stores; see `data.preparing.prepare.prepare`."""
+    plan = plan_mocap(settings)
+    work = WorkFolder(settings.work_folder, shared=bool(settings.shard))
+    # Asked before any work is done. Stores of the same run, interrupted, may be written again.
+    recorded = settings.recorded()
+    for folder in {store.parent for store in plan.stores}:
         refuse_existing(folder, settings.force or work.may_replace(folder / SPLITS[0], recorded))
-    skipped = list(found.skipped)
+
+    # Results stay in the work folder; what is kept here of each clip is small.
+    clips = [clip for k, clip in enumerate(plan.clips) if settings.in_shard(k)]
+    sources = [clip.source for clip in clips]
+    skipped = list(plan.skipped)
+    used: list[tuple[Clip, ConvertedFile]] = []
     with work:
-        used: list[tuple[Clip, Result]] = []
-        tasks = [clip.task for clip in found.clips]
-        for k, result in results(work, tasks, settings.jobs, report, settings.in_shard, settings.merge):
+        if settings.merge:
+            results = finished_files(work, sources, on_progress)
+        else:
+            results = convert_files(work, sources, settings.jobs, on_progress)
+        for clip, result in zip(clips, results, strict=True):
             if result.is_usable:
-                used.append((found.clips[k], result.without_arrays()))
+                used.append((clip, result.without_arrays()))
             else:
-                skipped.append((tasks[k].source, result.reason))
+                skipped.append((clip.source.name, result.reason))
+
         if settings.shard:
-            return PrepareReport({}, {}, tuple(skipped), unmatched=found.unmatched, converted=len(used))
+            return PrepareReport({}, {}, tuple(skipped), unmatched=plan.unmatched, converted=len(used))
         if not used:
-            first = f"; the first: {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
-            folders = " and ".join(dict.fromkeys(str(task.root) for task in tasks))
-            raise PoseGPTError(
-                f"none of the {len(tasks)} files in {folders} could be used{first}", "look at the files"
-            )
-        made = _Stores(settings, used).write()
+            raise _nothing_usable(sources, skipped)
+        report = _MocapStores(settings, used).write()
         work.remove()
-    glitches = tuple((clip.task.source, result.glitches) for clip, result in used if result.glitches)
+
+    glitches = []
+    for clip, result in used:
+        if result.glitches:
+            glitches.append((clip.source.name, result.glitches))
     return replace(
-        made, skipped=tuple(skipped), unmatched=found.unmatched, converted=len(used), glitches=glitches
+        report,
+        skipped=tuple(skipped),
+        unmatched=plan.unmatched,
+        converted=len(used),
+        glitches=tuple(glitches),
+    )
+
+
+def _nothing_usable(sources: Sequence[SourceFile], skipped: Sequence[tuple[str, str]]) -> PoseGPTError:
+    first = f"; the first: {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
+    folders = " and ".join(dict.fromkeys(str(source.root) for source in sources))
+    return PoseGPTError(
+        f"none of the {len(sources)} files in {folders} could be used{first}", "check the files"
     )
 
 
 def plan_mocap(settings: PrepareSettings) -> MocapPlan:
-    """Files with labels and groups. Raises PoseGPTError where a folder, table or pattern is faulty."""
-    labeller, splits = _labeller(settings), _split_table(settings)
-    group_of = _grouping(settings, splits)
-    tasks = _find_tasks(settings)
-    clips, skipped = list[Clip](), list[tuple[str, str]]()
-    for task, name in zip(tasks, _unique_names(tasks), strict=True):
-        path = Path(task.source)
-        labels = labeller(path) if labeller else default_labels(path) or (task.root.resolve().name,)
-        group, why = group_of(path)
-        if labels is None:
-            why = f"no label by {settings.labels.name if settings.labels else 'the pattern'}"
-        if labels is None or why:
-            skipped.append((task.source, why))
+    """Files with labels and groups. Raises PoseGPTError if a folder, table or pattern is faulty."""
+    labeller = _labeller(settings)
+    split_table = _split_table(settings)
+    group_of = _grouping(settings, split_table)
+    sources = _find_sources(settings)
+
+    clips: list[Clip] = []
+    skipped: list[tuple[str, str]] = []
+    for source, name in zip(sources, _unique_names(sources), strict=True):
+        path = Path(source.name)
+        if labeller:
+            labels = labeller(path)
         else:
-            clips.append(Clip(name, task, labels, group))
+            labels = default_labels(path) or (source.root.resolve().name,)
+        group, reason = group_of(path)
+        if labels is None:
+            by = settings.labels.name if settings.labels else "the pattern"
+            skipped.append((source.name, f"no label by {by}"))
+        elif reason:
+            skipped.append((source.name, reason))
+        else:
+            clips.append(Clip(name, source, labels, group))
+
+    # Rows of a table that name no file are probably misspelt: they are reported.
     names = order_labels(name for clip in clips for name in clip.labels)
     types = settings.body_types if settings.amass else ("smpl",)
     stores = tuple(settings.store_folder(body_type, split) for body_type in types for split in SPLITS)
-    paths = [Path(task.source) for task in tasks]
-    unmatched = [
-        (file.name, row)
-        for file, table in ((settings.labels, labeller), (settings.split_list, splits))
-        if file and isinstance(table, LabelTable)
-        for row in table.unmatched(paths)
-    ]
+    paths = [Path(source.name) for source in sources]
+    unmatched = _unmatched(settings.labels, labeller, paths)
+    unmatched += _unmatched(settings.split_list, split_table, paths)
     return MocapPlan(tuple(clips), tuple(skipped), tuple(unmatched), names, stores)
 
 
-def _find_tasks(settings: PrepareSettings) -> list[Task]:
-    """The files of all sources. Raises PoseGPTError where a folder holds none."""
-    tasks: list[Task] = []
+def _unmatched(file: Path | None, table: Labeller | None, paths: Sequence[Path]) -> list[tuple[str, str]]:
+    """(table, row) of rows that name no clip."""
+    if file is None or not isinstance(table, LabelTable):
+        return []
+    return [(file.name, row) for row in table.unmatched(paths)]
+
+
+def _find_sources(settings: PrepareSettings) -> list[SourceFile]:
+    """The files of all sources. Raises PoseGPTError if a folder holds none."""
+    sources: list[SourceFile] = []
     for kind in _KINDS:
         folder = getattr(settings, kind)
-        if folder:
-            types: tuple[BodyType, ...] = settings.body_types if kind == "amass" else ("smpl",)
-            how = settings.conversion(kind)
-            files = find_files(folder, SUFFIX[kind])
-            tasks += [Task(folder, p.relative_to(folder).as_posix(), kind, types, how) for p in files]
-    return tasks
+        if not folder:
+            continue
+        types: tuple[BodyType, ...] = settings.body_types if kind == "amass" else ("smpl",)
+        conversion = settings.conversion(kind)
+        for path in find_files(folder, SUFFIX[kind]):
+            name = path.relative_to(folder).as_posix()
+            sources.append(SourceFile(folder, name, kind, types, conversion))
+    return sources
 
 
 def _labeller(settings: PrepareSettings) -> Labeller | None:
     """How clips get their labels (None: by file or folder name).
 
-    Raises PoseGPTError where both ways are given, or one is faulty.
+    Raises PoseGPTError if both ways are given, or one is faulty.
     """
     if settings.labels and settings.label_pattern:
         raise PoseGPTError(
-            "labels are given twice, by a file and by a pattern", "use --labels or --label-pattern"
+            "labels are given twice, by a file and by a pattern", "use labels or label_pattern"
         )
     if settings.labels:
         return table_labeller(settings.labels)
-    return pattern_labeller(settings.label_pattern) if settings.label_pattern else None
+    if settings.label_pattern:
+        return pattern_labeller(settings.label_pattern)
+    return None
 
 
 def _split_table(settings: PrepareSettings) -> LabelTable | None:
-    """The splits that a list gives. Raises PoseGPTError where actors do too, or the list is faulty."""
-    if settings.actor_pattern and settings.split_list:
-        raise PoseGPTError("splits are given twice", "use --actor-pattern or --split-list")
-    return table_labeller(settings.split_list, "split", "--split-list") if settings.split_list else None
+    """The splits that a list gives. Raises PoseGPTError if actors do too, or the list is faulty."""
+    if settings.split_list is None:
+        return None
+    if settings.actor_pattern:
+        raise PoseGPTError("splits are given twice", "use actor_pattern or split_list")
+    return table_labeller(settings.split_list, "split", "split_list")
 
 
-def _grouping(settings: PrepareSettings, listed: LabelTable | None) -> Callable[[Path], tuple[str, str]]:
-    """Path of a clip -> its actor or given split, and why it must be left out (empty: it need not).
+def _grouping(settings: PrepareSettings, split_table: LabelTable | None) -> GroupOf:
+    """What groups a clip: its actor's name, its given split, or nothing.
 
-    Raises PoseGPTError where the pattern or a split is faulty.
+    Raises PoseGPTError if the pattern or a split is faulty.
     """
     if settings.actor_pattern:
-        actor = actor_finder(settings.actor_pattern)
-        return lambda path: (actor(path) or "", "" if actor(path) else "no actor by the pattern")
-    if not (listed and settings.split_list):
-        return lambda path: ("", "")
-    name = settings.split_list.name
-
-    def given(path: Path) -> tuple[str, str]:
-        found = listed(path)
-        if not found:
-            return "", f"no split by {name}"
-        if found[0] not in SPLITS:
-            raise PoseGPTError(f"{name} puts {path.name} into {found[0]!r}", f"use {', '.join(SPLITS)}")
-        return found[0], ""
-
-    return given
+        return _by_actor(settings.actor_pattern)
+    if split_table and settings.split_list:
+        return _by_split(split_table, settings.split_list.name)
+    return lambda path: ("", "")
 
 
-def _unique_names(tasks: Sequence[Task]) -> list[str]:
-    """The files' stems where these are unique, else their paths without suffix, else with their folder."""
-    paths = [Path(task.source).with_suffix("") for task in tasks]
-    for names in ([p.name for p in paths], [p.as_posix() for p in paths]):
+def _by_actor(pattern: str) -> GroupOf:
+    actor_of = actor_finder(pattern)
+
+    def group(path: Path) -> tuple[str, str]:
+        actor = actor_of(path)
+        if not actor:
+            return "", "no actor by the pattern"
+        return actor, ""
+
+    return group
+
+
+def _by_split(split_table: LabelTable, file: str) -> GroupOf:
+    def group(path: Path) -> tuple[str, str]:
+        row = split_table(path)
+        if not row:
+            return "", f"no split by {file}"
+        if row[0] not in SPLITS:
+            raise PoseGPTError(f"{file} puts {path.name} into {row[0]!r}", f"use {', '.join(SPLITS)}")
+        return row[0], ""
+
+    return group
+
+
+def _unique_names(sources: Sequence[SourceFile]) -> list[str]:
+    """The files' stems if these are unique, else their paths without suffix, else with their folder."""
+    paths = [Path(source.name).with_suffix("") for source in sources]
+    for names in ([path.name for path in paths], [path.as_posix() for path in paths]):
         if len(set(names)) == len(names):
             return names
-    return [f"{task.root.name}/{path.as_posix()}" for task, path in zip(tasks, paths, strict=True)]
+    return [f"{source.root.name}/{path.as_posix()}" for source, path in zip(sources, paths, strict=True)]
 
 
-class _Stores:
+class _MocapStores:
     """The stores of usable clips."""
 
-    def __init__(self, settings: PrepareSettings, used: Sequence[tuple[Clip, Result]]) -> None:
+    def __init__(self, settings: PrepareSettings, used: Sequence[tuple[Clip, ConvertedFile]]) -> None:
         self.settings = settings
         self.used = used
         self.names = [clip.name for clip, _ in used]
         self.vocabulary = order_labels(name for clip, _ in used for name in clip.labels)
+        there = {body_type for _, result in used for body_type in result.body_types}
+        self.types = [body_type for body_type in settings.body_types if body_type in there]
+        self.tally = Tally((self._key(b, split) for b in self.types for split in SPLITS), settings.fps)
 
     def write(self) -> PrepareReport:
+        # Thinned hashes show only a share of the common frames.
         hashes, factor = thinned(result.hashes() for _, result in self.used)
         groups = shared_groups(hashes, max(1, SHARED_FRAMES // factor))
         splits = self._assign(groups)
-        types = [b for b in self.settings.body_types if any(b in r.body_types for _, r in self.used)]
-        keys = [(b, split, split if len(types) == 1 else f"{b} {split}") for b in types for split in SPLITS]
-        tally = Tally((key for _, _, key in keys), self.settings.fps)
-        for body_type in types:
-            self._write_type(body_type, splits, {s: key for b, s, key in keys if b == body_type}, tally)
-        members: dict[int, list[int]] = defaultdict(list)
-        for k, group in enumerate(groups):
-            members[group].append(k)
-        several = [clips for clips in members.values() if len(clips) > 1]
+        for body_type in self.types:
+            self._write_type(body_type, splits)
+
+        # Groups of one clip are no news; a given list may put one recording's clips into several splits.
+        shared = []
+        torn = []
+        for clips in members_of(groups):
+            if len(clips) == 1:
+                continue
+            names = tuple(self.names[k] for k in clips)
+            shared.append(names)
+            if len({splits[k] for k in clips}) > 1:
+                torn.append(names)
+        folders = {}
+        for body_type in self.types:
+            for split in SPLITS:
+                folders[self._key(body_type, split)] = self.settings.store_folder(body_type, split)
         return PrepareReport(
-            splits=tally.splits,
-            labels=tally.by_label(),
+            splits=self.tally.splits,
+            labels=self.tally.by_label(),
             skipped=(),
-            shared=tuple(tuple(self.names[k] for k in clips) for clips in several),
-            torn=tuple(
-                tuple(self.names[k] for k in clips)
-                for clips in several
-                if len({splits[k] for k in clips}) > 1
-            ),
-            folders={key: self.settings.store_folder(b, split) for b, split, key in keys},
+            shared=tuple(shared),
+            torn=tuple(torn),
+            folders=folders,
         )
+
+    def _key(self, body_type: BodyType, split: str) -> str:
+        """What the report calls a store."""
+        return split if len(self.types) == 1 else f"{body_type} {split}"
 
     def _assign(self, groups: Sequence[int]) -> list[str]:
         """Each clip's split: by the list, by actor (clips that share frames join actors), or by clip."""
@@ -221,52 +295,51 @@ class _Stores:
             return [clip.group for clip, _ in self.used]
         labels = [clip.labels[0] if clip.labels else "" for clip, _ in self.used]
         if settings.actor_pattern:
-            labels = [""] * len(labels)  # an actor has many: actors are drawn from one hat
-            groups = _joined(groups, [clip.group for clip, _ in self.used])
+            # An actor shows many labels, so that actors cannot be split within each label.
+            labels = [""] * len(labels)
+            groups = self._joined_by_actor(groups)
         return assign_splits(
             self.names, labels, groups, settings.val_share, settings.test_share, settings.seed
         )
 
-    def _write_type(
-        self, body_type: BodyType, splits: Sequence[str], keys: dict[str, str], tally: Tally
-    ) -> None:
+    def _joined_by_actor(self, groups: Sequence[int]) -> list[int]:
+        """Groups of clips such that neither a group nor an actor is torn."""
+        # Each clip is linked to its group and to the first clip of its actor; chains of links do the rest.
+        first_clip: dict[str, int] = {}
+        pairs = []
+        for k, (clip, _) in enumerate(self.used):
+            pairs.append((k, groups[k]))
+            pairs.append((k, first_clip.setdefault(clip.group, k)))
+        return connected_groups(len(groups), pairs)
+
+    def _write_type(self, body_type: BodyType, splits: Sequence[str]) -> None:
         settings = self.settings
+        # Shuffled, so that a run over the first part of a store sees all labels. The splits of a body type
+        # appear together, when all of them are whole.
         order = shuffled(self.names, settings.seed)
         target = settings.store_folder(body_type, SPLITS[0]).parent
         with atomic_folder(target, force=True) as partial:  # `prepare_mocap` has asked
             for split in SPLITS:
-                with StoreWriter(
+                writer = StoreWriter(
                     partial / split,
                     split=split,
                     body_type=body_type,
                     fps=settings.fps,
                     label_names=self.vocabulary,
                     settings=settings.recorded(),
-                ) as writer:
+                )
+                with writer:
                     for k in order:
                         clip, result = self.used[k]
                         if splits[k] == split and body_type in result.body_types:
-                            motion = result.motion(body_type, settings.fps)
-                            self._add(writer, clip, motion, keys[split], tally)
+                            self._add(writer, clip, result, body_type, split)
 
-    def _add(self, writer: StoreWriter, clip: Clip, motion: Motion, key: str, tally: Tally) -> None:
-        writer.add(replace(motion, labels=clip.labels, name=clip.name), clip.task.source)
-        windows = cut(0, motion.n_frames, self.settings.seq_len, 0, self.settings.min_seq_len)
-        tally.add(key, clip.name, clip.labels, len(windows), motion.n_frames)
-
-
-def _joined(groups: Sequence[int], actors: Sequence[str]) -> list[int]:
-    """Groups of clips such that neither a group nor an actor is torn: the first clip's number."""
-    home = list(range(len(groups)))
-
-    def root(k: int) -> int:
-        while home[k] != k:
-            k = home[k]
-        return k
-
-    first: dict[object, int] = {}
-    for k, names in enumerate(zip(groups, actors, strict=True)):
-        for name in names:
-            a, b = root(first.setdefault(name, k)), root(k)
-            home[max(a, b)] = min(a, b)
-    return [root(k) for k in range(len(groups))]
+    def _add(
+        self, writer: StoreWriter, clip: Clip, result: ConvertedFile, body_type: BodyType, split: str
+    ) -> None:
+        settings = self.settings
+        motion = result.motion(body_type, settings.fps)
+        writer.add(replace(motion, labels=clip.labels, name=clip.name), clip.source.name)
+        windows = cut_windows(0, motion.n_frames, settings.seq_len, 0, settings.min_seq_len)
+        key = self._key(body_type, split)
+        self.tally.add(key, clip.name, clip.labels, len(windows), motion.n_frames)

@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from data.preparing.babel import plan_babel, prepare_babel
+from data.preparing.conversion import SourceFile
 from data.preparing.mocap import plan_mocap, prepare_mocap
 from data.preparing.report import PrepareReport
 from data.preparing.settings import PrepareSettings
-from data.preparing.work import Progress, Work, silent
+from data.preparing.work_folder import OnProgress, WorkFolder
 from data.store import open_store, stores_below
 from models.errors import PoseGPTError
 from models.motion import Motion
 
 
 @dataclass(frozen=True)
-class Plan:
+class PreparePlan:
     """What `prepare` would do."""
 
     files: int
@@ -37,49 +38,67 @@ class Plan:
     """What would be written."""
 
 
-def prepare(settings: PrepareSettings, report: Progress = silent) -> PrepareReport:
+def prepare(settings: PrepareSettings, on_progress: OnProgress | None = None) -> PrepareReport:
     """Make training data of BABEL and AMASS, or of any folders of motion capture.
 
     Each file is converted into a work folder, then copied to its split's store, all in constant memory.
-    Nothing appears under a store's name until all of it is whole. After an interruption the same call goes
-    on where it stopped.
+    Nothing appears under a store's name until all of it is whole. After an interruption the same call
+    continues where it stopped.
     With `settings.shard` only a share of the files is converted, and no store is made.
 
     Args:
         settings: what to read and where to write.
-        report: called after every file.
+        on_progress: called after every file.
 
-    Raises PoseGPTError where nothing can be read or the target cannot be written; single damaged files are
+    Raises PoseGPTError if nothing can be read or the target cannot be written; single damaged files are
     skipped and listed in the report.
     """
-    return (prepare_babel if settings.babel else prepare_mocap)(settings, report)
+    if settings.babel:
+        return prepare_babel(settings, on_progress)
+    return prepare_mocap(settings, on_progress)
 
 
-def plan(settings: PrepareSettings) -> Plan:
+def plan(settings: PrepareSettings) -> PreparePlan:
     """What `prepare` would do, without doing it. Raises PoseGPTError as `prepare` does."""
-    work = Work(settings.work_folder)
-    unmatched: tuple[tuple[str, str], ...] = ()
-    missing: tuple[str, ...] = ()
     if settings.babel:
         babel = plan_babel(settings)
-        tasks, stores = [clip.task for clip in babel.clips], babel.stores
-        labelled = sum(record.spans is not None for clip in babel.clips for _, record in clip.uses)
-        names, skipped, missing = babel.label_names, babel.faulty, babel.missing
-    else:
-        mocap = plan_mocap(settings)
-        tasks, stores = [clip.task for clip in mocap.clips], mocap.stores
-        labelled = sum(bool(clip.labels) for clip in mocap.clips)
-        names, skipped, unmatched = mocap.label_names, mocap.skipped, mocap.unmatched
-    finished = sum(work.finished(task) is not None for task in tasks)
-    return Plan(len(tasks), finished, labelled, names, skipped, unmatched, missing, stores)
+        annotated = [record for clip in babel.clips for _, record in clip.uses]
+        return PreparePlan(
+            files=len(babel.clips),
+            finished=_finished(settings, [clip.source for clip in babel.clips]),
+            labelled=sum(record.spans is not None for record in annotated),
+            label_names=babel.label_names,
+            skipped=babel.faulty,
+            unmatched=(),
+            missing=babel.missing,
+            stores=babel.stores,
+        )
+    mocap = plan_mocap(settings)
+    return PreparePlan(
+        files=len(mocap.clips),
+        finished=_finished(settings, [clip.source for clip in mocap.clips]),
+        labelled=sum(bool(clip.labels) for clip in mocap.clips),
+        label_names=mocap.label_names,
+        skipped=mocap.skipped,
+        unmatched=mocap.unmatched,
+        missing=(),
+        stores=mocap.stores,
+    )
+
+
+def _finished(settings: PrepareSettings, sources: Sequence[SourceFile]) -> int:
+    work = WorkFolder(settings.work_folder)
+    return sum(work.finished(source) is not None for source in sources)
 
 
 def random_windows(folders: Sequence[Path], n: int, seq_len: int, seed: int = 0) -> list[Motion]:
     """Up to n windows at random places of random clips out of stores, each clip at most once."""
-    stores = [store for folder in folders if len(store := open_store(folder))]
+    stores = [store for store in map(open_store, folders) if len(store)]
+    # Clips are numbered through all stores; `ends` says where each store's numbers begin and end.
     ends = np.cumsum([0, *(len(store) for store in stores)])
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(ends[-1])[:n]
+    # Each clip at most once, at a random place; a clip that is shorter than the window is taken whole.
     windows = []
     for clip in chosen.tolist():
         k = int(np.searchsorted(ends, clip, side="right")) - 1
@@ -92,15 +111,15 @@ def random_windows(folders: Sequence[Path], n: int, seq_len: int, seed: int = 0)
 def check_stores(root: Path) -> dict[Path, str]:
     """Every store at or below a folder, read from end to end -> what is wrong with it (empty: nothing).
 
-    Raises PoseGPTError where there is no store.
+    Raises PoseGPTError if there is no store.
     """
-    found: dict[Path, str] = {}
+    faults: dict[Path, str] = {}
     for path in stores_below(root):
         try:
             open_store(path).verify()
-            found[path] = ""
+            faults[path] = ""
         except PoseGPTError as error:
-            found[path] = error.message
-    if not found:
+            faults[path] = error.message
+    if not faults:
         raise PoseGPTError(f"no prepared data in {root}", "make it with posegpt prepare")
-    return found
+    return faults

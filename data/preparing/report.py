@@ -15,7 +15,7 @@ class SplitSummary:
     clips: int = 0
     """Recordings of which there is something."""
     windows: int = 0
-    """Windows of seq_len frames, remainders from min_seq_len on among them."""
+    """Windows of seq_len frames, and remainders of at least min_seq_len."""
     frames: int = 0
     fps: float = 30.0
 
@@ -26,7 +26,7 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class PrepareReport:
-    """What `prepare` did. A split's name has the body type before it where there are several."""
+    """What `prepare` did. A split's name has the body type before it if there are several."""
 
     splits: dict[str, SplitSummary]
     """Split -> clips, windows, frames, hours."""
@@ -49,11 +49,11 @@ class PrepareReport:
     torn: tuple[tuple[str, ...], ...] = ()
     """Groups of clips that have frames in common and that the given list puts into several splits."""
     glitches: tuple[tuple[str, int], ...] = ()
-    """(file, steps in which a joint turns by more than 60 degrees a frame) of recordings that have some."""
+    """(file, steps in which a joint turns by more than 60 degrees per frame) of recordings that have some."""
     folders: dict[str, Path] = field(default_factory=dict)
     """Split -> its store."""
     converted: int = 0
-    """Files that are usable, of which a shard makes no store yet."""
+    """Files that are usable; a shard makes no store of them yet."""
 
 
 class Tally:
@@ -73,13 +73,16 @@ class Tally:
         Args:
             split: where it is.
             clip: its name.
-            labels: its labels; a mapping gives the frames that show each, where these are not all.
+            labels: its labels; a mapping gives the frames that show each, if these are not all.
             windows: of it.
             n_frames: of it.
         """
-        shown = labels if isinstance(labels, Mapping) else dict.fromkeys(labels, n_frames)
-        for label, frames in {"": n_frames, **shown}.items():
+        if not isinstance(labels, Mapping):
+            labels = dict.fromkeys(labels, n_frames)
+        # All labels together are counted under the empty name.
+        for label, frames in {"": n_frames, **labels}.items():
             counts = self._counts.setdefault((label, split), [0, 0, 0])
+            # A clip comes once for each of its windows.
             if (split, clip, label) not in self._seen:
                 self._seen.add((split, clip, label))
                 counts[0] += 1

@@ -9,12 +9,14 @@ from pydantic import Field, model_validator
 
 from data.formats.asf import AMC_FPS
 from data.formats.settings import ReadingSettings
-from data.preparing.convert import Conversion, Kind
+from data.preparing.conversion import ConversionSettings, SourceKind
 from data.store import SPLITS
 from models.body.skeleton import BODY_TYPES, BodyType
 from models.config import Config, Positive, Seed, Share
 
 SOURCES = ("babel", "amass", "bvh", "amc")
+_DECISIVE = ("type", "fps", "skeleton", "up", "scale", "t_pose_frame", "amc_fps")
+"""Settings that decide what a file is converted to."""
 
 
 class PrepareSettings(Config):
@@ -23,9 +25,9 @@ class PrepareSettings(Config):
     out: Path
     """Folder for the prepared data."""
     babel: Path | None = None
-    """Folder of BABEL's release (train.json, val.json, test.json); needs --amass."""
+    """Folder of BABEL's release (train.json, val.json, test.json); needs amass."""
     amass: Path | None = None
-    """Folder of AMASS (smplx/..., smplh/... for --babel; alone: any AMASS .npz below it)."""
+    """Folder of AMASS (smplx/..., smplh/... for BABEL; alone: any AMASS .npz below it)."""
     bvh: Path | None = None
     """Folder of .bvh files, searched with its subfolders."""
     amc: Path | None = None
@@ -37,11 +39,11 @@ class PrepareSettings(Config):
     n_actions: Literal[60, 120] = 60
     """BABEL's categories to keep as labels: the first 60 or 120."""
     untrimmed: bool = False
-    """BABEL: whole clips with labels per frame, instead of one segment a label."""
+    """BABEL: whole clips with labels per frame, instead of one segment per label."""
     seq_len: Positive = 64
     """BABEL: frames of a window. Elsewhere clips stay whole, and windows of this length are counted."""
     fps: Annotated[float, Field(gt=0, le=1000)] = 30.0
-    """Frames a second of the prepared motion."""
+    """Frames per second of the prepared motion."""
     overlap: Annotated[int, Field(ge=0)] = 0
     """BABEL: frames that a window shares with the one before it."""
     min_seq_len: Positive = 16
@@ -57,7 +59,7 @@ class PrepareSettings(Config):
     actor_pattern: str | None = None
     """Split by actor: regular expression over a clip's path with a group `actor`."""
     split_list: Path | None = None
-    """Split by a list: CSV (columns clip,split) or JSON {clip: split}; clips that it lacks are left out."""
+    """Split by a list: CSV (columns clip,split) or JSON {clip: split}; others are left out."""
     seed: Seed = 0
     """Seed of the split."""
     skeleton: str | None = None
@@ -65,17 +67,17 @@ class PrepareSettings(Config):
     up: Literal["auto", "y", "z"] = "auto"
     """BVH: axis that points up; auto: the one along which the rest pose stands."""
     scale: Annotated[float, Field(gt=0)] | None = None
-    """BVH and AMC: metres a unit (AMC: after its own unit); none: legs as long as SMPL's."""
+    """BVH and AMC: metres per unit (AMC: after its own unit); none: legs as long as SMPL's."""
     t_pose_frame: Annotated[int, Field(ge=0)] | None = None
     """BVH: frame (from 0) that is a T-pose and stands for the rest pose; the motion begins after it."""
     amc_fps: Annotated[float, Field(gt=0)] = AMC_FPS
-    """AMC: frames a second of the recordings, which the files do not say."""
+    """AMC: frames per second of the recordings, which the files do not say."""
     jobs: Positive = 1
     """Processes that read files."""
     shard: str | None = None
-    """Only convert this share of the files, e.g. 3/16; --merge joins the shards."""
+    """Only convert this share of the files, e.g. 3/16; merge joins the shards."""
     merge: bool = False
-    """Write the data set from files that --shard runs have converted."""
+    """Write the data set from files that shards have converted."""
     force: bool = False
     """Replace prepared data of an earlier run."""
 
@@ -99,7 +101,7 @@ class PrepareSettings(Config):
 
     @property
     def body_types(self) -> tuple[BodyType, ...]:
-        """Those asked for; all where none was."""
+        """Those asked for; all if none was."""
         return cast(tuple[BodyType, ...], _words(self.type, BODY_TYPES, "type"))
 
     @property
@@ -111,12 +113,12 @@ class PrepareSettings(Config):
     def reading(self) -> ReadingSettings:
         return ReadingSettings(up=self.up, scale=self.scale, t_pose_frame=self.t_pose_frame)
 
-    def conversion(self, kind: Kind) -> Conversion:
+    def conversion(self, kind: SourceKind) -> ConversionSettings:
         """How files of a kind become prepared motion."""
-        plain = kind == "amass"  # says all of itself
-        return Conversion(
+        says_all = kind == "amass"
+        return ConversionSettings(
             fps=self.fps,
-            reading=ReadingSettings() if plain else self.reading,
+            reading=ReadingSettings() if says_all else self.reading,
             skeleton=self.skeleton if kind == "bvh" else None,
             amc_fps=self.amc_fps,
             hashes=not self.babel,
@@ -125,10 +127,8 @@ class PrepareSettings(Config):
     @property
     def work_folder(self) -> Path:
         """Where converted files wait; the same for all runs that convert the same files alike."""
-        decisive = (
-            *SOURCES, "type", "fps", "skeleton", "up", "scale", "t_pose_frame", "amc_fps",
-        )  # fmt: skip
-        text = repr([(name, str(getattr(self, name))) for name in decisive])
+        # Labels and splits can change between two runs: the converted files stay valid.
+        text = repr([(name, str(getattr(self, name))) for name in (*SOURCES, *_DECISIVE)])
         return self.out / f".posegpt-work-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
 
     def in_shard(self, index: int) -> bool:
@@ -140,24 +140,31 @@ class PrepareSettings(Config):
         """Where a store goes; for BABEL the paper's names."""
         if not self.babel:
             return self.out / body_type / "mocap" / split
+        # The paper's code looks for these names.
         kind = "babel_untrimmed" if self.untrimmed else "babel_trimmed"
         cut = f"seqLen{self.seq_len}_fps{self.fps:g}_overlap{self.overlap}_minSeqLen{self.min_seq_len}"
         return self.out / body_type / kind / f"{split}_{self.n_actions}" / cut
 
     def recorded(self) -> dict[str, Any]:
         """What a manifest keeps: what decides the content, not where it lies or how fast it was read."""
-        kept = self.model_dump(mode="json", exclude_defaults=True, exclude={"out", "jobs", "force"})
-        names = {
-            key: Path(kept[key]).name for key in (*SOURCES, "labels", "split_list", "skeleton") if key in kept
-        }
-        shared = {"fps": self.fps, "seed": self.seed, "seq_len": self.seq_len}
-        without = {key: value for key, value in kept.items() if key not in ("shard", "merge")}
-        return {"kind": next(s for s in SOURCES if getattr(self, s)), **shared, **without, **names}
+        # Where things lie is nobody's business: of paths, the last part is kept.
+        given = self.model_dump(
+            mode="json", exclude_defaults=True, exclude={"out", "jobs", "force", "shard", "merge"}
+        )
+        for key in (*SOURCES, "labels", "split_list", "skeleton"):
+            if key in given:
+                given[key] = Path(given[key]).name
+        kind = next(source for source in SOURCES if getattr(self, source))
+        always = {"kind": kind, "fps": self.fps, "seed": self.seed, "seq_len": self.seq_len}
+        return always | given
 
     def _shard_numbers(self) -> tuple[int, int] | None:
+        """(3, 16) of 3/16; None if it is not such a share."""
         match = re.fullmatch(r"(\d+)/(\d+)", self.shard or "")
-        numbers = (int(match[1]), int(match[2])) if match else (0, 0)
-        return numbers if 1 <= numbers[0] <= numbers[1] else None
+        if match is None:
+            return None
+        number, of = int(match[1]), int(match[2])
+        return (number, of) if 1 <= number <= of else None
 
 
 def _words(text: str | None, known: tuple[str, ...], name: str) -> tuple[str, ...]:

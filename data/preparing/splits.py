@@ -8,21 +8,30 @@ from itertools import combinations, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from data.grouping import connected_groups
 from models.motion import Motion
 
 SHARED_FRAMES = 8
-"""Clips with so many frames in common are one recording cut twice."""
+"""Clips with this many frames in common are one recording cut twice."""
 
-_ROUNDING = 1e-3  # radians: below what motion capture resolves, above what text files round to
-_LARGE_RUN = 16  # a frame in more clips than this links neighbours only, lest pairs explode
+_ROUNDING = 1e-3
+"""Radians: below what motion capture resolves, above what text files round to."""
+_LARGE_RUN = 16
+"""A frame that more clips than this have in common links neighbours only, or the pairs would explode."""
+_MOST_HASHES = 4_000_000
+"""Hashes of all clips together that are compared; 32 MB."""
 
 
 def frame_hashes(motion: Motion) -> NDArray[np.uint64]:
-    """Sorted hashes of a clip's distinct poses (place and heading left out), standing still left out."""
+    """Sorted hashes of a clip's distinct poses; neither place, heading nor standing still counts."""
     body = np.round(motion.poses[:, 1:].reshape(motion.n_frames, -1) / _ROUNDING).astype(np.int64)
+
+    # A sum with fixed random odd weights, modulo 2^64, then the upper bits folded into the lower ones.
     weights = np.random.default_rng(0).integers(1, 2**63, body.shape[1], dtype=np.uint64) | np.uint64(1)
     mixed = (body.astype(np.uint64) * weights).sum(axis=1, dtype=np.uint64)
     mixed ^= mixed >> np.uint64(31)
+
+    # A person who stands still repeats one pose: that is no sign of a common recording.
     moving = np.ones(len(mixed), bool)
     moving[1:] = mixed[1:] != mixed[:-1]
     return np.unique(mixed[moving])
@@ -30,33 +39,25 @@ def frame_hashes(motion: Motion) -> NDArray[np.uint64]:
 
 def shared_groups(hashes: Sequence[NDArray[np.uint64]], minimum: int = SHARED_FRAMES) -> list[int]:
     """For each clip the number of its group; clips with `minimum` poses in common have the same one."""
-    parent = list(range(len(hashes)))
-
-    def root(k: int) -> int:
-        while parent[k] != k:
-            parent[k] = parent[parent[k]]
-            k = parent[k]
-        return k
-
-    for (first, second), count in _common_frames(hashes).items():
-        if count >= minimum:
-            parent[max(root(first), root(second))] = min(root(first), root(second))
-    return [root(k) for k in range(len(hashes))]
+    pairs = [pair for pair, count in _common_frames(hashes).items() if count >= minimum]
+    return connected_groups(len(hashes), pairs)
 
 
 def thinned(
-    hashes: Iterable[NDArray[np.uint64]], most: int = 4_000_000
+    hashes: Iterable[NDArray[np.uint64]], most: int = _MOST_HASHES
 ) -> tuple[list[NDArray[np.uint64]], int]:
-    """Every clip's hashes, all clips thinned alike until `most` are left in all; and by which factor.
+    """Every clip's hashes, all clips thinned alike until at most `most` are left, and by which factor.
 
-    So that finding clips that share frames takes bounded memory. What is kept are copies: a clip's hashes may
-    be a view of all that its file was read into.
+    This bounds the memory that finding clips with common frames takes.
     """
     kept: list[NDArray[np.uint64]] = []
-    total, factor = 0, 1
+    total = 0
+    factor = 1
     for clip in hashes:
+        # A copy: the hashes may be a view of all that their file was read into.
         kept.append(_every(clip, factor).copy())
         total += len(kept[-1])
+        # Halving keeps the same poses in clips that were read before and after.
         while total > most:
             factor *= 2
             kept = [_every(clip, factor) for clip in kept]
@@ -74,30 +75,38 @@ def assign_splits(
 ) -> list[str]:
     """train, val or test for each clip.
 
-    Within each label (a clip's first one) groups are ordered by a hash of seed and name, the first ones go to
-    val and test; labels of fewer than five groups only train. Clips of a group stay together.
+    Within each label (a clip's first one) groups are ordered by a hash of seed and name, and the first ones
+    go to val and test; a label of fewer than five groups is only trained on. Clips of a group stay together.
 
     Args:
         names: of the clips, unique.
         labels: each clip's first label.
         groups: each clip's group, from `shared_groups`.
-        val_share, test_share: of each label's groups; at least one group where the share is not zero.
+        val_share, test_share: of each label's groups; at least one group unless the share is zero.
         seed: another seed, another split.
     """
-    members: dict[int, list[int]] = defaultdict(list)
-    for k, group in enumerate(groups):
-        members[group].append(k)
-    strata: dict[str, list[list[int]]] = defaultdict(list)
-    for clips in members.values():
-        strata[labels[clips[0]]].append(clips)
+    by_label: dict[str, list[list[int]]] = defaultdict(list)
+    for clips in members_of(groups):
+        by_label[labels[clips[0]]].append(clips)
+
+    # The order of hashes is as good as a draw, and does not change when other clips come or go.
     splits = ["train"] * len(names)
-    for stratum in strata.values():
-        stratum.sort(key=lambda clips: _order(min(names[k] for k in clips), seed))
-        n_val, n_test = (_held_out(len(stratum), share) for share in (val_share, test_share))
-        for place, clips in enumerate(stratum[: n_val + n_test]):
+    for label_groups in by_label.values():
+        label_groups.sort(key=lambda clips: _order(min(names[k] for k in clips), seed))
+        n_val = _held_out(len(label_groups), val_share)
+        n_test = _held_out(len(label_groups), test_share)
+        for place, clips in enumerate(label_groups[: n_val + n_test]):
             for k in clips:
                 splits[k] = "val" if place < n_val else "test"
     return splits
+
+
+def members_of(groups: Sequence[int]) -> list[list[int]]:
+    """The clips of each group, in the order of their first ones."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for k, group in enumerate(groups):
+        members[group].append(k)
+    return list(members.values())
 
 
 def shuffled(names: Sequence[str], seed: int) -> list[int]:
@@ -106,12 +115,17 @@ def shuffled(names: Sequence[str], seed: int) -> list[int]:
 
 
 def _every(hashes: NDArray[np.uint64], factor: int) -> NDArray[np.uint64]:
-    """The hashes that are a multiple of `factor`, so to say: the same ones in every clip."""
-    return hashes if factor == 1 else hashes[(hashes >> np.uint64(32)) % np.uint64(factor) == 0]
+    """About one hash in `factor`, chosen by its value: the same poses in every clip."""
+    if factor == 1:
+        return hashes
+    return hashes[(hashes >> np.uint64(32)) % np.uint64(factor) == 0]
 
 
 def _held_out(n: int, share: float) -> int:
-    return max(1, round(n * share)) if n >= 5 and share > 0 else 0
+    """How many of n groups do not train."""
+    if n < 5 or share == 0:
+        return 0
+    return max(1, round(n * share))
 
 
 def _order(name: str, seed: int) -> bytes:
@@ -121,17 +135,26 @@ def _order(name: str, seed: int) -> bytes:
 def _common_frames(hashes: Sequence[NDArray[np.uint64]]) -> Counter[tuple[int, int]]:
     """How many poses each pair of clips has in common (pairs with none are left out)."""
     common: Counter[tuple[int, int]] = Counter()
-    if not hashes:
+    n_all = sum(map(len, hashes))
+    if n_all == 0:
         return common
+
+    # All hashes in one sorted array, with the clip that each is from: equal ones stand side by side.
     every = np.concatenate(hashes)
-    owner = np.repeat(np.arange(len(hashes)), [len(h) for h in hashes])
+    owner = np.repeat(np.arange(len(hashes)), [len(clip) for clip in hashes])
     order = np.argsort(every, kind="stable")
-    every, owner = every[order], owner[order]
-    starts = (
-        np.flatnonzero(np.concatenate([[True], every[1:] != every[:-1]])) if len(every) else np.array([], int)
-    )
-    stops = np.append(starts[1:], len(every))
-    for start, stop in zip(starts[stops - starts > 1], stops[stops - starts > 1], strict=True):
+    every = every[order]
+    owner = owner[order]
+
+    # A run of equal hashes is one pose and the clips that show it.
+    begins = np.concatenate([[True], every[1:] != every[:-1]])
+    starts = np.flatnonzero(begins)
+    stops = np.append(starts[1:], n_all)
+    is_shared = stops - starts > 1
+    for start, stop in zip(starts[is_shared], stops[is_shared], strict=True):
         clips = owner[start:stop].tolist()
-        common.update(combinations(clips, 2) if len(clips) <= _LARGE_RUN else pairwise(clips))
+        if len(clips) <= _LARGE_RUN:
+            common.update(combinations(clips, 2))
+        else:
+            common.update(pairwise(clips))
     return common

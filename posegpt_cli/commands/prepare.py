@@ -124,10 +124,13 @@ def prepare(
 def _data_to_train_with(settings: PrepareSettings, made: PrepareReport) -> Path:
     """The folder given with --out, or the one store to train with where there are several."""
     try:
-        return find_store(settings.out, "train") and settings.out
+        find_store(settings.out, "train")
     except PoseGPTError:
+        # Several body types: the first one's. BABEL's splits lie in folders of their own.
         stores = [folder for split, folder in made.folders.items() if split.endswith("train")]
-        return settings.out if not stores else stores[0] if settings.babel else stores[0].parent
+        if stores:
+            return stores[0] if settings.babel else stores[0].parent
+    return settings.out
 
 
 def save_preview(stores: Sequence[Path], seq_len: int, seed: int, path: Path) -> None:

@@ -3,15 +3,15 @@
 import multiprocessing
 import os
 import signal
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from data.ordered_pool import results_in_order
 from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.output.sheet import cell_grid, tile, write_text
@@ -141,20 +141,12 @@ def draw_in_processes(motions: Sequence[Motion], options: RenderOptions, n_frame
         initializer=_begin,
         initargs=(list(motions), options),
     )
-    waiting: deque[Future[list[Picture]]] = deque()
     try:
-        for chunk in chunks:
-            waiting.append(pool.submit(_draw, chunk))
-            if len(waiting) >= options.jobs * _CHUNKS_AHEAD:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+        yield from results_in_order(pool, _draw, chunks, options.jobs * _CHUNKS_AHEAD)
     except BrokenProcessPool as error:
         raise PoseGPTError(
             f"a drawing process of {options.jobs} ended early, perhaps for lack of memory", "use --jobs 1"
         ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,7 +53,7 @@ class Pool:
         Pool.most = max(Pool.most, Pool.waiting)
         return Pool.Chunk(frames)
 
-    def shutdown(self, cancel_futures: bool) -> None:
+    def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         assert cancel_futures
 
     class Chunk:

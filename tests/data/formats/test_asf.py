@@ -11,7 +11,7 @@ from data.formats.asf import find_asf, read_amc, read_asf
 from data.formats.bvh import forward_kinematics
 from data.formats.load import read_motion
 from data.formats.settings import ReadingSettings
-from data.preparing.convert import Conversion, Task
+from data.preparing.conversion import ConversionSettings, SourceFile
 from data.preparing.prepare import prepare
 from data.preparing.settings import PrepareSettings
 from data.retargeting.retarget import JOINT, LIMBS, REST_JOINTS, retarget, source_motion, to_body
@@ -159,7 +159,7 @@ def test_damaged_skeletons_say_what_is_wrong(folder, old, new, message):
 
 def test_a_clip_is_converted_anew_when_its_skeleton_changes(folder):
     """Its result was taken up though the bones had other lengths by then."""
-    task = Task(folder, "01_01.amc", "amc", ("smpl",), Conversion(fps=30.0))
+    task = SourceFile(folder, "01_01.amc", "amc", ("smpl",), ConversionSettings(fps=30.0))
     before = task.state()
     write_asf(folder / "01.asf", length=0.5)
     os.utime(folder / "01.asf", ns=(1, 1))

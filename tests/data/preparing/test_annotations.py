@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data.dataset import Windows
-from data.preparing.annotations import Span, amass_path, cut, find_babel, pieces, read_babel
+from data.preparing.annotations import Span, amass_path, cut_windows, find_babel, read_babel, segments
 from data.preparing.prepare import check_stores, plan, prepare
 from data.preparing.settings import PrepareSettings
 from data.store import Store, find_store, open_store
@@ -366,11 +366,11 @@ def test_paths(feat_p, smplx):
     ],
 )
 def test_cutting(span, overlap, windows):
-    assert cut(*span, seq_len=64, overlap=overlap, min_seq_len=16) == windows
+    assert cut_windows(*span, seq_len=64, overlap=overlap, min_seq_len=16) == windows
 
 
 def test_cutting_to_windows_shorter_than_the_shortest_kept():
-    assert cut(0, 20, seq_len=8, overlap=0, min_seq_len=16) == [(0, 8), (8, 16)]
+    assert cut_windows(0, 20, seq_len=8, overlap=0, min_seq_len=16) == [(0, 8), (8, 16)]
 
 
 def test_frames_of_spans():
@@ -378,9 +378,9 @@ def test_frames_of_spans():
     columns = {"walk": 0, "sit": 1}
     spans = [Span(0.0, 0.1, ("walk",)), Span(0.1, 0.35, ("sit", "sit")), Span(0.2, 0.2, ("walk",)),
              Span(-1.0, 0.05, ("sit",)), Span(3.0, 9.0, ("walk",)), Span(0.0, 1.0, ("swim",))]  # fmt: skip
-    found = [(p.start, p.stop, p.labels) for p in pieces(spans, 60, 30.0, columns)]
+    found = [(p.start, p.stop, p.labels) for p in segments(spans, 60, 30.0, columns)]
     assert found == [(0, 3, ("walk",)), (3, 11, ("sit",)), (0, 2, ("sit",))]
-    assert [(p.start, p.stop, p.labels) for p in pieces(None, 60, 30.0, columns)] == [(0, 60, ())]
+    assert [(p.start, p.stop, p.labels) for p in segments(None, 60, 30.0, columns)] == [(0, 60, ())]
 
 
 def test_babel_is_found_in_its_release_folder(tmp_path):

@@ -69,7 +69,7 @@ def test_faulty_tables(table, name, content, message):
 def test_a_missing_table(tmp_path):
     with pytest.raises(PoseGPTError, match="cannot read") as caught:
         table_labeller(tmp_path / "none.csv")
-    assert "--labels" in caught.value.hint
+    assert "the path of labels" in caught.value.hint
 
 
 def test_patterns():
@@ -86,7 +86,7 @@ def test_patterns():
 def test_faulty_patterns(pattern, message):
     with pytest.raises(PoseGPTError, match=message) as caught:
         pattern_labeller(pattern)
-    assert "--label-pattern" in caught.value.hint
+    assert "label_pattern" in caught.value.hint
 
 
 def test_by_default_bandai_names_then_folders():

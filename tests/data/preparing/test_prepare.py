@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.preparing.convert import convert
+from data.preparing.conversion import convert
 from data.preparing.prepare import plan, prepare, random_windows
 from data.preparing.settings import PrepareSettings
-from data.preparing.work import _context
+from data.preparing.work_folder import _context
 from data.store import find_store, open_store
 from data.synthetic import make_motion
 from models.errors import PoseGPTError, SettingsError
@@ -118,7 +118,7 @@ def test_a_clip_is_the_retargeted_file(prepared, recordings):
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_two_jobs_make_the_same_stores(prepared, recordings, tmp_path, monkeypatch, method):
     _, made, _ = prepared
-    monkeypatch.setattr("data.preparing.work._context", lambda: multiprocessing.get_context(method))
+    monkeypatch.setattr("data.preparing.work_folder._context", lambda: multiprocessing.get_context(method))
     again = prepare(PrepareSettings(bvh=recordings, out=tmp_path, jobs=2))
     assert again.skipped == made.skipped and again.splits == made.splits
     for split, folder in made.folders.items():
@@ -253,7 +253,9 @@ def test_interrupted_it_goes_on_where_it_stopped(tmp_path, monkeypatch):
     finished = plan(settings).finished
     assert 0 < finished < 40
     converted = []
-    monkeypatch.setattr("data.preparing.work.convert", lambda task: converted.append(task) or convert(task))
+    monkeypatch.setattr(
+        "data.preparing.work_folder.convert", lambda task: converted.append(task) or convert(task)
+    )
     made = prepare(settings)
     assert len(converted) == 40 - finished and sum(split.clips for split in made.splits.values()) == 40
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["smpl"]

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from data.preparing.convert import convert
+from data.preparing.conversion import convert
 from data.preparing.prepare import check_stores, plan, prepare
 from data.preparing.settings import PrepareSettings
-from data.preparing.work import Work
+from data.preparing.work_folder import WorkFolder
 from data.store import open_store, stores_below
 from models.errors import PoseGPTError
 from tests.data.miniature import label, record, write_babel, write_recording
@@ -110,10 +110,13 @@ def test_killed_while_it_cleaned_up_the_same_command_ends_it(sources, tmp_path):
 
 def test_two_runs_never_write_one_folder(sources, tmp_path, monkeypatch):
     settings = settings_of(sources, tmp_path / "out")
-    monkeypatch.setattr("data.preparing.work._LOCK_TRIES", 2)
-    with Work(settings.work_folder), pytest.raises(PoseGPTError, match="another posegpt prepare is writing"):
+    monkeypatch.setattr("data.preparing.folder_lock._PATIENCE", 0.2)
+    with (
+        WorkFolder(settings.work_folder),
+        pytest.raises(PoseGPTError, match="another posegpt prepare"),
+    ):
         prepare(settings)
-    with Work(settings.work_folder, shared=True):
+    with WorkFolder(settings.work_folder, shared=True):
         assert prepare(settings.model_copy(update={"shard": "1/20"})).converted == 2  # shards may meet
         with pytest.raises(PoseGPTError, match="another posegpt prepare"):
             prepare(settings)
@@ -142,11 +145,11 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(sources, tmp_path):
 def test_a_source_that_changes_while_it_is_read_is_left_out(sources, tmp_path, monkeypatch):
     def meddle(task):
         arrays = convert(task)
-        if "/07_" in task.source:
+        if "/07_" in task.name:
             os.utime(task.path, ns=(1, 1))
         return arrays
 
-    monkeypatch.setattr("data.preparing.work.convert", meddle)
+    monkeypatch.setattr("data.preparing.work_folder.convert", meddle)
     made = prepare(settings_of(sources, tmp_path / "out"))
     assert made.skipped == (("smplh/CMU/01/07_poses.npz", "it changed while it was read"),)
     assert made.converted == 39

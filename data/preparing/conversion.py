@@ -1,0 +1,179 @@
+"""One recording, of any kind, to prepared motion. Imports no torch."""
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from data.formats.amass import read_amass, smplh_to_smpl
+from data.formats.asf import AMC_FPS, Asf, find_asf, read_amc, read_asf
+from data.formats.bvh import Bvh, read_bvh
+from data.formats.settings import ReadingSettings
+from data.preparing.splits import frame_hashes
+from data.resample import resample
+from data.retargeting.glitches import count_glitches, mend_spikes
+from data.retargeting.retarget import retarget
+from data.retargeting.skeletons import named_skeleton
+from models.body.skeleton import BodyType
+from models.config import Config
+from models.errors import PoseGPTError
+from models.motion import Motion
+
+SourceKind = Literal["bvh", "amc", "amass"]
+SUFFIX: dict[SourceKind, str] = {"bvh": ".bvh", "amc": ".amc", "amass": ".npz"}
+
+_VERSION = 3
+"""Raised when the same file would be converted to something else."""
+
+
+class ConversionSettings(Config):
+    """How files become prepared motion."""
+
+    fps: Annotated[float, Field(gt=0)]
+    """Frames per second of the result."""
+    reading: ReadingSettings = ReadingSettings()
+    """What BVH and AMC files do not say of themselves."""
+    skeleton: str | None = None
+    """As `named_skeleton` takes it; None finds out."""
+    amc_fps: float = AMC_FPS
+    """Frames per second of AMC files."""
+    hashes: bool = True
+    """Whether to note which poses occur, to find clips that share frames."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file to convert."""
+
+    root: Path
+    """Folder of the data set that it belongs to."""
+    name: str
+    """Path below it: what messages and manifests call it."""
+    kind: SourceKind
+    body_types: tuple[BodyType, ...]
+    """Bodies to make of it, as far as it can give them."""
+    conversion: ConversionSettings
+
+    @property
+    def path(self) -> Path:
+        return self.root / self.name
+
+    def state(self) -> tuple[int, ...]:
+        """Size and time of the file, and of its skeleton if that is another file.
+
+        Raises OSError if one is gone.
+        """
+        files = [self.path]
+        if self.kind == "amc":
+            with suppress(PoseGPTError):  # the conversion will say that it has none
+                files.append(find_asf(self.path, self.root))
+        facts = []
+        for file in files:
+            stat = file.stat()
+            facts += [stat.st_size, stat.st_mtime_ns]
+        return tuple(facts)
+
+    def key(self, state: tuple[int, ...]) -> str:
+        """Name of its result, as long as the file is in that state."""
+        facts = (self.kind, self.name, *state, self.body_types, _identity(self.conversion))
+        return hashlib.blake2b(json.dumps(facts).encode(), digest_size=12).hexdigest()
+
+
+@cache
+def _identity(conversion: ConversionSettings) -> str:
+    """All that decides how a file is converted."""
+    # A skeleton may be a file: what it says counts, not what it is called.
+    skeleton = conversion.skeleton and dict(named_skeleton(conversion.skeleton).joints)
+    return json.dumps((_VERSION, conversion.model_dump(mode="json"), skeleton))
+
+
+def find_files(folder: Path, suffix: str) -> list[Path]:
+    """Files with a suffix (any case) at or below a folder, sorted.
+
+    AMASS's shape and stage-one files hold no motion and are passed over.
+
+    Raises PoseGPTError if the folder is missing, cannot be read, or holds none.
+    """
+    if not folder.is_dir():
+        raise PoseGPTError(f"no folder {folder}", "give the folder that holds the motion files")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise PoseGPTError(f"cannot read folder {folder}", "check its permissions")
+    files = []
+    for path in sorted(folder.rglob("*")):
+        is_shape = suffix == SUFFIX["amass"] and (path.stem == "shape" or path.stem.endswith("_stagei"))
+        if path.suffix.lower() == suffix and path.is_file() and not is_shape:
+            files.append(path)
+    if not files:
+        raise PoseGPTError(f"no {suffix} file in {folder}", "give the folder that holds the motion files")
+    return files
+
+
+def convert(source: SourceFile) -> dict[str, NDArray[Any]]:
+    """What becomes of a file.
+
+    Returns:
+        per body (T, J*3 + 3) float32 rotation vectors and translation; `hashes` of the poses, if the settings
+        ask for them; for recordings other than AMASS `glitches` (1,), the steps in which a joint jumps.
+
+    Raises PoseGPTError if the file cannot be used.
+    """
+    settings = source.conversion
+    notes: dict[str, NDArray[Any]] = {}
+    if source.kind == "amass":
+        # Resampled while it is read, when only the frames that are kept need to be turned.
+        motion = read_amass(source.path, to_fps=settings.fps)
+        if settings.hashes:
+            notes["hashes"] = frame_hashes(motion)
+    else:
+        motion = _read_recording(source)
+        # Before resampling: the same recording has the same poses then, wherever its clips begin.
+        if settings.hashes:
+            notes["hashes"] = frame_hashes(motion)
+        notes["glitches"] = np.array([count_glitches(motion.poses)])
+        poses, trans = resample(motion.poses, motion.trans, motion.fps, settings.fps)
+        motion = replace(motion, poses=poses, trans=trans, fps=settings.fps)
+
+    # AMASS's SMPL-H files give SMPL too, as the paper made it.
+    bodies = {motion.body_type: motion}
+    if motion.body_type == "smplh" and "smpl" in source.body_types:
+        bodies["smpl"] = smplh_to_smpl(motion)
+    arrays: dict[str, NDArray[Any]] = {}
+    for body_type, body_motion in bodies.items():
+        if body_type in source.body_types:
+            arrays[body_type] = _rows(body_motion)
+    if not arrays:
+        raise PoseGPTError(f"it holds {motion.body_type}, not {' or '.join(source.body_types)}")
+    return arrays | notes
+
+
+def _read_recording(source: SourceFile) -> Motion:
+    """A BVH or AMC file at its own frame rate."""
+    settings = source.conversion
+    skeleton = named_skeleton(settings.skeleton) if settings.skeleton else None
+    recording = read_bvh(source.path) if source.kind == "bvh" else _read_amc(source)
+    motion = retarget(recording, skeleton, settings.reading)
+    return replace(motion, poses=mend_spikes(motion.poses))
+
+
+def _read_amc(source: SourceFile) -> Bvh:
+    path = find_asf(source.path, source.root)
+    skeleton = _cached_asf(path, path.stat().st_mtime_ns)
+    return read_amc(source.path, skeleton, source.conversion.amc_fps)
+
+
+@cache
+def _cached_asf(path: Path, changed: int) -> Asf:
+    """A skeleton, read once for all of its clips and again when the file's time says that it changed."""
+    return read_asf(path)
+
+
+def _rows(motion: Motion) -> NDArray[np.float32]:
+    return np.concatenate([motion.poses.reshape(motion.n_frames, -1), motion.trans], axis=1)

@@ -1,0 +1,91 @@
+"""Which runs may write to one folder at the same time: a whole run alone, or any number of shards.
+
+There is one gate, a lock file in the folder, and one lock file for each shard that is at work:
+
+- A shard passes the gate: it takes it, locks a file of its own, and lets the gate go.
+- A whole run takes the gate and keeps it, so that nobody comes in. Before it starts, it looks at the shards'
+  files: one that is locked belongs to a shard at work, one that is free was left by a shard that was killed.
+
+The operating system releases the lock of a process that dies. A file is deleted while its lock is still
+held; a process that locks a file which was deleted in between notices it and opens the new one (filelock
+does that).
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from models.errors import PoseGPTError
+
+_GATE = ".posegpt-lock"
+_SHARD = ".posegpt-lock-shard-"
+_PATIENCE = 2.0
+"""Seconds: the workers of a run that was killed hold its lock for a moment longer."""
+_PAUSE = 0.1
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+"""What a file system that has no locks answers."""
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path, shared: bool) -> Iterator[None]:
+    """Keeps other runs out of a folder while the block runs.
+
+    Args:
+        folder: it exists.
+        shared: whether others that share may be there too.
+
+    Raises PoseGPTError if another run is there, OSError if the folder cannot be written to.
+    """
+    gate = _acquire(folder / _GATE, _PATIENCE, folder)
+    held = [gate]
+    try:
+        if shared:
+            own = folder / f"{_SHARD}{os.getpid()}-{secrets.token_hex(4)}"
+            held.append(_acquire(own, _PATIENCE, folder))
+            _release(gate)
+            held.remove(gate)
+        else:
+            _wait_for_shards(folder)
+        yield
+    finally:
+        for lock in reversed(held):
+            _release(lock)
+
+
+def _wait_for_shards(folder: Path) -> None:
+    """Returns when no shard is at work; files of shards that were killed are removed."""
+    deadline = time.monotonic() + _PATIENCE
+    for path in sorted(folder.glob(f"{_SHARD}*")):
+        left = max(0.0, deadline - time.monotonic())
+        _release(_acquire(path, left, folder))
+
+
+def _acquire(path: Path, patience: float, folder: Path) -> FileLock:
+    """A lock that is held, unless the file system has no locks: then nobody is kept out."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=patience, poll_interval=_PAUSE)
+    except Timeout:
+        raise PoseGPTError(
+            f"another posegpt prepare is writing to {folder}", "wait until it is done, or choose another out"
+        ) from None
+    except NotImplementedError:
+        pass
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return lock
+
+
+def _release(lock: FileLock) -> None:
+    """Delete the file while it is still ours, then let it go. Windows deletes it by itself."""
+    if lock.is_locked:
+        with contextlib.suppress(OSError):
+            Path(lock.lock_file).unlink()
+        lock.release()
