@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.table import Row, add_options, finish
 from data.dataset import Windows
-from data.formats.amass import write_amass
+from data.formats.smpl_npz import write_smpl_npz
 from data.store import find_store, open_store
 from data.synthetic import ACTIONS, make_motion
 
@@ -93,7 +93,7 @@ def make_long_motion(folder: Path, n_frames: int) -> Path:
     """One walk as a file; made once."""
     path = folder / f"walk{n_frames}.npz"
     if not path.exists():
-        write_amass(path, make_motion("walk", n_frames), "smpl")
+        write_smpl_npz(path, make_motion("walk", n_frames), "smpl")
     return path
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.formats.amass import write_amass
 from data.formats.bvh import write_bvh
+from data.formats.smpl_npz import write_smpl_npz
 from data.retargeting.retarget import REST_JOINTS
 from data.synthetic import make_motion
 from models.body.body_files import write_model_files
@@ -50,7 +50,7 @@ def workplace(tmp_path_factory) -> Path:
     write_babel_and_amass(root)
     write_model_files(root / "models" / "smpl")
     for name in ("walk", "a", "b", "old"):
-        write_amass(root / f"{name}.npz", make_motion("walk", 64, seed=1))
+        write_smpl_npz(root / f"{name}.npz", make_motion("walk", 64, seed=1))
     data, tiny = ["--data", "dataset"], ["--preset", "tiny", *BRIEF["train"]]
     physics = ["eval", "physics", *data, *BRIEF["eval physics"]]
     with pytest.MonkeyPatch.context() as patch:

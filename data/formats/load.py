@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from data.formats.amass import read_amass
 from data.formats.asf import find_asf, read_amc, read_asf
 from data.formats.bvh import read_bvh
 from data.formats.settings import ReadingSettings
+from data.formats.smpl_npz import read_smpl_npz
 from data.retargeting.retarget import retarget
 from data.retargeting.skeletons import named_skeleton
 from models.errors import PoseGPTError
@@ -43,7 +43,7 @@ def read_motion(path: Path | str, settings: ReadingSettings | None = None) -> Mo
 
 
 def _read_npz(path: Path, settings: ReadingSettings) -> Motion:
-    return read_amass(path, fps=settings.fps_in)
+    return read_smpl_npz(path, fps=settings.fps_in)
 
 
 def _read_bvh(path: Path, settings: ReadingSettings) -> Motion:

@@ -75,7 +75,8 @@ def find_babel(folder: Path) -> Path:
                 return candidate
     raise PoseGPTError(
         f"no train.json, val.json or test.json in {folder}",
-        f"give the folder of BABEL's release ({RELEASE_FOLDERS[0]})",
+        f"babel is the folder of BABEL's release ({RELEASE_FOLDERS[0]})",
+        parameter="babel",
     )
 
 
@@ -87,7 +88,7 @@ def read_babel(path: Path) -> tuple[list[Record], list[tuple[str, str]]]:
     try:
         entries = parse_json(path.read_bytes())
     except FileNotFoundError:
-        raise PoseGPTError(f"no file {path}", "leave that split out") from None
+        raise PoseGPTError(f"no file {path}", "leave it out of split", parameter="split") from None
     except (OSError, ValueError) as error:
         raise PoseGPTError(f"{path} cannot be read: {error}", "download BABEL again") from None
     if not isinstance(entries, dict):

@@ -123,6 +123,7 @@ def _convert(
         raise PoseGPTError(
             f"none of BABEL's {len(files)} files in {settings.amass} could be used{first}",
             "amass is the folder that holds smplx/ and smplh/",
+            parameter="amass",
         )
     return replace(stores.summary(), skipped=tuple(skipped), converted=converted)
 
@@ -201,7 +202,9 @@ def _body_types(settings: PrepareSettings) -> tuple[BodyType, ...]:
     """Those asked for, or else those of which AMASS's folder is there."""
     assert settings.amass
     if not settings.amass.is_dir():
-        raise PoseGPTError(f"no folder {settings.amass}", "amass is the folder of smplx/ and smplh/")
+        raise PoseGPTError(
+            f"no folder {settings.amass}", "amass is the folder of smplx/ and smplh/", parameter="amass"
+        )
     there: list[BodyType] = []
     lacking: list[BodyType] = []
     for body_type in settings.body_types:
@@ -212,6 +215,7 @@ def _body_types(settings: PrepareSettings) -> tuple[BodyType, ...]:
         raise PoseGPTError(
             f"no folder {folder} in {settings.amass}, from which {lacking[0]} is made",
             f"put AMASS's {folder} release there, or choose another type",
+            parameter="type",
         )
     return tuple(there)
 

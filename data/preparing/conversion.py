@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from data.formats.amass import read_amass, smplh_to_smpl
 from data.formats.asf import AMC_FPS, Asf, find_asf, read_amc, read_asf
 from data.formats.bvh import Bvh, read_bvh
 from data.formats.settings import ReadingSettings
+from data.formats.smpl_npz import read_smpl_npz, smplh_to_smpl
 from data.preparing.splits import frame_hashes
 from data.resample import resample
 from data.retargeting.glitches import count_glitches, mend_spikes
@@ -129,7 +129,7 @@ def convert(source: SourceFile) -> dict[str, NDArray[Any]]:
     notes: dict[str, NDArray[Any]] = {}
     if source.kind == "amass":
         # Resampled while it is read, when only the frames that are kept need to be turned.
-        motion = read_amass(source.path, to_fps=settings.fps)
+        motion = read_smpl_npz(source.path, to_fps=settings.fps)
         if settings.hashes:
             notes["hashes"] = frame_hashes(motion)
     else:

@@ -73,7 +73,9 @@ def _acquire(path: Path, patience: float, folder: Path) -> FileLock:
         lock.acquire(timeout=patience, poll_interval=_PAUSE)
     except Timeout:
         raise PoseGPTError(
-            f"another posegpt prepare is writing to {folder}", "wait until it is done, or choose another out"
+            f"another posegpt prepare is writing to {folder}",
+            "wait until it is done, or choose another out",
+            parameter="out",
         ) from None
     except NotImplementedError:
         pass

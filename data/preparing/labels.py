@@ -50,10 +50,12 @@ def table_labeller(path: Path, column: str = "labels", parameter: str = "labels"
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise PoseGPTError(
-            f"cannot read {path}: {error.strerror}", f"check the path of {parameter}"
+            f"cannot read {path}: {error.strerror}", f"check the path of {parameter}", parameter=parameter
         ) from None
     except UnicodeDecodeError:
-        raise PoseGPTError(f"{path} is no text file", f"{parameter} is a CSV or JSON file") from None
+        raise PoseGPTError(
+            f"{path} is no text file", f"{parameter} is a CSV or JSON file", parameter=parameter
+        ) from None
     if path.suffix.lower() == ".json":
         table = _read_json(text, path)
     else:
@@ -70,7 +72,9 @@ def pattern_labeller(pattern: str) -> Labeller:
 
     Raises PoseGPTError if the pattern is no regular expression or lacks the group.
     """
-    regex = _with_group(pattern, "action", r"e.g. label_pattern=(?P<action>[a-z]+)_(?P<style>[a-z]+)_\d+")
+    regex = _with_group(
+        pattern, "action", "label_pattern", r"e.g. label_pattern=(?P<action>[a-z]+)_(?P<style>[a-z]+)_\d+"
+    )
 
     def labels(clip: Path) -> tuple[str, ...] | None:
         match = regex.search(clip.stem)
@@ -97,7 +101,7 @@ def actor_finder(pattern: str) -> Callable[[Path], str | None]:
 
     Raises PoseGPTError if the pattern is no regular expression or lacks the group.
     """
-    regex = _with_group(pattern, "actor", r"e.g. actor_pattern=(?P<actor>\w+)/[^/]+$")
+    regex = _with_group(pattern, "actor", "actor_pattern", r"e.g. actor_pattern=(?P<actor>\w+)/[^/]+$")
 
     def actor(clip: Path) -> str | None:
         match = regex.search(clip.as_posix())
@@ -111,13 +115,13 @@ def _names(clip: Path) -> tuple[str, ...]:
     return clip.as_posix(), clip.with_suffix("").as_posix(), clip.name, clip.stem
 
 
-def _with_group(pattern: str, group: str, hint: str) -> re.Pattern[str]:
+def _with_group(pattern: str, group: str, parameter: str, hint: str) -> re.Pattern[str]:
     try:
         regex = re.compile(pattern)
     except re.error as error:
-        raise PoseGPTError(f"{pattern!r} is no regular expression: {error}", hint) from None
+        raise PoseGPTError(f"{pattern!r} is no regular expression: {error}", hint, parameter) from None
     if group not in regex.groupindex:
-        raise PoseGPTError(f"the pattern {pattern!r} has no group named {group}", hint)
+        raise PoseGPTError(f"the pattern {pattern!r} has no group named {group}", hint, parameter)
     return regex
 
 

@@ -178,7 +178,9 @@ def _labeller(settings: PrepareSettings) -> Labeller | None:
     """
     if settings.labels and settings.label_pattern:
         raise PoseGPTError(
-            "labels are given twice, by a file and by a pattern", "use labels or label_pattern"
+            "actions are given twice, by a file and by a pattern",
+            "use labels or label_pattern",
+            parameter=("labels", "label_pattern"),
         )
     if settings.labels:
         return table_labeller(settings.labels)
@@ -192,7 +194,11 @@ def _split_table(settings: PrepareSettings) -> LabelTable | None:
     if settings.split_list is None:
         return None
     if settings.actor_pattern:
-        raise PoseGPTError("splits are given twice", "use actor_pattern or split_list")
+        raise PoseGPTError(
+            "splits are given twice",
+            "use actor_pattern or split_list",
+            parameter=("actor_pattern", "split_list"),
+        )
     return table_labeller(settings.split_list, "split", "split_list")
 
 

@@ -213,6 +213,7 @@ class WorkFolder:
             raise PoseGPTError(
                 "a worker was killed, perhaps for memory",
                 "run it again with fewer jobs: finished files are kept",
+                parameter="jobs",
             ) from None
 
     @cached_property
@@ -254,6 +255,7 @@ def finished_files(
         raise PoseGPTError(
             f"{len(left)} of {len(sources)} files are not converted yet, the first is {left[0]}",
             "run the shard that is missing, or leave out merge to convert them here",
+            parameter=("shard", "merge"),
         )
     return _with_progress(results, sources, on_progress)
 

@@ -38,9 +38,9 @@ def write_numbers(motions: Sequence[Motion], path: Path, options: RenderOptions)
         raise PoseGPTError(f"{path} takes one motion, got {len(motions)}", f"write one {suffix} for each")
     motion = motions[0].to_body_type(options.body_type or motions[0].body_type)
     if suffix == ".npz":
-        from data.formats.amass import write_amass
+        from data.formats.smpl_npz import write_smpl_npz
 
-        write_amass(path, motion, options.body_type or amass_body(motion), force=True)
+        write_smpl_npz(path, motion, options.body_type or amass_body(motion), force=True)
         return
     body = load_body(motion.body_type, options.body_model)
     if suffix == ".bvh":

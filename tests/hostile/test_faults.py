@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from data.formats.amass import write_amass
 from data.formats.load import read_motion
+from data.formats.smpl_npz import write_smpl_npz
 from data.synthetic import make_motion
 
 pytestmark = pytest.mark.slow
@@ -22,7 +22,7 @@ RENDER = ("--renderer", "skeleton", "--size", "160x160")
 @pytest.fixture(scope="module")
 def motion(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("motion") / "walk.npz"
-    write_amass(path, make_motion("walk", 240))
+    write_smpl_npz(path, make_motion("walk", 240))
     return path
 
 
@@ -110,8 +110,8 @@ def test_a_motion_that_is_replaced_while_it_is_read(motion, tmp_path):
     source, out = tmp_path / "source.npz", tmp_path / "out.npz"
     lengths = (240, 60)
     for k in range(6):
-        write_amass(source, make_motion("walk", lengths[k % 2]), force=True)
+        write_smpl_npz(source, make_motion("walk", lengths[k % 2]), force=True)
         process = start("export", source, "--out", out, "--force")
-        write_amass(source, make_motion("walk", lengths[(k + 1) % 2]), force=True)
+        write_smpl_npz(source, make_motion("walk", lengths[(k + 1) % 2]), force=True)
         assert finish(process)[0] == 0
         assert read_motion(out).n_frames in lengths

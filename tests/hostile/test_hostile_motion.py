@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.formats.amass import read_amass, write_amass
 from data.formats.asf import read_amc, read_asf
 from data.formats.bvh import read_bvh
 from data.formats.load import read_motion
+from data.formats.smpl_npz import read_smpl_npz, write_smpl_npz
 from data.retargeting.skeletons import detect_skeleton
 from data.synthetic import make_motion
 from models.errors import PoseGPTError
@@ -28,7 +28,7 @@ def folder(tmp_path_factory) -> Path:
     write_bandai(folder / "walk.bvh", motion)
     write_asf(folder / "who.asf")
     write_amc(folder / "who_01.amc", random_frames(3))
-    write_amass(folder / "walk.npz", motion)
+    write_smpl_npz(folder / "walk.npz", motion)
     return folder
 
 
@@ -67,7 +67,7 @@ def test_amc(folder, tmp_path, data):
 @given(data=st.data())
 def test_amass(folder, tmp_path, data):
     (tmp_path / "x.npz").write_bytes(data.draw(damaged((folder / "walk.npz").read_bytes())))
-    survives(lambda: read_amass(tmp_path / "x.npz"))
+    survives(lambda: read_smpl_npz(tmp_path / "x.npz"))
 
 
 @fuzz
@@ -80,7 +80,7 @@ def test_amass(folder, tmp_path, data):
 def test_amass_with_other_arrays(tmp_path, shape, dtype, rate, trans):
     poses = np.zeros(shape if np.prod(shape) < 1e5 else [4, 156], dtype)
     np.savez(tmp_path / "x.npz", poses=poses, trans=np.zeros(trans), mocap_framerate=np.array(rate))
-    survives(lambda: read_amass(tmp_path / "x.npz"))
+    survives(lambda: read_smpl_npz(tmp_path / "x.npz"))
 
 
 @fuzz
@@ -94,7 +94,7 @@ def test_amass_with_other_headers(tmp_path, descr, shape):
         content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64)
         file.writestr("poses.npy", content)
         file.writestr("trans.npy", content)
-    survives(lambda: read_amass(tmp_path / "x.npz"))
+    survives(lambda: read_smpl_npz(tmp_path / "x.npz"))
 
 
 @pytest.mark.parametrize("content", [*WORDS, b"PK\x03\x04", b"\x93NUMPY", b"HIERARCHY\nMOTION", b"%PDF-1.7"])

@@ -65,12 +65,12 @@ def fid(world) -> tuple[object, ...]:
 @pytest.fixture
 def motion_files(tmp_path) -> Path:
     """Three motions as another system might leave them, labels in a table."""
-    from data.formats.amass import write_amass
+    from data.formats.smpl_npz import write_smpl_npz
     from data.synthetic import make_motion
 
     folder = tmp_path / "made"
     for k, action in enumerate(("walk", "run", "walk")):
-        write_amass(folder / f"{k}.npz", make_motion(action, 70, seed=k))
+        write_smpl_npz(folder / f"{k}.npz", make_motion(action, 70, seed=k))
     with (tmp_path / "labels.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerows([("clip", "labels"), ("0", "walk"), ("1", "run"), ("2", "walk")])

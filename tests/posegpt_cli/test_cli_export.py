@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.formats.amass import read_amass, write_amass
+from data.formats.smpl_npz import read_smpl_npz, write_smpl_npz
 from data.synthetic import make_motion
 
 
 @pytest.fixture
 def walk(tmp_path):
     """An AMASS file at 60 frames a second."""
-    write_amass(tmp_path / "walk.npz", make_motion("walk", 31, fps=60))
+    write_smpl_npz(tmp_path / "walk.npz", make_motion("walk", 31, fps=60))
     return tmp_path / "walk.npz"
 
 
@@ -26,7 +26,7 @@ def test_every_format_at_once(posegpt, walk, tmp_path):
     assert json.loads((tmp_path / "out.json").read_text())["fps"] == 60
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 32
     assert posegpt("export", tmp_path / "out.bvh", "--out", tmp_path / "again.npz").code == 0
-    again, first = (read_amass(tmp_path / name) for name in ("again.npz", "out.npz"))
+    again, first = (read_smpl_npz(tmp_path / name) for name in ("again.npz", "out.npz"))
     assert again.fps == first.fps == 60
     assert np.abs(again.trans - first.trans).max() < 5e-3
 
@@ -34,7 +34,7 @@ def test_every_format_at_once(posegpt, walk, tmp_path):
 def test_rate_and_body_can_be_chosen(posegpt, walk, tmp_path):
     ran = posegpt("export", walk, "--fps", 20, "--body-type", "smplx", "--out", tmp_path / "a.npz")
     assert ran.code == 0, ran.err
-    written = read_amass(tmp_path / "a.npz")
+    written = read_smpl_npz(tmp_path / "a.npz")
     assert (written.fps, written.body_type, written.n_frames) == (20, "smplx", 11)
 
 

@@ -6,8 +6,8 @@ import shlex
 import numpy as np
 import pytest
 
-from data.formats.amass import write_amass
 from data.formats.load import read_motion
+from data.formats.smpl_npz import write_smpl_npz
 from data.synthetic import make_motion
 
 QUICK = ("--device", "cpu", "--renderer", "skeleton", "--size", "64x64")
@@ -25,7 +25,7 @@ def forecast(posegpt, small_generator):
 def past(tmp_path_factory):
     """AMASS file with 40 frames of a walk at 30 frames a second."""
     path = tmp_path_factory.mktemp("past") / "past.npz"
-    write_amass(path, make_motion("walk", 40, seed=1))
+    write_smpl_npz(path, make_motion("walk", 40, seed=1))
     return path
 
 

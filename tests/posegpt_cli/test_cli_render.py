@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.formats.amass import write_amass
+from data.formats.smpl_npz import write_smpl_npz
 from data.synthetic import make_motion
 from posegpt_cli.output import RenderOptions
 
@@ -15,7 +15,7 @@ QUICK = ("--renderer", "skeleton", "--size", "64x64")
 
 @pytest.fixture
 def walk(tmp_path):
-    write_amass(tmp_path / "walk.npz", make_motion("walk", 12))
+    write_smpl_npz(tmp_path / "walk.npz", make_motion("walk", 12))
     return tmp_path / "walk.npz"
 
 
@@ -111,7 +111,7 @@ def test_several_motions_stand_side_by_side_with_titles(posegpt, walk, tmp_path)
 
 
 def test_one_frame_is_drawn_in_every_format(posegpt, walk, tmp_path):
-    write_amass(tmp_path / "one.npz", make_motion("walk", 1))
+    write_smpl_npz(tmp_path / "one.npz", make_motion("walk", 1))
     outs = [tmp_path / f"one{suffix}" for suffix in (".mp4", ".gif", ".png", ".glb", ".html", ".bvh", ".csv")]
     ran = posegpt("render", tmp_path / "one.npz", *QUICK, *(w for out in outs for w in ("--out", out)))
     assert ran.code == 0, ran.err

@@ -14,9 +14,9 @@ import smplx
 import torch
 from scipy.spatial.transform import Rotation, Slerp
 
-from data.formats.amass import read_amass
 from data.formats.bvh import forward_kinematics, read_bvh
 from data.formats.load import read_motion
+from data.formats.smpl_npz import read_smpl_npz
 from data.synthetic import make_motion
 from models.body.body import load_body
 from models.body.body_files import write_model_files
@@ -232,7 +232,7 @@ def test_npz_holds_the_body_asked_for(
 ) -> None:
     motion = moving(body_type)
     save_motion(motion, tmp_path / "walk.npz", RenderOptions(body_type=asked))
-    back = read_amass(tmp_path / "walk.npz")
+    back = read_smpl_npz(tmp_path / "walk.npz")
     assert back.body_type == held
     expected = motion.to_body_type(held)
     body = load_body(held)

@@ -27,7 +27,7 @@ _RATE_KEYS = ("mocap_framerate", "mocap_frame_rate", "fps")  # SMPL-H release, S
 _NO_AMASS = "give an AMASS .npz with poses, trans and mocap_framerate"
 
 
-def read_amass(path: Path | str, fps: float | None = None, to_fps: float | None = None) -> Motion:
+def read_smpl_npz(path: Path | str, fps: float | None = None, to_fps: float | None = None) -> Motion:
     """Read an AMASS npz: poses (T, 72, 156 or 165) and trans (T, 3), Z up.
 
     The pelvis keeps its place: SMPL turns the root about the pelvis, which stands at trans + REST_PELVIS, so
@@ -70,7 +70,7 @@ def read_amass(path: Path | str, fps: float | None = None, to_fps: float | None 
     )
 
 
-def write_amass(
+def write_smpl_npz(
     path: Path | str, motion: Motion, body_type: BodyType | None = "smplh", force: bool = False
 ) -> None:
     """Write a motion in AMASS's layout, Z up, with both names of the frame rate, and its labels beside.

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from data.formats.amass import read_amass, write_amass
 from data.formats.load import read_motion
+from data.formats.smpl_npz import read_smpl_npz, write_smpl_npz
 from data.synthetic import make_motion
 from models.body.skeleton import BODY_TYPES, REST_PELVIS, n_joints
 from models.errors import PoseGPTError
@@ -23,15 +23,15 @@ def random_motion(body_type, seed=0) -> Motion:
 @pytest.mark.parametrize("body_type", BODY_TYPES)
 def test_what_is_written_comes_back(tmp_path, body_type):
     motion = random_motion(body_type)
-    write_amass(tmp_path / "a.npz", motion, None)
-    back = read_amass(tmp_path / "a.npz")
+    write_smpl_npz(tmp_path / "a.npz", motion, None)
+    back = read_smpl_npz(tmp_path / "a.npz")
     assert (back.body_type, back.fps, back.labels) == (body_type, 60.0, ("walk", "style:old"))
     np.testing.assert_allclose(back.poses, motion.poses, atol=1e-5)
     np.testing.assert_allclose(back.trans, motion.trans, atol=1e-5)
 
 
 def test_layout_of_the_file(tmp_path):
-    write_amass(tmp_path / "a.npz", make_motion("walk", 9))
+    write_smpl_npz(tmp_path / "a.npz", make_motion("walk", 9))
     with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
         arrays = dict(file)
     assert arrays["poses"].shape == (9, 156) and arrays["trans"].shape == (9, 3)
@@ -49,7 +49,7 @@ def test_z_up_becomes_y_up_by_hand(tmp_path):
     pelvis = np.array(REST_PELVIS["smplh"])
     trans = np.array([[0.0, 1.0, 0.9]]) - pelvis
     np.savez(tmp_path / "a.npz", poses=poses, trans=trans, mocap_framerate=120.0)
-    motion = read_amass(tmp_path / "a.npz")
+    motion = read_smpl_npz(tmp_path / "a.npz")
     np.testing.assert_allclose(motion.poses[0, 0], [0, 0, 0], atol=1e-6)  # our rest pose stands already
     np.testing.assert_allclose(motion.trans[0] + pelvis, [0, 0.9, -1.0], atol=1e-6)
     assert motion.fps == 120.0 and motion.body_type == "smplh"
@@ -58,7 +58,7 @@ def test_z_up_becomes_y_up_by_hand(tmp_path):
 def test_the_pelvis_turns_with_the_world(tmp_path):
     """Joint positions, not translations, are what turns: REST_PELVIS stays in the body's frame."""
     motion = random_motion("smplx", seed=1)
-    write_amass(tmp_path / "a.npz", motion, None)
+    write_smpl_npz(tmp_path / "a.npz", motion, None)
     with np.load(tmp_path / "a.npz") as file:
         poses, trans = file["poses"].reshape(6, -1, 3), file["trans"]
     pelvis = np.array(REST_PELVIS["smplx"])
@@ -73,9 +73,9 @@ def test_the_pelvis_turns_with_the_world(tmp_path):
 
 def test_smpl_is_written_as_smplh_with_the_same_pelvis(tmp_path):
     motion = make_motion("bow", 4)
-    write_amass(tmp_path / "h.npz", motion)
-    write_amass(tmp_path / "x.npz", motion, "smplx")
-    h, x = read_amass(tmp_path / "h.npz"), read_amass(tmp_path / "x.npz")
+    write_smpl_npz(tmp_path / "h.npz", motion)
+    write_smpl_npz(tmp_path / "x.npz", motion, "smplx")
+    h, x = read_smpl_npz(tmp_path / "h.npz"), read_smpl_npz(tmp_path / "x.npz")
     assert (h.body_type, x.body_type) == ("smplh", "smplx")
     np.testing.assert_allclose(h.poses[:, :22], motion.poses[:, :22], atol=1e-5)
     for found in (h, x):
@@ -95,8 +95,8 @@ def test_both_names_of_the_frame_rate(tmp_path, key):
 def test_a_missing_rate_can_be_given(tmp_path):
     np.savez(tmp_path / "a.npz", poses=np.zeros((2, 72)), trans=np.zeros((2, 3)))
     with pytest.raises(PoseGPTError, match="no frame rate"):
-        read_amass(tmp_path / "a.npz")
-    assert read_amass(tmp_path / "a.npz", fps=50).fps == 50.0
+        read_smpl_npz(tmp_path / "a.npz")
+    assert read_smpl_npz(tmp_path / "a.npz", fps=50).fps == 50.0
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_missing_rate_can_be_given(tmp_path):
 def test_faulty_files(tmp_path, arrays, message):
     np.savez(tmp_path / "a.npz", **({"mocap_framerate": 30.0} | arrays))
     with pytest.raises(PoseGPTError, match=message):
-        read_amass(tmp_path / "a.npz")
+        read_smpl_npz(tmp_path / "a.npz")
 
 
 def test_objects_are_never_loaded(tmp_path):
@@ -132,7 +132,7 @@ def test_objects_are_never_loaded(tmp_path):
         allow_pickle=True,
     )
     with pytest.raises(PoseGPTError, match="cannot be read"):
-        read_amass(tmp_path / "a.npz")
+        read_smpl_npz(tmp_path / "a.npz")
     assert not (tmp_path / "sprung").exists()
 
 
@@ -140,41 +140,41 @@ def test_objects_are_never_loaded(tmp_path):
 def test_what_is_no_npz(tmp_path, content):
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(PoseGPTError):
-        read_amass(tmp_path / "a.npz")
+        read_smpl_npz(tmp_path / "a.npz")
 
 
 def test_a_truncated_file(tmp_path):
-    write_amass(tmp_path / "a.npz", make_motion("walk", 40))
+    write_smpl_npz(tmp_path / "a.npz", make_motion("walk", 40))
     content = (tmp_path / "a.npz").read_bytes()
     (tmp_path / "b.npz").write_bytes(content[: len(content) // 2])
     with pytest.raises(PoseGPTError, match=r"b.npz cannot be read"):
-        read_amass(tmp_path / "b.npz")
+        read_smpl_npz(tmp_path / "b.npz")
 
 
 def test_a_flipped_byte_in_the_poses_is_noticed(tmp_path):
-    write_amass(tmp_path / "a.npz", make_motion("walk", 40))
+    write_smpl_npz(tmp_path / "a.npz", make_motion("walk", 40))
     content = bytearray((tmp_path / "a.npz").read_bytes())
     content[400] ^= 0xFF
     (tmp_path / "b.npz").write_bytes(content)
     with pytest.raises(PoseGPTError):
-        read_amass(tmp_path / "b.npz")
+        read_smpl_npz(tmp_path / "b.npz")
 
 
 def test_a_plain_array_is_no_amass_file(tmp_path):
     with (tmp_path / "a.npz").open("wb") as file:
         np.save(file, np.zeros(3))
     with pytest.raises(PoseGPTError, match="single array"):
-        read_amass(tmp_path / "a.npz")
+        read_smpl_npz(tmp_path / "a.npz")
 
 
 def test_existing_files_are_kept(tmp_path):
-    write_amass(tmp_path / "a.npz", make_motion("walk", 2))
+    write_smpl_npz(tmp_path / "a.npz", make_motion("walk", 2))
     with pytest.raises(PoseGPTError, match="exists already"):
-        write_amass(tmp_path / "a.npz", make_motion("walk", 3))
-    write_amass(tmp_path / "a.npz", make_motion("walk", 3), force=True)
-    assert read_amass(tmp_path / "a.npz").n_frames == 3
+        write_smpl_npz(tmp_path / "a.npz", make_motion("walk", 3))
+    write_smpl_npz(tmp_path / "a.npz", make_motion("walk", 3), force=True)
+    assert read_smpl_npz(tmp_path / "a.npz").n_frames == 3
     with pytest.raises(PoseGPTError, match="cannot write"):
-        write_amass(tmp_path / "a.npz" / "b.npz", make_motion("walk", 2))
+        write_smpl_npz(tmp_path / "a.npz" / "b.npz", make_motion("walk", 2))
 
 
 def test_load_by_extension(tmp_path):
@@ -187,5 +187,5 @@ def test_load_by_extension(tmp_path):
 
 
 def _written(path: Path) -> Path:
-    write_amass(path, make_motion("walk", 2))
+    write_smpl_npz(path, make_motion("walk", 2))
     return path
