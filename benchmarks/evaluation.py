@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from benchmarks.table import Row, add_options, finish
-from models.config import PRESETS, GPTRun, VQVAERun
 from models.evaluation.fid import FidSettings, GeneratorSource, evaluate_fid, wanted_like
 from models.evaluation.judge import Features, Judge, classify, load_judge
 from models.evaluation.report import Report
@@ -25,6 +24,8 @@ from models.metrics import Gaussian, frechet_distance
 from models.networks.gpt import GPT
 from models.networks.vqvae import make_vqvae
 from models.sampling.generate import Generator, load_generator, sample
+from models.sampling.settings import SamplingSettings
+from models.training.config import PRESETS, GPTRun, VQVAERun
 from posegpt_cli.evaluation import shipped_sets
 
 PLAIN_CLIPS = 16
@@ -71,7 +72,7 @@ def judge_plainly(generator: Generator, judge: Judge, real: Features) -> float:
     """Motions a second where each is sampled and judged alone."""
     start = time.perf_counter()
     for seed, wanted in enumerate(wanted_like(real, generator.fps)):
-        classify(judge, sample(generator, wanted.labels, wanted.n_frames, 1, seed))
+        classify(judge, sample(generator, wanted.labels, wanted.n_frames, SamplingSettings(seed=seed)))
     return len(real) / (time.perf_counter() - start)
 
 

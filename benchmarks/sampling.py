@@ -1,7 +1,7 @@
 """Sampling against full recomputation of the same network in the same run, decoding, and streaming.
 
-The plain way runs the whole sequence through the network for every step; both draw the same numbers and so
-must give the same indices. All networks are untrained. Ends with 1 where a target is missed.
+The plain way runs the whole sequence through the network for every token; both use the same random
+numbers and so must give the same codes. All networks are untrained. Ends with 1 where a target is missed.
 
     python -m benchmarks.sampling [--preset paper] [--threads 1] [--only 1x64 64x64]
 """
@@ -20,11 +20,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.table import Row, add_options, finish
-from models.config import PRESETS, GPTRun, VQVAERun
-from models.networks.gpt import GPT, Condition
+from models.networks.gpt import GPT
 from models.networks.vqvae import make_vqvae
-from models.sampling.generate import Generator, Sampling, decode, draw, make_condition, sample_indices
+from models.sampling.generate import Generator, decode, make_condition, make_rngs
+from models.sampling.sampler import CodeRequest, sample_codes, sample_from
+from models.sampling.settings import CodeSettings
 from models.sampling.stream import stream
+from models.training.config import PRESETS, GPTRun, VQVAERun
 
 TARGETS = {(1, 64): 2.0, (64, 64): 8.0, (16, 512): 20.0}
 """Clips and frames: how many times faster than the plain way."""
@@ -32,7 +34,7 @@ LEAST_SECONDS = 20.0
 """Spent on each size: both ways again and again, of which the best counts."""
 FRAME_MS = 33.0
 """Latency that a frame of a stream may have."""
-HOW = Sampling(guidance=1.0)
+SETTINGS = CodeSettings(guidance=1.0)
 _T = TypeVar("_T")
 
 
@@ -61,38 +63,41 @@ def make_generator(preset: str, model: str, block: int | None = None) -> Generat
 
 
 @torch.no_grad()
-def sample_plainly(gpt: GPT, condition: Condition, steps: int, seeds: list[torch.Generator]) -> Tensor:
-    """Indices (B, steps, K) by one whole forward pass a step; sequences no longer than the block."""
+def sample_plainly(gpt: GPT, request: CodeRequest, n_tokens: int) -> Tensor:
+    """Codes (B, n_tokens, K) by one whole forward pass per token; sequences no longer than the block."""
     k = gpt.config.n_codebook
-    indices = condition.steps.new_zeros(len(seeds), 0, k)
-    for _ in range(steps):
-        uniforms = torch.stack([torch.rand(k, generator=seed) for seed in seeds])
-        hidden, chosen = gpt.hidden(indices, condition)[:, -1], []
+    codes = request.condition.duration.new_zeros(len(request.rngs), 0, k)
+    for _ in range(n_tokens):
+        uniforms = torch.stack([torch.rand(k, generator=rng) for rng in request.rngs])
+        hidden = gpt.hidden(codes, request.condition)[:, -1]
+        books: list[Tensor] = []
         for book in range(k):
-            logits = gpt.head.book(book, hidden)[:, : gpt.config.codes_per_book]
-            chosen.append(draw(logits, uniforms[:, book], HOW))
-            hidden = gpt.head.tell(book, hidden, chosen[-1])
-        indices = torch.cat([indices, torch.stack(chosen, -1)[:, None]], 1)
-    return indices
+            logits = gpt.head.logits_of(book, hidden)[:, : gpt.config.codes_per_book]
+            books.append(sample_from(logits, uniforms[:, book], request.settings))
+            hidden = gpt.head.with_code(book, hidden, books[-1])
+        codes = torch.cat([codes, torch.stack(books, -1)[:, None]], 1)
+    return codes
 
 
 def measure(generator: Generator, clips: int, frames: int) -> Timing:
-    """Both ways to the same indices, and their decoding, in turn; raises where the indices differ."""
-    gpt, steps = generator.gpt, generator.vqvae.n_tokens(frames)
-    condition = make_condition(generator, ["walk"], steps, clips)
+    """Both ways to the same codes, and their decoding, in turn; raises if the codes differ."""
+    gpt, n_tokens = generator.gpt, generator.vqvae.n_tokens(frames)
+    condition = make_condition(generator, ["walk"], n_tokens, clips)
     lengths = torch.full((clips,), frames)
+
+    def request() -> CodeRequest:
+        return CodeRequest(condition, make_rngs(0, clips), SETTINGS)
+
     seconds: dict[str, float] = {}
     start = time.perf_counter()
     while not seconds or time.perf_counter() < start + LEAST_SECONDS:
-        fast = _timed(
-            seconds, "fast", lambda: sample_indices(gpt, condition, steps, _seeds(clips), HOW).indices
-        )
-        plain = _timed(seconds, "plain", lambda: sample_plainly(gpt, condition, steps, _seeds(clips)))
+        fast = _timed(seconds, "fast", lambda: sample_codes(gpt, request(), n_tokens).codes)
+        plain = _timed(seconds, "plain", lambda: sample_plainly(gpt, request(), n_tokens))
         _timed(seconds, "decoding", partial(decode, generator, plain, lengths))
     share = float((fast == plain).float().mean())
-    # Now and then a draw lies so near the edge between two codes (seen: 9e-7) that rounding decides.
+    # Now and then a number lies so near the edge between two codes (seen: 9e-7) that rounding decides.
     if share < 0.999:
-        raise AssertionError(f"{clips}x{frames}: only {share:.2%} of the indices are the plain way's")
+        raise AssertionError(f"{clips}x{frames}: only {share:.2%} of the codes are the plain way's")
     return Timing(clips, frames, seconds["plain"], seconds["fast"], seconds["decoding"])
 
 
@@ -104,10 +109,6 @@ def measure_stream(generator: Generator, frames: int) -> list[float]:
         waits.append(now - last)
         last = now
     return waits[4:]
-
-
-def _seeds(n: int) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(i) for i in range(n)]
 
 
 def _timed(seconds: dict[str, float], name: str, work: Callable[[], _T]) -> _T:

@@ -24,8 +24,8 @@ from data.store import Store, find_store, open_store
 from data.synthetic import make_store
 from models.batch import Batch
 from models.checkpoint import CheckpointInfo, save_checkpoint
-from models.config import PRESETS, ClassifierRun, GPTRun, RunConfig, VQVAERun
 from models.networks.vqvae import make_vqvae
+from models.training.config import PRESETS, ClassifierRun, GPTRun, RunConfig, VQVAERun
 from models.training.fabric import make_fabric
 from models.training.stages import DataInfo, make_stage
 from models.training.train import Progress, train

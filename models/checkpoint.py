@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 from pydantic import Field
 
 from models.body.skeleton import BodyType
-from models.config import ClassifierConfig, Config, GPTConfig, VQVAEConfig
+from models.config import Config
 from models.errors import PoseGPTError, SettingsError
+from models.networks.config import ClassifierConfig, GPTConfig, VQVAEConfig
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

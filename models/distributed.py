@@ -18,7 +18,7 @@ def resolve_device(device: str = "auto") -> str:
     if device == "auto":
         return next(name for name, there in has.items() if there)
     if not has.get(device, False):
-        raise PoseGPTError(f"device {device} is not available here", "--device auto")
+        raise PoseGPTError(f"device {device} is not available here", "device=auto", "device")
     return device
 
 

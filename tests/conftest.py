@@ -51,7 +51,7 @@ def small_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from models.checkpoint import CheckpointInfo, save_checkpoint
-    from models.config import GPTConfig, VQVAEConfig
+    from models.networks.config import GPTConfig, VQVAEConfig
     from models.networks.gpt import GPT
     from models.networks.vqvae import make_vqvae
 

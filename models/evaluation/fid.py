@@ -21,7 +21,8 @@ from models.evaluation.judge import Features, Judge, extract
 from models.evaluation.report import Curve, Estimate, FigureInfo, Report, estimate, estimates
 from models.metrics import Gaussian, frechet_distance
 from models.motion import Motion
-from models.sampling.generate import DEFAULT, Generator, Sampling
+from models.sampling.generate import Generator
+from models.sampling.settings import DEFAULT_CODES, CodeSettings
 
 FIGURES = {
     "fid": FigureInfo(better="lower", meaning="Fréchet distance of the features to the validation set's"),
@@ -80,7 +81,7 @@ class GeneratorSource:
     real: Features
     fingerprints: dict[str, str]
     seed: int = 0
-    how: Sampling = DEFAULT
+    codes: CodeSettings = DEFAULT_CODES
     batch_size: int = 128
 
     @property
@@ -89,7 +90,7 @@ class GeneratorSource:
 
     @property
     def description(self) -> dict[str, object]:
-        return {"source": "generator", "sampling": vars(self.how), "batch_size": self.batch_size}
+        return {"source": "generator", "sampling": self.codes.model_dump(), "batch_size": self.batch_size}
 
     def features(self, repeat: int, clock: Clock, report: Callable[[int, int], None]) -> Features:
         wanted = wanted_like(self.real, self.generator.fps)
@@ -97,7 +98,7 @@ class GeneratorSource:
         def motions_at(places: list[int]) -> Sequence[Motion]:
             with clock.part("sampling"):
                 return generate(
-                    self.generator, wanted, (self.seed, repeat), self.how, places, self.batch_size, report
+                    self.generator, wanted, (self.seed, repeat), self.codes, places, self.batch_size, report
                 )
 
         with clock.part("sampling and classifier"):

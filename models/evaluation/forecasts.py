@@ -23,7 +23,8 @@ from models.evaluation.clock import Clock
 from models.evaluation.report import Curve, FigureInfo, Report, estimates
 from models.motion import Motion
 from models.networks.features import yaw_of, yaw_to_rotmat
-from models.sampling.generate import DEFAULT, Generator, Sampling, forecast
+from models.sampling.generate import Generator, forecast
+from models.sampling.settings import DEFAULT_CODES, CodeSettings, SamplingSettings
 
 FIGURES = {
     "apd": FigureInfo(
@@ -82,7 +83,7 @@ def evaluate_forecast(
     fingerprints: dict[str, str],
     seed: int = 0,
     settings: ForecastSettings | None = None,
-    how: Sampling = DEFAULT,
+    codes: CodeSettings = DEFAULT_CODES,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Forecast the middle of each motion that is long enough; figures and intervals are over the motions."""
@@ -92,7 +93,7 @@ def evaluate_forecast(
     truths = [_future(body, [clip], seam) for clip in clips]
     similar = _similar([_last_pose(body, clip, seam) for clip in clips], settings.threshold)
     rows = {"real": [_seam_figures(truth) for truth in truths]}
-    makers = _makers(generator, seed, settings, how)
+    makers = _makers(generator, seed, settings, codes)
     total, done = len(settings.pasts) * len(makers) * len(clips), 0
     for past in settings.pasts:
         for name, make in makers.items():
@@ -112,7 +113,7 @@ def evaluate_forecast(
     }
     notes = ("past of 1 frame: no velocity is seen, so constant velocity is the last pose",)
     return Report(
-        protocol="forecast", seed=seed, settings=settings.model_dump() | {"sampling": vars(how)},
+        protocol="forecast", seed=seed, settings=settings.model_dump() | {"sampling": codes.model_dump()},
         fingerprints=fingerprints,
         counts={
             "motions": len(motions), "too short": len(motions) - len(clips), "motions scored": len(clips),
@@ -129,12 +130,15 @@ Maker = Callable[[Motion, int], list[Motion]]
 """The past of clip k -> the past and what follows, in one or several ways."""
 
 
-def _makers(generator: Generator, seed: int, settings: ForecastSettings, how: Sampling) -> dict[str, Maker]:
+def _makers(
+    generator: Generator, seed: int, settings: ForecastSettings, codes: CodeSettings
+) -> dict[str, Maker]:
     n_frames, n = settings.future, settings.samples
 
     def model(past: Motion, k: int) -> list[Motion]:
         labels = past.labels if settings.labels else ()
-        return forecast(generator, past, labels, n_frames, n, seed + k * n, how)
+        sampling = SamplingSettings.of(codes, n, seed + k * n)
+        return forecast(generator, past, labels, n_frames, sampling)
 
     return {
         "model": model,

@@ -12,7 +12,9 @@ from models.evaluation.clips import label_matrix
 from models.evaluation.judge import FINGERPRINT_LENGTH, Progress, no_progress
 from models.motion import Motion
 from models.networks.gpt import Condition
-from models.sampling.generate import DEFAULT, Generator, Sampling, decode, sample_indices
+from models.sampling.generate import Generator, decode
+from models.sampling.sampler import CodeRequest, sample_codes
+from models.sampling.settings import DEFAULT_CODES, CodeSettings
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def generate(
     generator: Generator,
     wanted: Sequence[Wanted],
     seed: Sequence[int],
-    how: Sampling = DEFAULT,
+    codes: CodeSettings = DEFAULT_CODES,
     places: Sequence[int] | None = None,
     batch_size: int = 128,
     report: Progress = no_progress,
@@ -54,7 +56,9 @@ def generate(
     order = sorted(places, key=lambda k: wanted[k].n_frames)
     for first in range(0, len(order), batch_size):
         part = order[first : first + batch_size]
-        motions = _generate_batch(generator, [wanted[k].n_frames for k in part], k_hot[part], seed, part, how)
+        motions = _generate_batch(
+            generator, [wanted[k].n_frames for k in part], k_hot[part], seed, part, codes
+        )
         for k, motion in zip(part, motions, strict=True):
             made[k] = replace(motion, labels=wanted[k].labels, name=f"generated {k}")
         report(len(made), len(order))
@@ -68,12 +72,13 @@ def _generate_batch(
     k_hot: torch.Tensor,
     seed: Sequence[int],
     places: Sequence[int],
-    how: Sampling,
+    codes: CodeSettings,
 ) -> list[Motion]:
     frames = torch.tensor(lengths, device=generator.device)
     factor = generator.vqvae.config.factor
     condition = Condition.of(k_hot.float().to(generator.device), -(-frames // factor))
     seeds = [np.random.SeedSequence([*seed, k]).generate_state(1, np.uint64)[0] for k in places]
-    random = [torch.Generator().manual_seed(int(s) >> 1) for s in seeds]
-    drawn = sample_indices(generator.gpt, condition, int(condition.steps.max()), random, how)
-    return decode(generator, drawn.indices, frames)
+    rngs = [torch.Generator().manual_seed(int(s) >> 1) for s in seeds]
+    request = CodeRequest(condition, rngs, codes)
+    sampled = sample_codes(generator.gpt, request, int(condition.duration.max()))
+    return decode(generator, sampled.codes, frames)

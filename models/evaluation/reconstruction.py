@@ -121,7 +121,7 @@ def _reconstruct(vqvae: VQVAE, body: Body, batch: Batch) -> list[_Sums]:
             "rotation error": float(angle[k, :length].mean()),
         }
         ordered = torch.tensor([errors[name] for name in _PER_MOTION], dtype=torch.float64)
-        indices = r.quantized.indices[k, : vqvae.n_tokens(length)].cpu()
+        indices = r.quantized.codes[k, : vqvae.n_tokens(length)].cpu()
         found.append(_Sums(ordered, residual[k, :length].sum(0), length, indices))
     return found
 

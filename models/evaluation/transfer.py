@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.batch import Batch
-from models.config import ClassifierConfig, ClassifierRun, Config, Positive
+from models.config import Config, Positive
 from models.errors import PoseGPTError
 from models.evaluation.classifier import FIGURES, label_figures
 from models.evaluation.clips import batches, label_matrix, to_batch
@@ -16,6 +16,8 @@ from models.evaluation.clock import Clock
 from models.evaluation.judge import extract, load_judge
 from models.evaluation.report import Report, estimate
 from models.motion import Motion
+from models.networks.config import ClassifierConfig
+from models.training.config import ClassifierRun
 from models.training.stages import DataInfo
 from models.training.train import train
 

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from models.body.kinematics import forward_kinematics
 from models.body.skeleton import BODY_JOINTS, PARENTS
-from models.config import ClassifierConfig
+from models.networks.config import ClassifierConfig
 from models.networks.features import motion_to_features, rotate_horizontal, yaw_of
-from models.networks.layers import Transformer
+from models.networks.layers import BlockSizes, Transformer
 
 N_JOINTS = len(BODY_JOINTS)
-"""Joints that are looked at; fingers say little about an action."""
+"""Joints that the classifier sees; fingers say little about an action."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +40,16 @@ class Classifier(nn.Module):
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
         self.config = config
-        dim, n_inputs = config.hid_dim, 3 * N_JOINTS + 4 if config.use_bm else 6 * N_JOINTS + 4
+        dim = config.hid_dim
+        n_inputs = (3 if config.use_bm else 6) * N_JOINTS + 4
         self.register_buffer("mean", torch.zeros(n_inputs))
         self.register_buffer("std", torch.ones(n_inputs))
         self.register_buffer("rest_joints", torch.zeros(len(PARENTS[config.body_type]), 3))
         self.embed = nn.Linear(n_inputs, dim)
         self.token = nn.Parameter(torch.zeros(dim))
         self.drop = nn.Dropout(config.dropout)
-        self.blocks = Transformer(config.n_layers, dim, config.heads, config.dropout, config.dropout)
+        sizes = BlockSizes(dim, config.heads, config.dropout, config.dropout)
+        self.blocks = Transformer(config.n_layers, sizes)
         self.norm = nn.RMSNorm(dim)
         self.head = nn.Linear(dim, config.n_labels)
 
@@ -67,6 +69,8 @@ class Classifier(nn.Module):
             features = motion_to_features(rotmats[:, :, :N_JOINTS], trans)
             if not self.config.use_bm:
                 return features
+
+            # Joint positions relative to the pelvis, turned so that the body faces +Z.
             parents = PARENTS[self.config.body_type]
             joints, _ = forward_kinematics(rotmats, torch.zeros_like(trans), self.rest_joints, parents)
             joints = joints[:, :, :N_JOINTS] - joints[:, :, :1]

@@ -1,19 +1,22 @@
-"""The generator: a causal transformer over token steps, given actions, a duration and any past.
+"""The generator: a causal transformer over tokens, given actions, a duration and any past.
 
-PoseGPT (Lucas et al., ECCV 2022), section 3.2. `style="paper"` is its layout (LayerNorm, GELU, learned
-positions); the modern style uses RMSNorm, SwiGLU, rotary positions and QK-norm. Where we differ: a step
-may predict its books one after the other (the paper's "autoregressive" head is a small MLP here), and
+PoseGPT (Lucas et al., ECCV 2022), section 3.2. `arch="paper"` is its layout (LayerNorm, GELU, learned
+positions); the modern one uses RMSNorm, SwiGLU, rotary positions and QK-norm. Differences from the paper: a
+token may predict its books one after the other (the paper's "autoregressive" head is a small MLP here), and
 labels and duration are hidden at random in training, for classifier-free guidance (Ho and Salimans 2021).
+
+Letters of shapes: B sequences, S tokens, K books (codes a token), C codes a book, D width, L labels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from models.config import GPTConfig
-from models.networks.layers import KVCache, Transformer, make_norm
+from models.networks.config import GPTConfig
+from models.networks.layers import BlockSizes, KVCache, Transformer, make_norm
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,23 +24,23 @@ class Condition:
     """What a motion should be."""
 
     labels: Tensor
-    """(B, L) k-hot, or (B, S, L) one set a step."""
-    steps: Tensor
-    """(B,) duration in token steps, int64."""
+    """(B, L) k-hot, or (B, S, L) one set per token."""
+    duration: Tensor
+    """(B,) tokens, int64."""
     hide_labels: Tensor
     """(B,) bool: generate as if no label were given."""
-    hide_steps: Tensor
+    hide_duration: Tensor
     """(B,) bool: generate as if no duration were given."""
 
     @classmethod
-    def of(cls, labels: Tensor, steps: Tensor) -> "Condition":
-        """Nothing hidden, but clips without any label count as unlabelled, as do steps without any."""
+    def of(cls, labels: Tensor, duration: Tensor) -> "Condition":
+        """Nothing hidden, but clips without any label count as unlabelled, as do tokens without any."""
         unlabelled = labels.flatten(1).sum(1) == 0
-        return cls(labels, steps, unlabelled, torch.zeros_like(unlabelled))
+        return cls(labels, duration, unlabelled, torch.zeros_like(unlabelled))
 
     def hidden(self) -> "Condition":
         """The same without its labels: what guidance steers away from."""
-        return Condition(self.labels, self.steps, torch.ones_like(self.hide_labels), self.hide_steps)
+        return replace(self, hide_labels=torch.ones_like(self.hide_labels))
 
     def with_hidden(self) -> "Condition":
         """The motions, and then the same without their labels."""
@@ -46,7 +49,7 @@ class Condition:
 
 
 class BookHead(nn.Module):
-    """Logits of the K books of a step: independent, or each given the indices of those before it."""
+    """Logits of the K books of a token: independent, or each given the codes of the books before it."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -60,33 +63,36 @@ class BookHead(nn.Module):
             self.norm = nn.RMSNorm(dim)
             self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.SiLU(), nn.Linear(2 * dim, dim))
 
-    def forward(self, hidden: Tensor, indices: Tensor) -> Tensor:
-        """Training: hidden (B, S, D) and true indices (B, S, K) to logits (B, S, K, C)."""
+    def forward(self, hidden: Tensor, codes: Tensor) -> Tensor:
+        """Training: hidden (B, S, D) and true codes (B, S, K) to logits (B, S, K, C)."""
         n_books = self.out.shape[0]
-        x = hidden.unsqueeze(-2).expand(*hidden.shape[:-1], n_books, -1)
+        x = repeat(hidden, "b s d -> b s k d", k=n_books)
         if self.autoregressive:
-            given = [torch.zeros_like(hidden)]
+            # What book k knows of the books before it: the sum of their codes' embeddings.
+            known = [torch.zeros_like(hidden)]
             for k in range(n_books - 1):
-                given.append(given[-1] + self.embed[k](indices[..., k]))
-            x = self._mix(x + torch.stack(given, -2) + self.place)
+                known.append(known[-1] + self.embed[k](codes[..., k]))
+            x = self._mix(x + torch.stack(known, -2) + self.place)
         return torch.einsum("...kd,kdc->...kc", x, self.out.to(x.dtype))
 
-    def book(self, k: int, hidden: Tensor) -> Tensor:
+    def logits_of(self, k: int, hidden: Tensor) -> Tensor:
         """Sampling: logits (B, C) of book k, given hidden (B, D) that knows the books before it."""
         x = self._mix(hidden + self.place[k]) if self.autoregressive else hidden
         return x @ self.out[k].to(x.dtype)
 
-    def tell(self, k: int, hidden: Tensor, index: Tensor) -> Tensor:
-        """Sampling: hidden (B, D) that knows the index (B,) of book k, too."""
-        knows_more = self.autoregressive and k < len(self.embed)
-        return hidden + self.embed[k](index) if knows_more else hidden
+    def with_code(self, k: int, hidden: Tensor, codes: Tensor) -> Tensor:
+        """Sampling: hidden (B, D) that knows the codes (B,) of book k, too."""
+        is_last = k == self.out.shape[0] - 1
+        if not self.autoregressive or is_last:
+            return hidden
+        return hidden + self.embed[k](codes)
 
     def _mix(self, x: Tensor) -> Tensor:
         return x + self.mlp(self.norm(x))
 
 
 class GPT(nn.Module):
-    """Predicts the indices of step s from the indices before it and the condition."""
+    """Predicts the codes of token s from the tokens before it and the condition."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -97,6 +103,8 @@ class GPT(nn.Module):
         )
         self.join = nn.Linear(dim // config.n_codebook * config.n_codebook, dim)
         self.start = nn.Parameter(torch.zeros(dim))
+
+        # `embed_steps` and `no_steps` keep the names that old checkpoints have: steps were tokens there.
         parts = 1
         if config.class_conditional:
             self.embed_labels = nn.Linear(config.n_labels, dim, bias=False)
@@ -107,53 +115,53 @@ class GPT(nn.Module):
             self.no_steps = nn.Parameter(torch.zeros(dim))
             parts += 1
         self.concat = nn.Linear(parts * dim, dim) if config.concat_emb and parts > 1 else None
-        if config.style == "paper":
+
+        if config.arch == "paper":
             self.positions = nn.Parameter(torch.zeros(config.gpt_blocksize, dim))
         self.drop = nn.Dropout(config.gpt_embd_pdrop)
-        self.blocks = Transformer(
-            config.gpt_nlayer,
-            dim,
-            config.gpt_nhead,
-            config.gpt_resid_pdrop,
-            config.gpt_attn_pdrop,
-            config.style,
-        )
-        self.norm = make_norm(dim, config.style)
+        sizes = BlockSizes(dim, config.gpt_nhead, config.gpt_resid_pdrop, config.gpt_attn_pdrop, config.arch)
+        self.blocks = Transformer(config.gpt_nlayer, sizes)
+        self.norm = make_norm(dim, config.arch)
         self.head = BookHead(config)
         self.apply(_init)
 
-    def forward(self, indices: Tensor, condition: Condition) -> Tensor:
-        """Logits (B, S, K, C) of every step of indices (B, S, K), each from the steps before it."""
-        hidden = self.hidden(indices[:, :-1], condition)
-        return self.head(hidden, indices)
+    def forward(self, codes: Tensor, condition: Condition) -> Tensor:
+        """Logits (B, S, K, C) of every token of codes (B, S, K), each from the tokens before it."""
+        hidden = self.hidden(codes[:, :-1], condition)
+        return self.head(hidden, codes)
 
-    def hidden(self, indices: Tensor, condition: Condition) -> Tensor:
-        """Hidden states (B, S + 1, D) before each step of indices (B, S, K), and after the last."""
-        return self.extend(indices, self.given(condition, indices.shape[1] + 1))
+    def hidden(self, codes: Tensor, condition: Condition) -> Tensor:
+        """Hidden states (B, S + 1, D) before each token of codes (B, S, K), and after the last."""
+        return self.extend(codes, self.embed_condition(condition, codes.shape[1] + 1))
 
-    def extend(self, indices: Tensor, given: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Hidden states after each of the steps that follow the start, or a past.
+    def extend(self, codes: Tensor, embedded: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Hidden states after each of the tokens that follow the start, or a past.
 
         Args:
-            indices: (B, n, K) steps that the cache does not hold yet.
-            given: (B, S, D) what the condition adds at every position, from the start on.
+            codes: (B, n, K) tokens that the cache does not hold yet.
+            embedded: (B, S, D) what the condition adds at every position, from the start on.
             cache: the past; it is extended.
 
         Returns:
-            (B, n, D), after each of the steps; where nothing was held (B, n + 1, D), the start before them.
+            (B, n, D), after each of the tokens; if nothing was held (B, n + 1, D), the start before them.
         """
-        x = self.join(torch.cat([embed(indices[..., k]) for k, embed in enumerate(self.embed)], -1))
-        past = cache.length if cache else 0
-        if not past:
+        by_book = [embed(codes[..., k]) for k, embed in enumerate(self.embed)]
+        x = self.join(torch.cat(by_book, -1))
+        n_past = cache.length if cache else 0
+        if not n_past:
             x = torch.cat([self.start.to(x.dtype).expand(len(x), 1, -1), x], 1)
+
+        # A linear layer over the concatenation of tokens and condition is the sum of its two halves; the
+        # condition's half is in `embedded` already.
         if self.concat:
             x = F.linear(x, self.concat.weight[:, : x.shape[-1]])
-        x = (x + given[:, past : past + x.shape[1]]).float()
-        if self.config.style == "paper":
-            x = x + self.positions[past : past + x.shape[1]]
+        positions = slice(n_past, n_past + x.shape[1])
+        x = (x + embedded[:, positions]).float()
+        if self.config.arch == "paper":
+            x = x + self.positions[positions]
         return self.norm(self.blocks(self.drop(x), cache=cache))
 
-    def given(self, condition: Condition, n: int) -> Tensor:
+    def embed_condition(self, condition: Condition, n: int) -> Tensor:
         """What the condition adds to the embeddings of the first n positions: (B, n, D)."""
         dim = len(self.start)
         parts = self._condition_parts(condition)
@@ -163,88 +171,98 @@ class GPT(nn.Module):
         if self.concat:
             x = F.linear(torch.cat(parts, -1), self.concat.weight[:, dim:], self.concat.bias)
         else:
-            x = sum(parts, self.start.new_zeros(len(condition.steps), 1, dim))
+            x = sum(parts, self.start.new_zeros(len(condition.duration), 1, dim))
         if x.shape[1] == 1:
             return x.expand(-1, n, -1)
         # The last set of labels lasts.
-        return torch.cat([x[:, :n], x[:, -1:].expand(-1, max(0, n - x.shape[1]), -1)], 1)
+        n_missing = max(0, n - x.shape[1])
+        return torch.cat([x[:, :n], x[:, -1:].expand(-1, n_missing, -1)], 1)
 
     def loss(
-        self, indices: Tensor, length: Tensor, condition: Condition, ended: Tensor | None = None
+        self, codes: Tensor, length: Tensor, condition: Condition, ended: Tensor | None = None
     ) -> Tensor:
-        """Mean cross-entropy (nats an index) over valid steps.
+        """Mean cross-entropy (nats a code) over valid tokens.
 
         Args:
-            indices: (B, S, K) true indices.
-            length: (B,) valid steps.
+            codes: (B, S, K) true codes.
+            length: (B,) valid tokens.
             condition: see Condition; in training, parts of it are hidden at random here.
-            ended: (B,) bool, clips that end after their last step (gen_eos only; None: all of them).
+            ended: (B,) bool, clips that end after their last token (gen_eos only; None: all of them).
         """
-        valid = torch.arange(indices.shape[1], device=length.device) < length[:, None]
-        given = indices
+        valid = torch.arange(codes.shape[1], device=length.device) < length[:, None]
+        seen = codes
         if self.training:
             condition = self._hide(condition)
-            given = self._corrupt(indices)
-        # The end of a clip is told after its last step, for which a full block has no room.
-        with_end = self.config.gen_eos and indices.shape[1] < self.config.gpt_blocksize
-        hidden = self.hidden(given if with_end else given[:, :-1], condition)
-        logits = self.head(hidden[:, : indices.shape[1]], indices)
-        target = indices.masked_fill(~valid[..., None], -100)
-        loss = F.cross_entropy(logits.flatten(0, 2).float(), target.flatten(), reduction="sum")
+            seen = self._corrupt(codes)
+
+        # The end of a clip is predicted after its last token, for which a full block has no room.
+        with_end = self.config.gen_eos and codes.shape[1] < self.config.gpt_blocksize
+        hidden = self.hidden(seen if with_end else seen[:, :-1], condition)
+        logits = self.head(hidden[:, : codes.shape[1]], codes)
+
+        target = codes.masked_fill(~valid[..., None], -100)
+        logits = rearrange(logits, "b s k c -> (b s k) c")
+        loss = F.cross_entropy(logits.float(), target.flatten(), reduction="sum")
         if self.config.gen_eos:
             loss = loss + self._end_loss(hidden, length, ended)
-        return loss / (valid.sum() * indices.shape[-1])
+        return loss / (valid.sum() * codes.shape[-1])
 
     def _condition_parts(self, condition: Condition) -> list[Tensor]:
-        """Label and duration embeddings, each (B, S, D) for labels per step, else (B, 1, D)."""
+        """Label and duration embeddings, each (B, S, D) for labels per token, else (B, 1, D)."""
         parts = []
         if self.config.class_conditional:
+            # (B, S, L): the embedding of several labels is the mean of theirs.
             labels = condition.labels if condition.labels.dim() == 3 else condition.labels[:, None]
             labels = labels.to(self.embed_labels.weight.dtype)
             count = labels.sum(-1, keepdim=True)
             x = self.embed_labels(labels / count.clamp(min=1))
-            hidden = condition.hide_labels[:, None, None] | (count == 0)
-            parts.append(torch.where(hidden, self.no_labels.to(x.dtype), x))
+            is_hidden = condition.hide_labels[:, None, None] | (count == 0)
+            parts.append(torch.where(is_hidden, self.no_labels.to(x.dtype), x))
         if self.config.seqlen_conditional:
-            x = self.embed_steps(condition.steps.clamp(max=self.config.gpt_blocksize))
-            x = torch.where(condition.hide_steps[:, None], self.no_steps.to(x.dtype), x)
+            x = self.embed_steps(condition.duration.clamp(max=self.config.gpt_blocksize))
+            x = torch.where(condition.hide_duration[:, None], self.no_steps.to(x.dtype), x)
             parts.append(x[:, None].expand(-1, parts[0].shape[1] if parts else 1, -1))
         return parts
 
     def _end_loss(self, hidden: Tensor, length: Tensor, ended: Tensor | None) -> Tensor:
-        """Cross-entropy of the end-of-sequence class of book 0, at the step after each clip's last."""
+        """Cross-entropy of the end-of-sequence class of book 0, at the token after each clip's last."""
         fits = length < self.config.gpt_blocksize
         ends = fits if ended is None else fits & ended
-        logits = self.head.book(0, hidden[ends, length[ends]])
+        logits = self.head.logits_of(0, hidden[ends, length[ends]])
         target = torch.full_like(length[ends], self.config.codes_per_book)
         return F.cross_entropy(logits.float(), target, reduction="sum")
 
     def _hide(self, condition: Condition) -> Condition:
-        device = condition.steps.device
-        draw = torch.rand(3, len(condition.steps), device=device)
-        # Some labels of some clips: who asks for a walk need not know the clips' other labels.
-        partial = (draw[2] < self.config.label_subset)[:, None]
+        """The condition with parts of it hidden at random, as sampling may leave them out."""
         labels = condition.labels
-        kept = (torch.rand(len(labels), labels.shape[-1], device=device) < 0.5) | ~partial
+        device, n = labels.device, len(labels)
+        uniform = torch.rand(3, n, device=device)
+
+        # Some labels of some clips: who asks for a walk need not know the clips' other labels.
+        is_partial = (uniform[2] < self.config.label_subset)[:, None]
+        kept = (torch.rand(n, labels.shape[-1], device=device) < 0.5) | ~is_partial
         fewer = labels * (kept if labels.dim() == 2 else kept[:, None])
-        some = fewer.sum(-1, keepdim=True) > 0
-        labels = torch.where(some, fewer, labels)
+        labels = torch.where(fewer.sum(-1, keepdim=True) > 0, fewer, labels)
+
+        # All labels up to a random token, as of an observed past, of which nobody says what it shows.
         if labels.dim() == 3 and self.config.embed_every_step:
-            # As of an observed past, of which nobody says what it shows.
-            begin = (torch.rand(len(labels), device=device) * condition.steps).floor()
-            begin = begin * (torch.rand(len(labels), device=device) < self.config.past_dropout)
-            labels = labels * (torch.arange(labels.shape[1], device=device) >= begin[:, None])[..., None]
+            begin = (torch.rand(n, device=device) * condition.duration).floor()
+            begin = begin * (torch.rand(n, device=device) < self.config.past_dropout)
+            is_shown = torch.arange(labels.shape[1], device=device) >= begin[:, None]
+            labels = labels * is_shown[..., None]
+
         return Condition(
             labels,
-            condition.steps,
-            condition.hide_labels | (draw[0] < self.config.label_dropout),
-            condition.hide_steps | (draw[1] < self.config.seqlen_dropout),
+            condition.duration,
+            condition.hide_labels | (uniform[0] < self.config.label_dropout),
+            condition.hide_duration | (uniform[1] < self.config.seqlen_dropout),
         )
 
-    def _corrupt(self, indices: Tensor) -> Tensor:
-        wrong = torch.randint_like(indices, self.config.codes_per_book)
-        draw = torch.rand(indices.shape, device=indices.device)
-        return torch.where(draw < self.config.token_corruption, wrong, indices)
+    def _corrupt(self, codes: Tensor) -> Tensor:
+        """Codes of which some are replaced at random, against exposure bias."""
+        wrong = torch.randint_like(codes, self.config.codes_per_book)
+        uniform = torch.rand(codes.shape, device=codes.device)
+        return torch.where(uniform < self.config.token_corruption, wrong, codes)
 
 
 def _init(module: nn.Module) -> None:

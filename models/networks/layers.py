@@ -1,31 +1,48 @@
-"""Building blocks: attention with rotary positions and a KV cache, transformer and convolution blocks."""
+"""Building blocks: attention with rotary positions and a KV cache, transformer and convolution blocks.
+
+Letters of shapes: B sequences, T positions, D width, H heads.
+"""
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
-Style = Literal["modern", "paper"]
+from models.networks.config import Arch
+
 _M = TypeVar("_M", bound=nn.Module)
 
 
 def bare(module: _M) -> _M:
     """A twin that runs the module's own code on its own weights, without what nn.Module does around it.
 
-    Calls and attributes lead straight where they belong, past hooks: for one step of one motion the detours
-    cost a seventh of the time. It is for use at once, as it does not follow a module that moves or changes.
+    nn.Module looks for hooks at every call, and looks up every weight and submodule in three dictionaries.
+    When one motion is sampled token by token the tensors are so small that this takes a seventh of the time.
+    In the twin calls go straight to `forward`, and weights and submodules are plain attributes.
+
+    It is for use at once: it does not follow a module that moves or changes. Compared with the module in
+    `test_a_bare_twin_computes_the_same_with_the_same_weights` (tests/models/networks/test_gpt.py).
     """
+    # Not called, because __init__ would make new weights.
     twin = object.__new__(_bare_class(type(module)))  # type: ignore[arg-type]  # mypy: classes do not hash
     parts = {name: child and bare(child) for name, child in module._modules.items()}
-    vars(twin).update(vars(module), **module._parameters, **module._buffers, **parts, _modules=parts)
+    attributes = vars(twin)
+    attributes.update(vars(module))
+    attributes.update(module._parameters)
+    attributes.update(module._buffers)
+    attributes.update(parts)
+    # Iterating over a module goes through this dictionary.
+    attributes["_modules"] = parts
     return cast(_M, twin)
 
 
 @cache
 def _bare_class(of: type[nn.Module]) -> type[nn.Module]:
+    """A subclass whose calls are calls of `forward`: Python finds __call__ in the class alone."""
     return type(of.__name__, (of,), {"__call__": of.forward})
 
 
@@ -33,11 +50,11 @@ class LayerCache(NamedTuple):
     """One layer's part of a KVCache."""
 
     new: tuple[Tensor, ...]
-    """Keys and values of the new steps, (B, H, n, D) each; to be filled."""
+    """Keys and values of the new positions, (B, H, n, D) each; to be filled."""
     held: tuple[Tensor, ...]
-    """Keys and values of all steps held, (B, H, T, D) each; the new ones are their last."""
+    """Keys and values of all positions held, (B, H, T, D) each; the new ones are their last."""
     has_past: bool
-    """Whether steps were held before the new ones."""
+    """Whether positions were held before the new ones."""
 
     def fill(self, keys: Tensor, values: Tensor) -> tuple[Tensor, ...]:
         """Put in the new (B, H, n, D) keys and values; returns all of them."""
@@ -48,31 +65,36 @@ class LayerCache(NamedTuple):
 
 @dataclass(eq=False)
 class KVCache:
-    """Keys and values of the latest steps, of all layers; without gradients. The oldest fall out."""
+    """Keys and values of the latest positions, of all layers; without gradients. The oldest fall out."""
 
     held: Tensor
     """(2 L, B, H, T, D) keys and values of one layer after the other, filled up to `length`; it grows."""
     capacity: int
-    """Steps it may hold."""
+    """Positions it may hold."""
     length: int = 0
-    """Steps held."""
+    """Positions held."""
     position: int = 0
-    """Steps seen."""
+    """Positions seen."""
 
     def extend(self, n: int) -> list[LayerCache]:
-        """Room for n more steps, at most the capacity: a part for each layer."""
-        if excess := max(0, self.length + n - self.capacity):
+        """Room for n more positions, at most the capacity: a part for each layer."""
+        excess = max(0, self.length + n - self.capacity)
+        if excess:
+            # Move the newer positions to the front; cloned, because the two ranges may overlap.
             self.length -= excess
             self.held[..., : self.length, :] = self.held[..., excess : excess + self.length, :].clone()
         if self.length + n > self.held.shape[3]:
             self._grow(n)
-        new, has_past = self.held.narrow(3, self.length, n).unbind(), self.length > 0
-        self.length, self.position = self.length + n, self.position + n
+
+        new = self.held.narrow(3, self.length, n).unbind()
+        has_past = self.length > 0
+        self.length += n
+        self.position += n
         held = self.held.narrow(3, 0, self.length).unbind()
         return [LayerCache(new[i : i + 2], held[i : i + 2], has_past) for i in range(0, len(new), 2)]
 
     def _grow(self, n: int) -> None:
-        """Room for n more and as much again: memory that is not used yet costs time, spread as it lies."""
+        """Room for n more and as much again: spread-out memory that is not used yet costs time."""
         room = min(self.capacity, max(16, 2 * (self.length + n)))
         grown = self.held.new_empty(*self.held.shape[:3], room, self.held.shape[4])
         grown[..., : self.length, :] = self.held[..., : self.length, :]
@@ -110,47 +132,69 @@ class Rotary:
 
 
 def window_mask(n: int, window: int, causal: bool, device: torch.device) -> Tensor:
-    """(n, n) bool: True where query i may see key j, at most `window - 1` away."""
-    offset = torch.arange(n, device=device)[:, None] - torch.arange(n, device=device)[None]
-    near = offset < window
-    return near & (offset >= 0) if causal else near & (offset > -window)
+    """(n, n) bool: True if query i may see key j, at most `window - 1` away."""
+    position = torch.arange(n, device=device)
+    offset = position[:, None] - position[None]
+    if causal:
+        return (offset >= 0) & (offset < window)
+    return (offset > -window) & (offset < window)
+
+
+@dataclass(frozen=True)
+class BlockSizes:
+    """What all blocks of a transformer have in common."""
+
+    dim: int
+    heads: int
+    dropout: float = 0.0
+    """On the residual branches."""
+    attn_dropout: float = 0.0
+    """On attention weights."""
+    arch: Arch = "modern"
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; rotary positions and QK-norm in the modern style."""
+    """Multi-head self-attention; rotary positions and QK-norm in the modern architecture."""
 
-    def __init__(self, dim: int, heads: int, dropout: float = 0.0, style: Style = "modern") -> None:
+    def __init__(self, sizes: BlockSizes) -> None:
         super().__init__()
-        self.heads, self.dropout, self.style = heads, dropout, style
-        self.qkv = nn.Linear(dim, 3 * dim, bias=style == "paper")
-        self.out = nn.Linear(dim, dim, bias=style == "paper")
-        width = dim // heads
-        self.q_norm = nn.RMSNorm(width) if style == "modern" else nn.Identity()
-        self.k_norm = nn.RMSNorm(width) if style == "modern" else nn.Identity()
+        dim, is_modern = sizes.dim, sizes.arch == "modern"
+        width = dim // sizes.heads
+        self.heads = sizes.heads
+        self.dropout = sizes.attn_dropout
+        self.qkv = nn.Linear(dim, 3 * dim, bias=not is_modern)
+        self.out = nn.Linear(dim, dim, bias=not is_modern)
+        self.q_norm = nn.RMSNorm(width) if is_modern else nn.Identity()
+        self.k_norm = nn.RMSNorm(width) if is_modern else nn.Identity()
 
     def forward(
         self, x: Tensor, rotary: Rotary | None, mask: Tensor | None, cache: LayerCache | None
     ) -> Tensor:
         """(B, T, D) to (B, T, D); see Transformer.forward."""
-        qkv = self.qkv(x).view(*x.shape[:2], 3, self.heads, -1)
+        qkv = self.qkv(x)
         if torch.is_autocast_enabled("cpu"):  # attention's backward pass is slow there in half precision
             qkv = qkv.float()
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
+        q, k, v = rearrange(qkv, "b t (three h d) -> three b h t d", three=3, h=self.heads).unbind()
         if rotary:
-            q, k = rotary.turn(self.q_norm(q).to(v.dtype)), rotary.turn(self.k_norm(k).to(v.dtype))
+            q = rotary.turn(self.q_norm(q).to(v.dtype))
+            k = rotary.turn(self.k_norm(k).to(v.dtype))
         if cache:
             k, v = cache.fill(k, v)
+
+        # Without a past SDPA's own causal mask will do. One new position sees all that is held; several
+        # see all before them.
         has_past = cache is not None and cache.has_past
         if has_past and x.shape[1] > 1:
             mask = window_mask(k.shape[2], k.shape[2], causal=True, device=x.device)[-x.shape[1] :]
+        is_causal = mask is None and not has_past
+
         dropout = self.dropout if self.training else 0.0
-        causal = mask is None and not has_past
         if torch.is_autocast_enabled("cpu"):  # it would round q, k and v again
             with torch.autocast("cpu", enabled=False):
-                y = F.scaled_dot_product_attention(q, k, v, mask, dropout, causal)
+                y = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal)
         else:
-            y = F.scaled_dot_product_attention(q, k, v, mask, dropout, causal)
-        return self.out(y.transpose(1, 2).flatten(2))
+            y = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal)
+        return self.out(rearrange(y, "b h t d -> b t (h d)"))
 
 
 class SwiGLU(nn.Module):
@@ -167,23 +211,23 @@ class SwiGLU(nn.Module):
         return self.down(F.silu(gate) * value)
 
 
-def make_norm(dim: int, style: Style) -> nn.Module:
-    return nn.RMSNorm(dim) if style == "modern" else nn.LayerNorm(dim)
+def make_norm(dim: int, arch: Arch) -> nn.Module:
+    return nn.RMSNorm(dim) if arch == "modern" else nn.LayerNorm(dim)
 
 
 class Block(nn.Module):
     """Pre-norm transformer block."""
 
-    def __init__(
-        self, dim: int, heads: int, dropout: float = 0.0, attn_dropout: float = 0.0, style: Style = "modern"
-    ) -> None:
+    def __init__(self, sizes: BlockSizes) -> None:
         super().__init__()
-        self.attn_norm, self.mlp_norm = make_norm(dim, style), make_norm(dim, style)
-        self.attn = Attention(dim, heads, attn_dropout, style)
+        dim = sizes.dim
+        self.attn_norm = make_norm(dim, sizes.arch)
+        self.mlp_norm = make_norm(dim, sizes.arch)
+        self.attn = Attention(sizes)
         self.mlp: nn.Module = SwiGLU(dim)
-        if style == "paper":
+        if sizes.arch == "paper":
             self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
-        self.dropout = dropout
+        self.dropout = sizes.dropout
 
     def forward(
         self, x: Tensor, rotary: Rotary | None, mask: Tensor | None, cache: LayerCache | None
@@ -192,24 +236,18 @@ class Block(nn.Module):
         return x + self._drop(self.mlp(self.mlp_norm(x)))
 
     def _drop(self, x: Tensor) -> Tensor:
-        # nn.Dropout costs as much as adding the branch when it does nothing, in each step of sampling.
+        # nn.Dropout costs as much as adding the branch when it does nothing, for each sampled token.
         return F.dropout(x, self.dropout) if self.training else x
 
 
 class Transformer(nn.ModuleList):
     """Blocks one after the other; what all of them need is computed once."""
 
-    def __init__(
-        self,
-        n_layers: int,
-        dim: int,
-        heads: int,
-        dropout: float = 0.0,
-        attn_dropout: float = 0.0,
-        style: Style = "modern",
-    ) -> None:
-        super().__init__(Block(dim, heads, dropout, attn_dropout, style) for _ in range(n_layers))
-        self.heads, self.width, self.style = heads, dim // heads, style
+    def __init__(self, n_layers: int, sizes: BlockSizes) -> None:
+        super().__init__(Block(sizes) for _ in range(n_layers))
+        self.heads = sizes.heads
+        self.width = sizes.dim // sizes.heads
+        self.arch = sizes.arch
 
     def forward(self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
         """(B, T, D) to (B, T, D).
@@ -218,7 +256,7 @@ class Transformer(nn.ModuleList):
         causal. A cache holds the past of x.
         """
         rotary = None
-        if self.style == "modern":
+        if self.arch == "modern":
             rotary = Rotary.at(cache.position if cache else 0, x.shape[1], self.width, x.device)
         caches = cache.extend(x.shape[1]) if cache else [None] * len(self)
         for block, layer_cache in zip(self, caches, strict=True):
@@ -226,7 +264,7 @@ class Transformer(nn.ModuleList):
         return x
 
     def new_cache(self, batch: int, capacity: int) -> KVCache:
-        """An empty cache of the last `capacity` steps."""
+        """An empty cache of the last `capacity` positions."""
         like = next(self.parameters())
         return KVCache(like.new_empty(2 * len(self), batch, self.heads, 0, self.width), capacity)
 
@@ -249,5 +287,6 @@ class ConvBlock(nn.Module):
             cache.frames = y[:, -2:]
         else:
             y = F.pad(y, (0, 0, *self.pad))
+        # Conv1d takes channels first.
         y = self.conv(y.transpose(1, 2)).transpose(1, 2)
         return x + self.out(F.silu(y))

@@ -1,20 +1,23 @@
-"""The tokenizer: a transformer VQ-VAE from motion to discrete indices and back.
+"""The tokenizer: a transformer VQ-VAE from motion to discrete codes and back.
 
-PoseGPT (Lucas et al., ECCV 2022), section 3.1. Where we differ: features are normalised and (by default)
-relative to the heading; convolutions at frame rate stand before and after the transformer; frames
+PoseGPT (Lucas et al., ECCV 2022), section 3.1. Differences from the paper: features are normalised and (by
+default) relative to the heading; convolutions at frame rate stand before and after the transformer; frames
 are merged and split by linear layers per token, so that OnlineVQVAE is strictly causal; attention looks
 at a window, with rotary positions, so that length is free.
+
+Letters of shapes: B motions, T frames, F features, S tokens, K books, J joints.
 """
 
 from dataclasses import dataclass
 
 import roma
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
-from models.config import VQVAEConfig
+from models.networks.config import VQVAEConfig
 from models.networks.features import Pose, Root, features_to_motion, motion_to_features
-from models.networks.layers import ConvBlock, ConvCache, KVCache, Transformer, window_mask
+from models.networks.layers import BlockSizes, ConvBlock, ConvCache, KVCache, Transformer, window_mask
 from models.networks.quantizer import Quantized, make_quantizer
 
 
@@ -31,7 +34,7 @@ class Reconstruction:
 
 @dataclass(frozen=True, eq=False)
 class DecoderCache:
-    """What a causal decoder must remember between tokens."""
+    """What a causal decoder must remember from one token to the next."""
 
     blocks: KVCache
     convs: list[ConvCache]
@@ -49,9 +52,7 @@ class VQVAE(nn.Module):
         super().__init__()
         self.config = config
         dim, f = config.hid_dim, config.factor
-
-        def blocks() -> Transformer:
-            return Transformer(config.n_layers, dim, config.heads, config.dropout, config.dropout)
+        sizes = BlockSizes(dim, config.heads, config.dropout, config.dropout)
 
         def convs(causal: bool) -> nn.ModuleList:
             return nn.ModuleList(ConvBlock(dim, causal) for _ in range(config.n_convs))
@@ -61,11 +62,11 @@ class VQVAE(nn.Module):
         self.embed = nn.Linear(config.n_features, dim)
         self.encoder_convs = convs(self.causal_encoder)
         self.merge = nn.Linear(f * dim, dim)
-        self.encoder_blocks = blocks()
+        self.encoder_blocks = Transformer(config.n_layers, sizes)
         self.to_latent = nn.Sequential(nn.RMSNorm(dim), nn.Linear(dim, config.e_dim))
         self.quantizer = make_quantizer(config)
         self.from_latent = nn.Linear(config.e_dim, dim)
-        self.decoder_blocks = blocks()
+        self.decoder_blocks = Transformer(config.n_layers, sizes)
         self.split = nn.Linear(dim, f * dim)
         self.decoder_convs = convs(self.causal_decoder)
         self.to_features = nn.Sequential(nn.RMSNorm(dim), nn.Linear(dim, config.n_features))
@@ -73,9 +74,8 @@ class VQVAE(nn.Module):
     def forward(self, poses: Tensor, trans: Tensor, length: Tensor) -> Reconstruction:
         """Through the bottleneck and back: poses (B, T, J, 3) rotvec, trans (B, T, 3), length (B,)."""
         target = self.features(poses, trans)
-        quantized = self.quantizer(
-            self.encode_latents(target, length), self.token_mask(target.shape[1], length)
-        )
+        latents = self.encode_latents(target, length)
+        quantized = self.quantizer(latents, self.token_mask(target.shape[1], length))
         features = self.decode_latents(quantized.latents, length)[:, : target.shape[1]]
         return Reconstruction(features, target, quantized)
 
@@ -85,46 +85,54 @@ class VQVAE(nn.Module):
             return motion_to_features(roma.rotvec_to_rotmat(poses), trans, self.config.translation)
 
     def encode(self, poses: Tensor, trans: Tensor, length: Tensor | None = None) -> Tensor:
-        """Indices (B, ceil(T / factor), K) of a motion; those past the length are meaningless."""
-        length = (
-            length if length is not None else poses.new_full((len(poses),), poses.shape[1], dtype=torch.long)
-        )
-        features = self.features(poses, trans)
-        return self.quantizer(
-            self.encode_latents(features, length), self.token_mask(poses.shape[1], length)
-        ).indices
-
-    def decode(self, indices: Tensor, start: Root | None = None, length: Tensor | None = None) -> Pose:
-        """Motion of S * factor frames from indices (B, S, K), standing at a start (default: the origin)."""
+        """Codes (B, ceil(T / factor), K) of a motion; those past the length are meaningless."""
         if length is None:
-            length = indices.new_full((len(indices),), indices.shape[1] * self.config.factor)
-        features = self.decode_latents(self.quantizer.lookup(indices), length)
+            length = poses.new_full((len(poses),), poses.shape[1], dtype=torch.long)
+        latents = self.encode_latents(self.features(poses, trans), length)
+        quantized: Quantized = self.quantizer(latents, self.token_mask(poses.shape[1], length))
+        return quantized.codes
+
+    def decode(self, codes: Tensor, start: Root | None = None, length: Tensor | None = None) -> Pose:
+        """Motion of S * factor frames from codes (B, S, K), standing at a start (default: the origin)."""
+        if length is None:
+            length = codes.new_full((len(codes),), codes.shape[1] * self.config.factor)
+        features = self.decode_latents(self.quantizer.lookup(codes), length)
         return features_to_motion(features, self.config.translation, start)
 
     def encode_latents(self, features: Tensor, length: Tensor) -> Tensor:
         """Latents (B, S, e_dim) before quantization of features (B, T, F)."""
-        n_tokens = self.n_tokens(features.shape[1])
-        frames = torch.arange(n_tokens * self.config.factor, device=length.device)
-        # Whatever stands after the last frame is replaced by that frame, here and in a cropped motion.
+        factor = self.config.factor
+        # Fill up to whole tokens. Whatever stands after the last frame is replaced by that frame, here and
+        # in a cropped motion, so that padding changes nothing.
+        frames = torch.arange(self.n_tokens(features.shape[1]) * factor, device=length.device)
         frames = torch.minimum(frames, (length - 1)[:, None])
         features = features.gather(1, frames[..., None].expand(-1, -1, features.shape[-1]))
+
+        # At frame rate.
         x = self.embed((features - self.mean) / self.std).float()
         token_mask = self.token_mask(features.shape[1], length)
-        frame_mask = token_mask.repeat_interleave(self.config.factor, 1)
+        frame_mask = token_mask.repeat_interleave(factor, 1)
         for conv in self.encoder_convs:
             x = conv(x, frame_mask)
-        x = self.merge(x.unflatten(1, (n_tokens, -1)).flatten(2)).float()
+
+        # At token rate: a token's frames become one vector.
+        x = self.merge(rearrange(x, "b (s f) d -> b s (f d)", f=factor)).float()
         mask = self._attention_mask(token_mask, self.causal_encoder)
         return self.to_latent(self.encoder_blocks(x, mask))
 
     def decode_latents(self, latents: Tensor, length: Tensor, cache: DecoderCache | None = None) -> Tensor:
-        """Features (B, S * factor, F) of quantized latents (B, S, e_dim); a cache holds earlier steps."""
-        token_mask = self.token_mask(latents.shape[1] * self.config.factor, length)
+        """Features (B, S * factor, F) of quantized latents (B, S, e_dim); a cache holds earlier ones."""
+        factor = self.config.factor
+        token_mask = self.token_mask(latents.shape[1] * factor, length)
+
+        # At token rate. With a cache, all that is held may be seen.
         mask = None if cache else self._attention_mask(token_mask, self.causal_decoder)
         x = self.from_latent(latents).float()
         x = self.decoder_blocks(x, mask, cache.blocks if cache else None)
-        x = self.split(x).float().unflatten(-1, (self.config.factor, -1)).flatten(1, 2)
-        frame_mask = token_mask.repeat_interleave(self.config.factor, 1)
+
+        # At frame rate.
+        x = rearrange(self.split(x).float(), "b s (f d) -> b (s f) d", f=factor)
+        frame_mask = token_mask.repeat_interleave(factor, 1)
         for i, conv in enumerate(self.decoder_convs):
             x = conv(x, frame_mask, cache.convs[i] if cache else None)
         return self.to_features(x).float() * self.std + self.mean
@@ -170,6 +178,12 @@ class OnlineVQVAE(VQVAE):
 
 
 def make_vqvae(config: VQVAEConfig) -> VQVAE:
-    return {"OfflineVQVAE": OfflineVQVAE, "CausalVQVAE": CausalVQVAE, "OnlineVQVAE": OnlineVQVAE}[
-        config.model
-    ](config)
+    """The tokenizer that a config describes, with new weights."""
+    return _VARIANTS[config.model](config)
+
+
+_VARIANTS: dict[str, type[VQVAE]] = {
+    "OfflineVQVAE": OfflineVQVAE,
+    "CausalVQVAE": CausalVQVAE,
+    "OnlineVQVAE": OnlineVQVAE,
+}

@@ -1,1 +1,1 @@
-"""Generation: drawing codes, decoding them to motion, forecasts, timelines, streams."""
+"""Generation: sampling codes, decoding them to motion, forecasts, timelines, streams."""

@@ -1,4 +1,4 @@
-"""Seams: a generated future joined to an observed past, continuous in position and velocity.
+"""Blends: a generated future joined to an observed past, continuous in position and velocity.
 
 Over the first frames the observed motion carries on, slowing down, and hands over to the generated one.
 """
@@ -26,19 +26,27 @@ def join(rotmats: Tensor, trans: Tensor, future: Pose, fade: int = FADE_FRAMES) 
     Returns:
         (B, T) frames; `root_local` is left as generated.
     """
+    # `share` runs from 0 at the seam to 1 at the end of the fade. The observed motion carries on at a speed
+    # that falls with it to zero; `carried` is the distance it covers, in frames of its speed at the seam.
     time = torch.arange(1, future.trans.shape[1] + 1, device=trans.device)
     share = (time / (fade + 1)).clamp(max=1)
     carried = torch.minimum(time, time.new_tensor(fade + 1)) * (1 - share / 2)
+    # Smoothstep: the hand-over itself begins and ends without a jump in velocity.
     weight = share**2 * (3 - 2 * share)
 
-    last, before = rotmats[..., -1:, :, :, :], rotmats[..., :1, :, :, :]
+    # Rotations: carry on the last turn, then go the weighted part of the way to the generated rotation.
+    last = rotmats[..., -1:, :, :, :]
+    before = rotmats[..., :1, :, :, :]
     turn = roma.rotmat_to_rotvec(last @ before.transpose(-1, -2))
     ahead = roma.rotvec_to_rotmat(carried[:, None, None] * turn) @ last
     rest = roma.rotmat_to_rotvec(future.rotmats @ ahead.transpose(-1, -2))
     rotation = roma.rotvec_to_rotmat(weight[:, None, None] * rest) @ ahead
 
-    place = trans[..., -1:, :] + carried[:, None] * (trans[..., -1:, :] - trans[..., :1, :])
-    return Pose(rotation, torch.lerp(place, future.trans, weight[:, None]), future.root_local)
+    # The path: the same in metres.
+    velocity = trans[..., -1:, :] - trans[..., :1, :]
+    place = trans[..., -1:, :] + carried[:, None] * velocity
+    path = torch.lerp(place, future.trans, weight[:, None])
+    return Pose(rotation, path, future.root_local)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +62,7 @@ class RootPath:
         return RootPath(self.rotmats[index], self.trans[index])
 
     def moved(self, start: "RootPath", goal: "RootPath") -> "RootPath":
-        """Turned about the vertical and shifted over the ground, as takes `start` to the place of `goal`."""
+        """Turned about the vertical and moved over the ground by what takes `start` to `goal`."""
         turn = yaw_of(goal.rotmats) - yaw_of(start.rotmats)
         ground = rotate_horizontal(self.trans[..., ::2] - start.trans[..., ::2], turn) + goal.trans[..., ::2]
         trans = torch.stack([ground[..., 0], self.trans[..., 1], ground[..., 1]], -1)
@@ -65,11 +73,14 @@ def append(first: Motion, second: Motion) -> Motion:
     """`first` and then `second`, moved to where it ends and turned to face the same way, without a jump."""
     past = roma.rotvec_to_rotmat(torch.tensor(first.poses[-2:]))
     path = torch.tensor(first.trans[-2:])
+
+    # Bring the second motion's root to where the first one ends.
     rotmats = roma.rotvec_to_rotmat(torch.tensor(second.poses))
     root = RootPath(rotmats[:, 0], torch.tensor(second.trans))
     root = root.moved(root.at(0), RootPath(past[-1, 0], path[-1]))
-    rotmats[:, 0], trans = root.rotmats, root.trans
-    joined = join(past, path, Pose(rotmats[None], trans[None], rotmats[None, :, 0]))
+    rotmats[:, 0] = root.rotmats
+
+    joined = join(past, path, Pose(rotmats[None], root.trans[None], rotmats[None, :, 0]))
     labels = tuple(dict.fromkeys(first.labels + second.labels))
     return replace(
         first,

@@ -1,6 +1,6 @@
-"""Tokenizers that share a vocabulary: the same encoder and codes, another decoder.
+"""Tokenizers that share their codes: the same encoder and codebooks, another decoder.
 
-So one generator, trained on the tokens of a CausalVQVAE, can also be streamed by an OnlineVQVAE.
+So one generator, trained on the codes of a CausalVQVAE, can also be streamed by an OnlineVQVAE.
 """
 
 from pathlib import Path
@@ -9,20 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from models.checkpoint import find_checkpoint, load_vqvae
-from models.config import VQVAEConfig
 from models.errors import PoseGPTError
+from models.networks.config import VQVAEConfig
 from models.networks.vqvae import VQVAE
 
-OWN_CHOICES = ("model", "dropout", "quantizer_dropout", "ema_decay")
-"""Settings that do not decide what weights mean: in them tokenizers of one vocabulary may differ."""
+FREE_SETTINGS = ("model", "dropout", "quantizer_dropout", "ema_decay")
+"""Settings that do not decide what weights mean: tokenizers that share their codes may differ in them."""
 
 
-def take_vocabulary(network: VQVAE, source: Path, fps: float) -> None:
-    """Give a new tokenizer the encoder, codes and statistics of a trained one, frozen.
+def take_codes(network: VQVAE, source: Path, fps: float) -> None:
+    """Give a new tokenizer the encoder, codebooks and statistics of a trained one, frozen.
 
-    The decoder starts on the other one's, too, and stays free. `hold_vocabulary` must follow every `train()`.
+    The decoder starts on the other one's, too, and stays free. `hold_codes` must follow every `train()`.
 
-    Raises PoseGPTError where there is no such tokenizer, or it does not fit.
+    Raises PoseGPTError if there is no such tokenizer, or it does not fit.
     """
     folder = find_checkpoint(source, "vqvae")
     trained, about = load_vqvae(folder)
@@ -44,30 +44,30 @@ def take_vocabulary(network: VQVAE, source: Path, fps: float) -> None:
         flags = (f"--{name.replace('_', '-')} {getattr(trained.config, name)}" for name in differing)
         raise PoseGPTError(f"{folder} has {listed}; this run has {ours}", f"give {' '.join(flags)}")
     network.load_state_dict(trained.state_dict())
-    for module in _vocabulary(network):
+    for module in _code_modules(network):
         module.requires_grad_(False)
 
 
-def hold_vocabulary(network: VQVAE) -> None:
-    """Put what makes the tokens in evaluation mode: no dropout there, and codes stay where they are."""
-    for module in _vocabulary(network):
+def hold_codes(network: VQVAE) -> None:
+    """Put what makes the codes in evaluation mode: no dropout there, and the codebooks stay as they are."""
+    for module in _code_modules(network):
         module.eval()
 
 
-def vocabulary_names(network: VQVAE) -> set[str]:
-    """Names of all weights and buffers that the tokens, and what they stand for, depend on."""
-    own = {
-        id(tensor) for module in _vocabulary(network) for tensor in module.state_dict(keep_vars=True).values()
-    }
+def code_weight_names(network: VQVAE) -> set[str]:
+    """Names of all weights and buffers that the codes, and what they stand for, depend on."""
+    own: set[int] = set()
+    for module in _code_modules(network):
+        own.update(id(tensor) for tensor in module.state_dict(keep_vars=True).values())
     whole = network.state_dict(keep_vars=True)
     return {"mean", "std"} | {name for name, tensor in whole.items() if id(tensor) in own}
 
 
-def same_vocabulary(one: VQVAE, other: VQVAE) -> bool:
-    """Whether two tokenizers make the same tokens of a motion: by their weights, up to half precision."""
+def same_codes(one: VQVAE, other: VQVAE) -> bool:
+    """Whether two tokenizers make the same codes of a motion: by their weights, up to half precision."""
     if one.causal_encoder != other.causal_encoder or _differing(one.config, other.config):
         return False
-    pairs = zip(_vocabulary(one), _vocabulary(other), strict=True)
+    pairs = zip(_code_modules(one), _code_modules(other), strict=True)
     return (
         all(_same_weights(a, b) for a, b in pairs)
         and _same(one.mean, other.mean)
@@ -75,15 +75,15 @@ def same_vocabulary(one: VQVAE, other: VQVAE) -> bool:
     )
 
 
-def _vocabulary(network: VQVAE) -> list[nn.Module]:
-    """All parts of a tokenizer that its tokens, and what they stand for, depend on."""
+def _code_modules(network: VQVAE) -> list[nn.Module]:
+    """All parts of a tokenizer that its codes, and what they stand for, depend on."""
     encoder = [network.embed, network.encoder_convs, network.merge, network.encoder_blocks, network.to_latent]
     return [*encoder, network.quantizer]
 
 
 def _differing(one: VQVAEConfig, other: VQVAEConfig) -> list[str]:
     """Names of the settings in which they may not differ, and do."""
-    names = [name for name in VQVAEConfig.model_fields if name not in OWN_CHOICES]
+    names = [name for name in VQVAEConfig.model_fields if name not in FREE_SETTINGS]
     return [name for name in names if getattr(one, name) != getattr(other, name)]
 
 
@@ -93,5 +93,5 @@ def _same_weights(one: nn.Module, other: nn.Module) -> bool:
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    """Checkpoints may be stored in half precision, as the one in the box is."""
+    """Checkpoints may be stored in half precision, as the bundled one is."""
     return torch.equal(one.half(), other.to(one.device).half())

@@ -15,17 +15,16 @@ from models.checkpoint import CONFIG, STREAMING, find_checkpoint, load_vqvae
 from models.errors import PoseGPTError
 from models.networks.features import Root, features_to_motion, yaw_of
 from models.networks.vqvae import OnlineVQVAE
-from models.sampling.codes import same_vocabulary
+from models.sampling.codes import same_codes
 from models.sampling.generate import (
-    DEFAULT,
     Generator,
-    Sampling,
-    check_request,
-    draw_steps,
+    check_length,
     load_generator,
     make_condition,
-    threads_for,
+    make_rngs,
 )
+from models.sampling.sampler import CodeRequest, sample_tokens, threads_for
+from models.sampling.settings import DEFAULT, SamplingSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +41,11 @@ def load_streaming(gpt: Path | None = None, decoder: Path | None = None, device:
     """A generator with the tokenizer whose frames can be shown as they are made.
 
     Args:
-        gpt: run or checkpoint folder; None is the one in the box.
-        decoder: run or checkpoint folder of an OnlineVQVAE with the codes of the generator's tokenizer; None:
-            the one in the generator's checkpoint, or else its tokenizer itself.
+        gpt: run or checkpoint folder; None is the bundled one.
+        decoder: run or checkpoint folder of an OnlineVQVAE with the codes of the generator's tokenizer; None
+            is the one in the generator's checkpoint, or else its tokenizer itself.
 
-    Raises PoseGPTError where the decoder has other codes.
+    Raises PoseGPTError if the decoder has other codes.
     """
     generator = load_generator(gpt, device)
     beside = find_checkpoint(gpt, "gpt") / STREAMING
@@ -54,7 +53,7 @@ def load_streaming(gpt: Path | None = None, decoder: Path | None = None, device:
         return generator
     folder = beside if decoder is None else find_checkpoint(decoder, "vqvae")
     vqvae, _ = load_vqvae(folder, generator.device)
-    if not same_vocabulary(generator.vqvae, vqvae):
+    if not same_codes(generator.vqvae, vqvae):
         raise PoseGPTError(
             f"{folder} does not share the codes of the generator's tokenizer",
             "train one that does: posegpt train vqvae --model OnlineVQVAE --encoder RUN --data DIR",
@@ -66,17 +65,17 @@ def stream(
     generator: Generator,
     labels: Sequence[str],
     n_frames: int | None = None,
-    seed: int = 0,
-    how: Sampling = DEFAULT,
+    settings: SamplingSettings = DEFAULT,
 ) -> Iterator[Frame]:
-    """Frames of one motion, each given as soon as its token is drawn; the same frames that `sample` gives.
+    """Frames of one motion, each as soon as its token is sampled; the same frames that `sample` gives.
 
     Args:
-        n_frames: how many, at least 1; None goes on for ever, in constant memory.
+        n_frames: number of frames, at least 1; None goes on for ever, in constant memory.
+        settings: `n` does not count.
 
-    Raises PoseGPTError where the tokenizer's decoder needs tokens that are still to come.
+    Raises PoseGPTError if the tokenizer's decoder needs tokens that are still to come.
     """
-    check_request(n_frames)
+    check_length(n_frames)
     vqvae = generator.vqvae
     if not isinstance(vqvae, OnlineVQVAE):
         raise PoseGPTError(
@@ -84,16 +83,15 @@ def stream(
             "train one for its codes: posegpt train vqvae --model OnlineVQVAE --encoder RUN --data DIR, "
             "then give it as --decoder",
         )
-    steps = vqvae.n_tokens(n_frames) if n_frames else 1
-    condition = make_condition(generator, labels, steps, 1, hide_steps=n_frames is None)
-    past = condition.steps.new_zeros(1, 0, generator.gpt.config.n_codebook)
-    drawn = draw_steps(generator.gpt, condition, [torch.Generator().manual_seed(seed)], how, past)
-    frames = decode_stream(vqvae, (step.indices for step in drawn))
+    n_tokens = vqvae.n_tokens(n_frames) if n_frames else 1
+    condition = make_condition(generator, labels, n_tokens, 1, hide_duration=n_frames is None)
+    tokens = sample_tokens(generator.gpt, CodeRequest(condition, make_rngs(settings.seed, 1), settings))
+    frames = decode_stream(vqvae, (token.codes for token in tokens))
     return islice(_on_one_thread(frames), n_frames)
 
 
 def _on_one_thread(frames: Iterator[Frame]) -> Iterator[Frame]:
-    """The same frames: several threads would wait for each other, for long on a machine that is busy."""
+    """The same frames: several threads would wait for each other, long on a busy machine."""
     while True:
         with threads_for(1):
             frame = next(frames, None)
@@ -104,22 +102,25 @@ def _on_one_thread(frames: Iterator[Frame]) -> Iterator[Frame]:
 
 @torch.no_grad()
 def decode_stream(vqvae: OnlineVQVAE, tokens: Iterator[Tensor]) -> Iterator[Frame]:
-    """Frames of indices (1, K) as they arrive; `factor` frames each, the same as decoding all at once."""
-    cache, last, root = vqvae.new_cache(1), None, None
+    """Frames of codes (1, K) as they arrive; `factor` frames each, the same as decoding all at once."""
+    cache = vqvae.new_cache(1)
+    last: Tensor | None = None
+    root: Root | None = None
     length = torch.full((1,), vqvae.config.factor)
-    for indices in tokens:
-        latents = vqvae.quantizer.lookup(indices[:, None])
-        features = vqvae.decode_latents(latents, length.to(indices.device), cache)
-        # Frame 0 of what is integrated stands where the motion got to.
+    for codes in tokens:
+        latents = vqvae.quantizer.lookup(codes[:, None])
+        features = vqvae.decode_latents(latents, length.to(codes.device), cache)
+
+        # Integration starts on the frame shown last, which is then left out.
         whole = features if last is None else torch.cat([last, features], 1)
         pose = features_to_motion(whole, vqvae.config.translation, root)
         new = slice(0 if last is None else 1, None)
-        poses, trans = (
-            roma.rotmat_to_rotvec(pose.rotmats[0, new]).cpu().numpy(),
-            pose.trans[0, new].cpu().numpy(),
-        )
-        last, root = features[:, -1:], _stand(pose.rotmats, pose.root_local, pose.trans)
-        yield from (Frame(p, t) for p, t in zip(poses, trans, strict=True))
+        poses = roma.rotmat_to_rotvec(pose.rotmats[0, new]).cpu().numpy()
+        trans = pose.trans[0, new].cpu().numpy()
+
+        last = features[:, -1:]
+        root = _stand(pose.rotmats, pose.root_local, pose.trans)
+        yield from map(Frame, poses, trans)
 
 
 def _stand(rotmats: Tensor, root_local: Tensor, trans: Tensor) -> Root:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from models.config import RunConfig
 from models.distributed import resolve_device
 from models.errors import PoseGPTError
 from models.networks.layers import Block, ConvBlock
+from models.training.config import RunConfig
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -10,7 +10,7 @@ from torch import Tensor
 from models.checkpoint import Stage, find_checkpoint, load_classifier, load_gpt, load_vqvae
 from models.config import Config
 from models.errors import PoseGPTError
-from models.sampling.codes import OWN_CHOICES
+from models.sampling.codes import FREE_SETTINGS
 from models.training.stages import DataInfo, TrainStage
 
 IN_THE_BOX = Path("pretrained")
@@ -24,7 +24,7 @@ _OF_LABELS: dict[Stage, dict[str, int]] = {
 }
 """Weights that have an entry a label, and along which dimension."""
 _FREE = {
-    "vqvae": set(OWN_CHOICES),
+    "vqvae": set(FREE_SETTINGS),
     "gpt": {
         "n_labels", "gpt_embd_pdrop", "gpt_resid_pdrop", "gpt_attn_pdrop", "label_dropout", "label_subset",
         "seqlen_dropout", "past_dropout", "label_changes", "token_corruption",

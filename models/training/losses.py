@@ -9,8 +9,8 @@ from torch import Tensor
 
 from models.body.kinematics import forward_kinematics
 from models.body.skeleton import joint_index
-from models.config import LossConfig
 from models.networks.features import Root, Translation, features_to_motion
+from models.training.config import LossConfig
 
 FEET = tuple(joint_index(f"{side}_{part}") for side in ("left", "right") for part in ("ankle", "foot"))
 LIKELIHOOD_GROUPS = ("body", "root", "trans")

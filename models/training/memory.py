@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.batch import Batch
 from models.body.skeleton import n_joints
-from models.config import RunConfig
+from models.training.config import RunConfig
 from models.training.stages import DataInfo, TrainStage
 
 

@@ -13,15 +13,16 @@ from models.batch import Batch
 from models.body.kinematics import forward_kinematics
 from models.body.skeleton import BODY_JOINTS, BodyType, n_joints
 from models.checkpoint import CheckpointInfo, Stage, find_checkpoint, load_vqvae
-from models.config import ClassifierConfig, ClassifierRun, GPTConfig, GPTRun, RunConfig, VQVAERun
 from models.errors import PoseGPTError
 from models.metrics import mean_average_precision
 from models.networks.classifier import Classifier
+from models.networks.config import ClassifierConfig, GPTConfig
 from models.networks.features import Root, features_to_motion, yaw_of
 from models.networks.gpt import GPT, Condition
 from models.networks.quantizer import perplexity
 from models.networks.vqvae import VQVAE, make_vqvae
-from models.sampling.codes import hold_vocabulary, take_vocabulary, vocabulary_names
+from models.sampling.codes import code_weight_names, hold_codes, take_codes
+from models.training.config import ClassifierRun, GPTRun, RunConfig, VQVAERun
 from models.training.losses import (
     LIKELIHOOD_GROUPS,
     Skeleton,
@@ -99,7 +100,7 @@ class VQVAEStage(TrainStage):
         self.config, self.run, self.fps = run.network, run, info.fps
         self.network = make_vqvae(run.network)
         if run.encoder:
-            take_vocabulary(self.network, run.encoder, info.fps)
+            take_codes(self.network, run.encoder, info.fps)
         vertex_share = run.losses.prop_vert if run.losses.alpha_vert else VALIDATED_VERTICES
         self.skeleton = load_skeleton(info.body_type, vertex_share, run.body_model)
         likelihood = run.losses.loss in ("gaussian", "laplacian")
@@ -108,11 +109,11 @@ class VQVAEStage(TrainStage):
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if self.run.encoder:
-            hold_vocabulary(self.network)
+            hold_codes(self.network)
         return self
 
     def fixed(self) -> set[str]:
-        return vocabulary_names(self.network) if self.run.encoder else set()
+        return code_weight_names(self.network) if self.run.encoder else set()
 
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Mean and deviation of the features; channels that hardly move are not blown up."""
@@ -159,7 +160,7 @@ class VQVAEStage(TrainStage):
                 error = (points - decoded[name])[mask].norm(dim=-1).mean(-1)
                 total[name] += 1000 * float(error.sum())
             frames += float(mask.sum())
-            indices.append(r.quantized.indices[network.token_mask(mask.shape[1], batch.length)].cpu())
+            indices.append(r.quantized.codes[network.token_mask(mask.shape[1], batch.length)].cpu())
         used = perplexity(torch.cat(indices), self.config.codes_per_book)
         return {k: v / frames for k, v in total.items()} | {"perplexity": float(used.mean())}
 
@@ -207,7 +208,7 @@ class GPTStage(TrainStage):
                 f"train another: posegpt train vqvae --data {run.data}",
             )
         n_steps, longest = vqvae.n_tokens(run.seq_len), run.network.gpt_blocksize
-        if run.network.style == "paper" and n_steps > longest:
+        if run.network.arch == "paper" and n_steps > longest:
             raise PoseGPTError(
                 f"windows of {run.seq_len} frames are {n_steps} steps, learned positions there are {longest}",
                 f"--gpt-blocksize {n_steps}, or a shorter --seq-len",

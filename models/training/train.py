@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from models.batch import Batch
 from models.checkpoint import CheckpointInfo, read_info
-from models.config import RunConfig
 from models.distributed import from_every_process, sum_over_processes
 from models.errors import PoseGPTError
+from models.training.config import RunConfig
 from models.training.ema import AveragedWeights
 from models.training.fabric import compile_blocks, make_fabric
 from models.training.fine_tune import warm_start

@@ -11,6 +11,7 @@ import typer
 from data.store import Store
 from models.errors import PoseGPTError
 from models.evaluation.report import Report, check_comparable, read_reports
+from models.sampling.settings import DEFAULT_CODES, CodeSettings
 from posegpt_cli.console import UsageError, ask_path, next_step, progress, show_json, show_table
 from posegpt_cli.evaluation import (
     folder_features,
@@ -23,7 +24,7 @@ from posegpt_cli.evaluation import (
     shipped_sets,
 )
 from posegpt_cli.options.completion import runs_of
-from posegpt_cli.options.sampling import Draws
+from posegpt_cli.options.sampling import CodeOptions
 from posegpt_cli.options.shared import (
     BEHAVIOUR_PANEL,
     Device,
@@ -48,7 +49,7 @@ from posegpt_cli.output.report import (
 if TYPE_CHECKING:
     from models.evaluation.judge import Judge
     from models.motion import Motion
-    from models.sampling.generate import Generator, Sampling
+    from models.sampling.generate import Generator
 
 MAX_FRAMES = 64
 REPEATS, STEPS, PASTS = 20, 600, (1, 15, 30)
@@ -144,11 +145,11 @@ def fid(
     split: Split = "val",
     clips: Clips = 0,
     max_frames: MaxFrames = MAX_FRAMES,
-    draws: Draws,
+    code_options: CodeOptions,
     batch_size: BatchSize = 128,
     common: _Common,
 ) -> None:
-    of_generator = {"--gpt": gpt, "--repeats": repeats != REPEATS, **draws.given}
+    of_generator = {"--gpt": gpt, "--repeats": repeats != REPEATS, **code_options.given}
     refuse_together("--generated", generated, of_generator)
     if labels and not generated:
         raise UsageError("--labels are those of --generated", "add --generated DIR, or leave out --labels")
@@ -161,7 +162,7 @@ def fid(
         max_frames,
         common.seed,
         common.device,
-        draws.sampling(),
+        code_options.code_settings(),
         batch_size,
     )
     if data is None and (classifier is not None or split != "val"):
@@ -206,11 +207,19 @@ def forecasts(
     ] = True,
     split: Split = "val",
     clips: Clips = 0,
-    draws: Draws,
+    code_options: CodeOptions,
     common: _Common,
 ) -> None:
     work = _Work(
-        gpt, _needed(data), None, split, clips, MAX_FRAMES, common.seed, common.device, draws.sampling()
+        gpt,
+        _needed(data),
+        None,
+        split,
+        clips,
+        MAX_FRAMES,
+        common.seed,
+        common.device,
+        code_options.code_settings(),
     )
     with _reporting(common) as done:
         done([work.forecast(pasts=tuple(past or PASTS), future=future, samples=samples, labels=with_labels)])
@@ -366,7 +375,7 @@ class _Work:
     max_frames: int
     seed: int
     device: str
-    how: "Sampling | None" = None
+    codes: CodeSettings = DEFAULT_CODES
     batch_size: int = 128
 
     def fid(self, repeats: int, generated: Path | None = None, labels: Path | None = None) -> Report:
@@ -398,7 +407,7 @@ class _Work:
                 real,
                 fingerprints,
                 self.seed,
-                self._sampling(),
+                self.codes,
                 self.batch_size,
             )
         with progress("generate and judge") as report:
@@ -437,7 +446,7 @@ class _Work:
         with progress("forecast") as report:
             return evaluate_forecast(
                 self._generator(), motions, fingerprints, self.seed, ForecastSettings(**settings),
-                self._sampling(), report,
+                self.codes, report,
             )  # fmt: skip
 
     def physics(self, generated: Path | None = None) -> Report:
@@ -491,7 +500,7 @@ class _Work:
                 generator,
                 wanted,
                 (self.seed, 0),
-                self._sampling(),
+                self.codes,
                 batch_size=self.batch_size,
                 report=report,
             )
@@ -518,11 +527,6 @@ class _Work:
         from models.sampling.generate import load_generator
 
         return load_generator(self.gpt, self.device)
-
-    def _sampling(self) -> "Sampling":
-        from models.sampling.generate import DEFAULT
-
-        return self.how or DEFAULT
 
 
 def _needed(data: Path | None) -> Path:

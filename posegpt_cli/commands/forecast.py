@@ -8,6 +8,7 @@ import typer
 from data.formats.load import read_motion
 from models.checkpoint import find_checkpoint, read_info
 from models.errors import PoseGPTError
+from models.sampling.settings import SamplingSettings
 from posegpt_cli.commands.render import list_files, share_out
 from posegpt_cli.console import UsageError, progress, show_json
 from posegpt_cli.options.picture import Layout, PictureFlags, Titles
@@ -123,6 +124,7 @@ def _generate(
 ) -> "list[Motion]":
     from models.sampling import generate
 
-    generator, how = request.load()
-    with progress(f"forecast {' + '.join(labels)}".strip()) as report:
-        return generate.forecast(generator, past, labels, n_frames, n, request.seed, how, report)
+    settings = SamplingSettings.of(request.code_settings(), n, request.seed)
+    generator = request.load()
+    with progress(f"forecast {' + '.join(labels)}".strip()) as on_progress:
+        return generate.forecast(generator, past, labels, n_frames, settings, on_progress)

@@ -11,6 +11,7 @@ import typer
 
 from data.actions import split_labels
 from models.checkpoint import find_checkpoint, read_info
+from models.sampling.settings import SamplingSettings
 from posegpt_cli.console import UsageError, ask, progress, say, show_json, warn
 from posegpt_cli.options.picture import PictureFlags
 from posegpt_cli.options.sampling import (
@@ -183,15 +184,17 @@ def _generate(
     """
     from models.sampling import generate
 
-    generator, how = request.load()
+    codes = request.code_settings()
+    generator = request.load()
     plan = [generate.Segment(part.labels, part.n_frames) for part in segments]
     for first in range(0, n, generate.MAX_BATCH):
         some, seed = min(generate.MAX_BATCH, n - first), request.seed + first
-        with progress("sample" if some == n else f"sample {first + some}/{n}") as report:
+        settings = SamplingSettings.of(codes, some, seed)
+        with progress("sample" if some == n else f"sample {first + some}/{n}") as on_progress:
             if plan:
-                motions = generate.timeline(generator, plan, some, seed, how, report)
+                motions = generate.timeline(generator, plan, settings, on_progress)
             else:
-                motions = generate.sample(generator, labels, n_frames, some, seed, how, report)
+                motions = generate.sample(generator, labels, n_frames, settings, on_progress)
         yield motions
 
 
@@ -199,9 +202,9 @@ def _stream(request: Request, decoder: Path | None, labels: Sequence[str], n_fra
     """Write frames until they end, or until nobody reads them any more."""
     from models.sampling.stream import load_streaming, stream
 
-    how = request.sampling()
+    settings = SamplingSettings.of(request.code_settings(), 1, request.seed)
     generator = load_streaming(request.gpt, decoder, request.device)
-    frames = stream(generator, labels, n_frames, request.seed, how)
+    frames = stream(generator, labels, n_frames, settings)
     say(f"{' + '.join(labels)}: {generator.fps:g} frames a second, {generator.body_type}")
     try:
         for k, frame in enumerate(frames):

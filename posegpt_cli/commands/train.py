@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
-from models.config import PRESETS, ClassifierRun, GPTRun, RunConfig, VQVAERun
 from models.errors import PoseGPTError
 from models.files import write_atomically
+from models.training.config import PRESETS, ClassifierRun, GPTRun, RunConfig, VQVAERun
 from posegpt_cli.console import (
     UsageError,
     ask_path,
@@ -91,6 +91,8 @@ PRESET_HELP = "Settings to start from: tiny for a CPU, base for a GPU, paper for
 ALIASES = {"vqvae": ("--vq-ckpt",)}
 """PoseGPT's own names of fields that are called otherwise here."""
 COMPLETIONS = {"vqvae": runs_of("vqvae"), "classifier": runs_of("classifier"), "init": runs_of("*")}
+OLD_FLAGS = {"--style": "--arch"}
+"""Flags of `train gpt` that have another name now."""
 OF_TOKENIZER = ("--n-codebook", "--n-e", "--e-dim", "--hid-dim", "--dropout", "--model")
 """What PoseGPT's command for the generator repeats of its tokenizer."""
 
@@ -160,6 +162,8 @@ def original_spelling(words: Sequence[str]) -> list[str]:
     Raises UsageError where the generator is told the shape of its tokenizer, which brings it along.
     """
     fields = [f for run in (VQVAERun, GPTRun, ClassifierRun) for f in config_fields(run, aliases=ALIASES)]
+    if words[1:2] == ["gpt"]:
+        words = [OLD_FLAGS.get(word, word) for word in words]
     words = dashed_words(words, (flag for field in fields for flag in (field.flag, *field.aliases)))
     flags = [word.partition("=")[0] for word in words]
     if words[1:2] == ["gpt"] and (repeated := [flag for flag in flags if flag in OF_TOKENIZER]):

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from models.config import upgrade_names
 from posegpt_cli.console import UsageError, ask_path
 from posegpt_cli.options.shared import default_note, refuse_together
 
@@ -159,6 +160,7 @@ def read_config_file(path: Path, config: type[BaseModel]) -> Values:
         return {}
     if not isinstance(values, dict):
         raise UsageError(f"{path} holds a {type(values).__name__}, expected keys and values", "seed: 1")
+    values = upgrade_names(values, config)
     _refuse_unknown(values, config, path, ())
     return values
 

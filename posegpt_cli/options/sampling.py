@@ -1,25 +1,25 @@
-"""What `sample` and `forecast` share: what shall be done, and how it is drawn from the generator."""
+"""What `sample` and `forecast` share: what is asked for, and how it is sampled from the generator."""
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from data.actions import STYLE_PREFIX, resolve_label, split_labels
-from models.config import DEFAULT_GUIDANCE
-from models.errors import PoseGPTError
-from posegpt_cli.console import UsageError, next_step
+from models.sampling.settings import CodeSettings, SamplingSettings
+from posegpt_cli.console import next_step
 from posegpt_cli.options.completion import complete_action, complete_style
 from posegpt_cli.options.shared import Device, GptRun, refuse_together
 
 if TYPE_CHECKING:
     from models.motion import Motion
-    from models.sampling.generate import Generator, Sampling
+    from models.sampling.generate import Generator
 
 _PANEL = "Sampling"
+_DEFAULT = SamplingSettings()
 _SIDE_BY_SIDE = 6
 """Motions that are proposed for one picture."""
 
@@ -64,54 +64,50 @@ def resolve_labels(actions: Sequence[str], style: str | None, vocabulary: tuple[
 
 
 @dataclass(frozen=True)
-class Draws:
-    """How an index is drawn from its distribution: options of every command that samples."""
+class CodeOptions:
+    """How a code is sampled: options of every command that samples."""
 
-    temperature: Temperature = 1.0
-    top_k: TopK = 0
-    top_p: TopP = 1.0
-    min_p: MinP = 0.0
-    greedy: Greedy = False
-    guidance: Guidance = DEFAULT_GUIDANCE
+    temperature: Temperature = _DEFAULT.temperature
+    top_k: TopK = _DEFAULT.top_k
+    top_p: TopP = _DEFAULT.top_p
+    min_p: MinP = _DEFAULT.min_p
+    greedy: Greedy = _DEFAULT.greedy
+    guidance: Guidance = _DEFAULT.guidance
 
     @property
-    def how(self) -> dict[str, Any]:
-        """Fields of models.sampling.generate.Sampling by name."""
-        return {field.name: getattr(self, field.name) for field in fields(Draws)}
+    def codes(self) -> dict[str, Any]:
+        """Fields of CodeSettings by name."""
+        return {name: getattr(self, name) for name in CodeSettings.model_fields}
 
     @property
     def given(self) -> dict[str, bool]:
         """By flag, whether something other than the default was asked for."""
-        usual = Draws().how
-        return {f"--{name.replace('_', '-')}": value != usual[name] for name, value in self.how.items()}
+        return {
+            f"--{name.replace('_', '-')}": value != getattr(_DEFAULT, name)
+            for name, value in self.codes.items()
+        }
 
-    def sampling(self) -> "Sampling":
-        """Raises UsageError where a setting is out of range, or would not count."""
-        from models.sampling.generate import Sampling
-
+    def code_settings(self) -> CodeSettings:
+        """Raises PoseGPTError if a setting is out of range, or would not count."""
         others = ("--temperature", "--top-k", "--top-p", "--min-p")
         refuse_together("--greedy", self.greedy, {flag: self.given[flag] for flag in others})
-        try:
-            return Sampling(**self.how)
-        except PoseGPTError as error:
-            raise UsageError(error.message, error.hint) from error
+        return CodeSettings(**self.codes)
 
 
 @dataclass(frozen=True)
-class Request(Draws):
-    """Which generator draws, and how: options of `sample` and `forecast`."""
+class Request(CodeOptions):
+    """Which generator samples, and how: options of `sample` and `forecast`."""
 
     gpt: GptRun = None
-    """None is the one in the box."""
-    seed: Seed = 0
+    """None is the bundled one."""
+    seed: Seed = _DEFAULT.seed
     device: Device = "auto"
 
-    def load(self) -> "tuple[Generator, Sampling]":
-        """Raises UsageError where a setting is out of range, PoseGPTError without such a checkpoint."""
+    def load(self) -> "Generator":
+        """Raises PoseGPTError without such a checkpoint."""
         from models.sampling.generate import load_generator
 
-        how = self.sampling()
-        return load_generator(self.gpt, self.device), how
+        return load_generator(self.gpt, self.device)
 
 
 def label_words(labels: Sequence[str]) -> list[str]:
@@ -138,7 +134,7 @@ def describe(
         "frames": lengths[0] if len(set(lengths)) == 1 else lengths,
         "fps": motion.fps,
         "seed": request.seed,
-        **request.how,
+        **request.codes,
     }
 
 

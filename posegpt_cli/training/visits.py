@@ -8,7 +8,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Self
 
 from data.actions import STYLE_PREFIX
-from models.config import GPTRun, RunConfig
+from models.training.config import GPTRun, RunConfig
 from posegpt_cli.console import warn
 from posegpt_cli.output import RenderOptions, save_motion
 from posegpt_cli.output.sheet import grid_shape

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from models.batch import Batch
-from models.config import GPTConfig, GPTRun, VQVAEConfig, VQVAERun
+from models.networks.config import GPTConfig, VQVAEConfig
+from models.training.config import GPTRun, VQVAERun
 from models.training.stages import DataInfo
 
 INFO = DataInfo(labels=("walk", "wave"), body_type="smpl", fps=30.0, fingerprint="test")

@@ -8,6 +8,7 @@ from models.body.body import load_body
 from models.body.skeleton import joint_index
 from models.checkpoint import PRETRAINED
 from models.sampling.generate import Segment, forecast, load_generator, sample, timeline
+from models.sampling.settings import SamplingSettings
 
 FEET = [joint_index(f"{side}_foot") for side in ("left", "right")]
 
@@ -39,7 +40,7 @@ def test_it_is_small():
 
 
 def test_walks_go_ahead_upright_with_their_feet_on_the_floor(generator):
-    for motion in sample(generator, ["walk", "forward movement"], 64, n=8, seed=0):
+    for motion in sample(generator, ["walk", "forward movement"], 64, SamplingSettings(n=8, seed=0)):
         body = joints(motion)
         # Between an exhausted shuffle and a march, in 2.1 s.
         assert 0.5 < travel(motion) < 4
@@ -52,7 +53,10 @@ def test_walks_go_ahead_upright_with_their_feet_on_the_floor(generator):
 
 
 def test_runs_are_faster_than_walks(generator):
-    speed = {a: np.median([travel(m) for m in sample(generator, [a], 64, n=6)]) for a in ("walk", "run")}
+    speed = {
+        a: np.median([travel(m) for m in sample(generator, [a], 64, SamplingSettings(n=6))])
+        for a in ("walk", "run")
+    }
     assert speed["run"] > 1.5 * speed["walk"]
 
 
@@ -60,32 +64,42 @@ def test_waves_raise_a_hand(generator):
     hands = [joint_index("left_wrist"), joint_index("right_wrist")]
     raised = [
         (joints(m)[:, hands, 1].max(axis=1) > joints(m)[:, joint_index("neck"), 1]).any()
-        for m in sample(generator, ["wave"], 96, n=8)
+        for m in sample(generator, ["wave"], 96, SamplingSettings(n=8))
     ]
     assert np.mean(raised) >= 0.75
 
 
 def test_squats_lower_the_hips(generator):
-    lowered = [np.ptp(joints(m)[:, 0, 1]) > 0.25 for m in sample(generator, ["squat"], 90, n=8)]
+    lowered = [
+        np.ptp(joints(m)[:, 0, 1]) > 0.25 for m in sample(generator, ["squat"], 90, SamplingSettings(n=8))
+    ]
     assert np.mean(lowered) >= 0.75
 
 
 def test_jumps_leave_the_floor(generator):
-    heights = [joints(m)[:, FEET, 1].min(axis=1).max() for m in sample(generator, ["jump"], 90, n=8)]
+    heights = [
+        joints(m)[:, FEET, 1].min(axis=1).max()
+        for m in sample(generator, ["jump"], 90, SamplingSettings(n=8))
+    ]
     assert np.mean(np.array(heights) > 0.1) >= 0.5
 
 
 def test_an_old_walk_is_slower_than_an_active_one(generator):
     styles = ("style:elderly", "style:active")
-    old, active = (np.median([travel(m) for m in sample(generator, ["walk", s], 64, n=6)]) for s in styles)
+    old, active = (
+        np.median([travel(m) for m in sample(generator, ["walk", s], 64, SamplingSettings(n=6))])
+        for s in styles
+    )
     assert old < active
 
 
 def test_seams_are_no_rougher_than_the_motion_itself(generator):
-    plain = sample(generator, ["walk"], 96, n=4, seed=10) + sample(generator, ["run"], 96, n=4, seed=20)
+    plain = sample(generator, ["walk"], 96, SamplingSettings(n=4, seed=10)) + sample(
+        generator, ["run"], 96, SamplingSettings(n=4, seed=20)
+    )
     usual = np.percentile(np.concatenate([jumps(m) for m in plain]), 99)
     for k, motion in enumerate(plain):
-        (future,) = forecast(generator, motion.crop(0, 24), ["run"], 30, seed=k)
+        (future,) = forecast(generator, motion.crop(0, 24), ["run"], 30, SamplingSettings(seed=k))
         assert jumps(future)[22:25].max() < usual
-    (story,) = timeline(generator, [Segment(("walk",), 60), Segment(("wave",), 60)], seed=1)
+    (story,) = timeline(generator, [Segment(("walk",), 60), Segment(("wave",), 60)], SamplingSettings(seed=1))
     assert jumps(story)[57:63].max() < usual

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from models.config import PRESETS, ClassifierRun, GPTRun, VQVAERun
 from models.errors import PoseGPTError, SettingsError
+from models.training.config import PRESETS, ClassifierRun, GPTRun, VQVAERun
 from posegpt_cli.commands.train import SET_BY_DATA, original_spelling
 from posegpt_cli.console import UsageError
 from posegpt_cli.options.from_config import Choices, config_fields, merge, read_config_file, switch_words

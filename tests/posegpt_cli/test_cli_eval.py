@@ -28,8 +28,8 @@ def world(tmp_path_factory) -> dict[str, Path]:
     from data.store import find_store, open_store
     from data.synthetic import make_store
     from models.checkpoint import CheckpointInfo, save_checkpoint
-    from models.config import ClassifierConfig, GPTConfig, VQVAEConfig
     from models.networks.classifier import Classifier
+    from models.networks.config import ClassifierConfig, GPTConfig, VQVAEConfig
     from models.networks.gpt import GPT
     from models.networks.vqvae import make_vqvae
 

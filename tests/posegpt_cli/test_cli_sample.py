@@ -4,7 +4,6 @@ import json
 import shlex
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -109,9 +108,9 @@ def test_labels_length_and_sampling_reach_the_generator(posegpt, small_generator
     asked = {}
     real = models.sampling.generate.sample
 
-    def spy(generator, labels, n_frames, n, seed, how, report):
-        asked.update(asdict(how), labels=labels, n_frames=n_frames, n=n, seed=seed)
-        return real(generator, labels, 4, n, seed, how, report)
+    def spy(generator, labels, n_frames, settings, on_progress):
+        asked.update(settings.model_dump(), labels=labels, n_frames=n_frames)
+        return real(generator, labels, 4, settings, on_progress)
 
     monkeypatch.setattr(models.sampling.generate, "sample", spy)
     ran = posegpt(
@@ -321,7 +320,7 @@ def online_generator(tmp_path_factory):
     import torch
 
     from models.checkpoint import CheckpointInfo, save_checkpoint
-    from models.config import GPTConfig, VQVAEConfig
+    from models.networks.config import GPTConfig, VQVAEConfig
     from models.networks.gpt import GPT
     from models.networks.vqvae import make_vqvae
 

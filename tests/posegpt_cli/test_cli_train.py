@@ -16,7 +16,7 @@ import yaml
 from data.store import find_store
 from data.synthetic import make_store
 from models.checkpoint import find_checkpoint, read_info
-from models.config import PRESETS, ClassifierRun
+from models.training.config import PRESETS, ClassifierRun
 from posegpt_cli.options.from_config import Choices, merge
 from tests.posegpt_cli.small_runs import SMALL_CLASSIFIER, SMALL_GPT, SMALL_VQVAE
 

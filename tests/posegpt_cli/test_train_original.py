@@ -44,7 +44,7 @@ def test_all_run_one_after_the_other(posegpt, tmp_path, monkeypatch):
         assert (folder / "curves.png").is_file() and list((folder / "samples").glob("*.mp4"))
     assert models == [None, "CausalVQVAE", "OfflineVQVAE", "CausalVQVAE", "OnlineVQVAE", None]
     generator = read_info(find_checkpoint(Path("runs/gpt/generator"), "gpt"))
-    assert generator.network["gpt_blocksize"] == 512 and generator.network["style"] == "paper"
+    assert generator.network["gpt_blocksize"] == 512 and generator.network["arch"] == "paper"
 
 
 def test_prepare_takes_the_originals_folders(posegpt, tmp_path):

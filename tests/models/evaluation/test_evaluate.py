@@ -10,7 +10,6 @@ import torch
 from models.body.body import load_body
 from models.body.skeleton import JOINT_NAMES
 from models.checkpoint import CheckpointInfo, load_classifier, save_checkpoint
-from models.config import ClassifierConfig
 from models.errors import PoseGPTError
 from models.evaluation import classifier as judged
 from models.evaluation import clips, fid, forecasts, generated, physics, report, transfer
@@ -19,9 +18,11 @@ from models.evaluation.clock import Clock
 from models.evaluation.reconstruction import evaluate_reconstruction
 from models.motion import Motion
 from models.networks.classifier import Classifier
+from models.networks.config import ClassifierConfig
 from models.networks.gpt import GPT
 from models.networks.vqvae import make_vqvae
-from models.sampling.generate import Generator, Sampling
+from models.sampling.generate import Generator
+from models.sampling.settings import CodeSettings
 from models.training.stages import DataInfo
 from tests.models.small import TINY_GPT, TINY_VQVAE
 
@@ -177,7 +178,7 @@ def test_a_generated_motion_depends_on_its_place_and_the_seed_alone(generator):
 
 
 def source(judge, generator, real, seed: int = 0) -> fid.GeneratorSource:
-    return fid.GeneratorSource(judge, generator, real, {"checkpoint": "c"}, seed, Sampling(), 5)
+    return fid.GeneratorSource(judge, generator, real, {"checkpoint": "c"}, seed, CodeSettings(), 5)
 
 
 def test_a_set_judged_against_itself(judge):

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from models.checkpoint import find_checkpoint, load_classifier
-from models.config import ClassifierConfig, ClassifierRun
 from models.metrics import mean_average_precision
 from models.networks.classifier import Classifier
+from models.networks.config import ClassifierConfig
 from models.networks.features import yaw_to_rotmat
+from models.training.config import ClassifierRun
 from models.training.train import train
 from tests.models.small import INFO, SHORT, SwingingArms
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from models.config import VQVAEConfig
 from models.errors import SettingsError
+from models.networks.config import VQVAEConfig
 from models.networks.features import Root
 from models.networks.quantizer import Codebook, fsq_levels, make_quantizer, perplexity
 from models.networks.vqvae import make_vqvae
@@ -91,16 +91,16 @@ def test_frames_of_the_causal_decoder_see_later_tokens(factor):
 
 
 @pytest.mark.parametrize("quantizer", ["pq", "rvq", "fsq"])
-def test_indices_decode_to_what_the_forward_pass_gives(quantizer):
+def test_codes_decode_to_what_the_forward_pass_gives(quantizer):
     vqvae = small(quantizer=quantizer)
     poses, trans = motion(20)
     length = torch.tensor([20])
-    indices = vqvae.encode(poses, trans)
-    assert indices.shape == (1, 10, 2)
-    assert indices.min() >= 0
-    assert indices.max() < 32
+    codes = vqvae.encode(poses, trans)
+    assert codes.shape == (1, 10, 2)
+    assert codes.min() >= 0
+    assert codes.max() < 32
     forward = vqvae(poses, trans, length)
-    latents = vqvae.quantizer.lookup(indices)
+    latents = vqvae.quantizer.lookup(codes)
     torch.testing.assert_close(latents, forward.quantized.latents, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(vqvae.decode_latents(latents, length), forward.features, atol=1e-4, rtol=1e-4)
 
@@ -139,20 +139,20 @@ def test_codebook_starts_on_data_and_revives_dead_codes():
     torch.manual_seed(0)
     book = Codebook(8, 2, decay=0.5)
     x = torch.randn(200, 2) + 50
-    book.start_on(x)
+    book.init_by_kmeans(x)
     assert (book.codes - 50).abs().max() < 10
     book.codes[0] = -1000.0
     book.sums[0] = -1000.0
     for _ in range(20):
-        book.follow(x, book.nearest(x))
+        book.ema_update(x, book.nearest_codes(x))
     assert (book.codes - 50).abs().max() < 10
 
 
-def test_codes_follow_the_mean_of_their_latents():
+def test_an_ema_update_moves_codes_to_the_mean_of_their_latents():
     book = Codebook(2, 1, decay=0.0)
     book.ready.fill_(True)
     x = torch.tensor([[0.0], [2.0], [10.0], [12.0]])
-    book.follow(x, torch.tensor([0, 0, 1, 1]))
+    book.ema_update(x, torch.tensor([0, 0, 1, 1]))
     torch.testing.assert_close(book.codes, torch.tensor([[1.0], [11.0]]))
 
 
@@ -160,12 +160,12 @@ def test_nearest_is_nearest():
     torch.manual_seed(0)
     book = Codebook(16, 4, 0.9)
     x = torch.randn(50, 4)
-    assert torch.equal(book.nearest(x), torch.cdist(x, book.codes).argmin(-1))
+    assert torch.equal(book.nearest_codes(x), torch.cdist(x, book.codes).argmin(-1))
 
 
 def test_perplexity_by_hand():
-    indices = torch.tensor([[0, 0], [1, 0], [2, 0], [3, 0]])
-    torch.testing.assert_close(perplexity(indices, 4), torch.tensor([4.0, 1.0]))
+    codes = torch.tensor([[0, 0], [1, 0], [2, 0], [3, 0]])
+    torch.testing.assert_close(perplexity(codes, 4), torch.tensor([4.0, 1.0]))
 
 
 @pytest.mark.parametrize(("n_codes", "levels"), [(256, (8, 6, 5)), (400, (8, 5, 5, 2))])
@@ -174,18 +174,17 @@ def test_fsq_uses_its_whole_grid_and_no_more(n_codes, levels):
     config = VQVAEConfig(quantizer="fsq", n_codebook=1, n_e=n_codes, e_dim=8, hid_dim=16, heads=2)
     torch.manual_seed(0)
     quantizer = make_quantizer(config)
-    indices = quantizer(torch.randn(64, 500, 8) * 4, torch.ones(64, 500, dtype=torch.bool)).indices
+    codes = quantizer(torch.randn(64, 500, 8) * 4, torch.ones(64, 500, dtype=torch.bool)).codes
     assert fsq_levels(n_codes) == levels
-    assert indices.min() == 0
-    assert indices.max() == math.prod(levels) - 1
+    assert codes.min() == 0
+    assert codes.max() == math.prod(levels) - 1
 
 
 def test_rvq_quantizer_dropout_leaves_books_out():
     vqvae = small(quantizer="rvq", quantizer_dropout=1.0).train()
     poses, trans = motion(16, batch=2)
     depths = {
-        int((vqvae(poses, trans, torch.tensor([16, 16])).quantized.indices[0, 0] >= 0).sum())
-        for _ in range(20)
+        int((vqvae(poses, trans, torch.tensor([16, 16])).quantized.codes[0, 0] >= 0).sum()) for _ in range(20)
     }
     assert depths == {1, 2}
 

@@ -1,4 +1,4 @@
-"""Tokenizers that share a vocabulary: one generator for both, sampled by one and streamed by the other."""
+"""Tokenizers that share their codes: one generator for both, sampled by one and streamed by the other."""
 
 import runpy
 from dataclasses import replace
@@ -11,8 +11,9 @@ import torch
 from models.checkpoint import find_checkpoint, load_vqvae
 from models.errors import PoseGPTError
 from models.networks.vqvae import OnlineVQVAE
-from models.sampling.codes import same_vocabulary
+from models.sampling.codes import same_codes
 from models.sampling.generate import sample
+from models.sampling.settings import SamplingSettings
 from models.sampling.stream import load_streaming, stream
 from models.training.stages import VQVAEStage
 from models.training.train import _parameter_groups, train
@@ -33,7 +34,7 @@ def online(trained, tmp_path_factory):
 
 def test_a_second_decoder_has_the_tokens_of_the_first(trained, online):
     first, second = (load_vqvae(find_checkpoint(run, "vqvae"))[0] for run in (trained["vqvae"], online))
-    assert isinstance(second, OnlineVQVAE) and same_vocabulary(first, second)
+    assert isinstance(second, OnlineVQVAE) and same_codes(first, second)
     batch = SwingingArms(frames=40, batch_size=6).batch(3)
     tokens = first.encode(batch.poses, batch.trans)
     assert torch.equal(tokens, second.encode(batch.poses, batch.trans)) and len(tokens.unique()) > 2
@@ -74,19 +75,19 @@ def test_an_encoder_that_does_not_fit_is_refused(trained, network, info, message
     assert hint in caught.value.hint
 
 
-def test_other_codes_are_another_vocabulary(trained):
+def test_other_codebooks_are_other_codes(trained):
     first = load_vqvae(find_checkpoint(trained["vqvae"], "vqvae"))[0]
     second = load_vqvae(find_checkpoint(trained["vqvae"], "vqvae"))[0]
-    assert same_vocabulary(first, second)
+    assert same_codes(first, second)
     second.quantizer.books[1].codes[3, 0] += 1e-3
-    assert not same_vocabulary(first, second)
+    assert not same_codes(first, second)
 
 
 def test_a_second_decoder_streams_what_the_generator_draws(trained, online):
     generator = load_streaming(trained["gpt"], online, "cpu")
     assert isinstance(generator.vqvae, OnlineVQVAE)
-    frames = list(stream(generator, ["walk"], 20, seed=3))
-    (whole,) = sample(generator, ["walk"], 20, seed=3)
+    frames = list(stream(generator, ["walk"], 20, SamplingSettings(seed=3)))
+    (whole,) = sample(generator, ["walk"], 20, SamplingSettings(seed=3))
     np.testing.assert_allclose(np.stack([f.poses for f in frames]), whole.poses, atol=1e-3)
     assert load_streaming(trained["gpt"], None, "cpu").vqvae.config.model == "CausalVQVAE"
 

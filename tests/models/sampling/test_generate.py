@@ -13,18 +13,18 @@ from models.motion import Motion
 from models.networks.features import Pose
 from models.sampling.blend import append, join
 from models.sampling.generate import (
-    Sampling,
     Segment,
     forecast,
     load_generator,
     sample,
-    sample_indices,
     timeline,
 )
+from models.sampling.sampler import sample_codes
+from models.sampling.settings import SamplingSettings
 from models.training.train import train
 from tests.models.small import INFO, TINY_GPT, SwingingArms, gpt_run
 
-WARM = Sampling(temperature=1.5)
+WARM = {"temperature": 1.5}
 
 
 @pytest.fixture(scope="module")
@@ -62,31 +62,31 @@ def test_any_length(generator, n_frames):
 
 
 def test_a_seed_gives_the_same_motion_alone_or_among_many(generator):
-    three = sample(generator, ["walk"], 40, n=3, seed=7, how=WARM)
-    alone = sample(generator, ["walk"], 40, n=1, seed=8, how=WARM)[0]
+    three = sample(generator, ["walk"], 40, SamplingSettings(n=3, seed=7, **WARM))
+    alone = sample(generator, ["walk"], 40, SamplingSettings(seed=8, **WARM))[0]
     np.testing.assert_allclose(alone.poses, three[1].poses, atol=1e-4)
     np.testing.assert_allclose(alone.trans, three[1].trans, atol=1e-4)
     assert not np.allclose(three[0].poses, three[1].poses, atol=1e-3)
-    again = sample(generator, ["walk"], 40, n=1, seed=8, how=WARM)[0]
+    again = sample(generator, ["walk"], 40, SamplingSettings(seed=8, **WARM))[0]
     np.testing.assert_array_equal(alone.poses, again.poses)
 
 
 def test_progress_is_told(generator):
     told = []
-    sample(generator, ["walk", "wave"], 20, report=lambda done, total: told.append((done, total)))
+    sample(generator, ["walk", "wave"], 20, on_progress=lambda done, total: told.append((done, total)))
     assert told == [(i, 10) for i in range(1, 11)]
 
 
 @pytest.mark.parametrize(("labels", "frames", "n"), [(["fly"], 20, 1), (["walk"], 0, 1), (["walk"], 20, 0)])
 def test_wrong_requests(generator, labels, frames, n):
     with pytest.raises(PoseGPTError):
-        sample(generator, labels, frames, n)
+        sample(generator, labels, frames, SamplingSettings(n=n))
 
 
 def test_automatic_length_needs_a_checkpoint_that_knows_the_end(generator, ending):
     with pytest.raises(PoseGPTError, match="where motions end"):
         sample(generator, ["walk"], None)
-    lengths = {m.n_frames for m in sample(ending, ["walk"], None, n=6, how=WARM)}
+    lengths = {m.n_frames for m in sample(ending, ["walk"], None, SamplingSettings(n=6, **WARM))}
     assert len(lengths) > 1
     assert max(lengths) < 60 * 30
 
@@ -100,7 +100,7 @@ def test_a_timeline_is_one_motion_of_all_its_frames(generator):
 @pytest.mark.parametrize("n_past", [1, 2, 3, 16, 61])
 def test_a_forecast_keeps_the_past_and_does_not_jump(generator, n_past):
     past = arms_and_path(n_past)
-    motions = forecast(generator, past, ["walk"], 30, n=2)
+    motions = forecast(generator, past, ["walk"], 30, SamplingSettings(n=2))
     assert not np.allclose(motions[0].poses, motions[1].poses)
     for motion in motions:
         assert motion.n_frames == n_past + 30
@@ -162,10 +162,16 @@ def test_motion_is_frozen(generator):
 
 def test_many_are_drawn_in_batches(generator, monkeypatch):
     """Bounded memory: two at once, five motions are the five drawn together."""
-    whole = sample(generator, ["walk"], 12, n=5, seed=3, how=WARM)
+    whole = sample(generator, ["walk"], 12, SamplingSettings(n=5, seed=3, **WARM))
     monkeypatch.setattr("models.sampling.generate.MAX_BATCH", 2)
     told: list[tuple[int, int]] = []
-    parts = sample(generator, ["walk"], 12, n=5, seed=3, how=WARM, report=lambda *done: told.append(done))
+    parts = sample(
+        generator,
+        ["walk"],
+        12,
+        SamplingSettings(n=5, seed=3, **WARM),
+        on_progress=lambda *done: told.append(done),
+    )
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_allclose(a.poses, b.poses, atol=1e-4)
     assert told == sorted(told) and told[-1] == (18, 18)
@@ -175,11 +181,11 @@ def test_an_observed_past_has_no_labels(generator, monkeypatch):
     """A generator that has seen actions change is told what comes next, not what was there."""
     asked = []
 
-    def noting(gpt, condition, *args, **kwargs):
-        asked.append(condition.labels)
-        return sample_indices(gpt, condition, *args, **kwargs)
+    def noting(gpt, request, *args):
+        asked.append(request.condition.labels)
+        return sample_codes(gpt, request, *args)
 
-    monkeypatch.setattr("models.sampling.generate.sample_indices", noting)
+    monkeypatch.setattr("models.sampling.generate.sample_codes", noting)
     past = arms_and_path(8)
     for label_changes in (False, True):
         gpt = copy.deepcopy(generator.gpt)

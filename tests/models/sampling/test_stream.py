@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from models.config import VQVAEConfig
 from models.errors import PoseGPTError
+from models.networks.config import VQVAEConfig
 from models.networks.features import features_to_motion
 from models.networks.gpt import GPT
 from models.networks.vqvae import make_vqvae
-from models.sampling.generate import Generator, Sampling, load_generator, sample
+from models.sampling.generate import Generator, load_generator, sample
+from models.sampling.settings import SamplingSettings
 from models.sampling.stream import decode_stream, stream
 from tests.models.small import TINY_GPT, TINY_VQVAE
 
-WARM = Sampling(temperature=1.3)
+WARM = SamplingSettings(seed=3, temperature=1.3)
 
 
 def online(factor: int = 2, translation: str = "heading") -> Generator:
@@ -30,9 +31,9 @@ def online(factor: int = 2, translation: str = "heading") -> Generator:
 @pytest.mark.parametrize("factor", [2, 4])
 def test_decoding_a_stream_equals_decoding_the_whole(factor, translation):
     vqvae = online(factor, translation).vqvae
-    indices = torch.randint(16, (1, 21, 2))
-    frames = list(decode_stream(vqvae, iter(indices.unbind(1))))
-    features = vqvae.decode_latents(vqvae.quantizer.lookup(indices), torch.tensor([21 * factor]))
+    codes = torch.randint(16, (1, 21, 2))
+    frames = list(decode_stream(vqvae, iter(codes.unbind(1))))
+    features = vqvae.decode_latents(vqvae.quantizer.lookup(codes), torch.tensor([21 * factor]))
     whole = features_to_motion(features, translation)
     assert len(frames) == 21 * factor
     trans = np.stack([f.trans for f in frames])
@@ -42,8 +43,8 @@ def test_decoding_a_stream_equals_decoding_the_whole(factor, translation):
 @pytest.mark.parametrize("n_frames", [1, 7, 60])
 def test_streamed_frames_are_the_sampled_ones(n_frames):
     generator = online()
-    (whole,) = sample(generator, ["walk"], n_frames, seed=3, how=WARM)
-    frames = list(stream(generator, ["walk"], n_frames, seed=3, how=WARM))
+    (whole,) = sample(generator, ["walk"], n_frames, WARM)
+    frames = list(stream(generator, ["walk"], n_frames, WARM))
     np.testing.assert_allclose(np.stack([f.poses for f in frames]), whole.poses, atol=1e-3)
     np.testing.assert_allclose(np.stack([f.trans for f in frames]), whole.trans, atol=2e-3)
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from models.checkpoint import find_checkpoint, load_vqvae
-from models.config import ClassifierConfig, ClassifierRun
 from models.errors import PoseGPTError
-from models.sampling.codes import same_vocabulary
+from models.networks.config import ClassifierConfig
+from models.sampling.codes import same_codes
+from models.training.config import ClassifierRun
 from models.training.fine_tune import IN_THE_BOX, warm_start
 from models.training.stages import make_stage
 from models.training.train import train
@@ -80,7 +81,7 @@ def test_a_decoder_that_goes_on_keeps_the_codes_of_its_encoder(trained, tmp_path
     stage = make_stage(run, INFO)
     warm_start(stage, tmp_path, INFO)
     decoder = load_vqvae(find_checkpoint(tmp_path, "vqvae"))[0]
-    assert same_vocabulary(stage.network, load_vqvae(find_checkpoint(trained["vqvae"], "vqvae"))[0])
+    assert same_codes(stage.network, load_vqvae(find_checkpoint(trained["vqvae"], "vqvae"))[0])
     assert torch.equal(stage.network.to_features[1].weight, decoder.to_features[1].weight)
 
 

@@ -7,8 +7,8 @@ import roma
 import torch
 
 from models.body.skeleton import PARENTS
-from models.config import LossConfig
 from models.networks.features import motion_to_features
+from models.training.config import LossConfig
 from models.training.losses import Skeleton, Skin, reconstruction_losses
 
 TERMS = ("body", "root", "trans", "joint", "velocity", "contact", "vert")

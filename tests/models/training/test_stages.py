@@ -25,7 +25,7 @@ def test_labels_of_frames_become_labels_of_tokens(stage):
     batch = replace(SwingingArms().batch(0), labels=CHANGING)
     condition = stage._condition(batch, torch.tensor([8, 8, 8, 5]))
     assert condition.labels[0].argmax(-1).tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
-    assert condition.steps.tolist() == [8, 8, 8, 5] and not condition.hide_labels.any()
+    assert condition.duration.tolist() == [8, 8, 8, 5] and not condition.hide_labels.any()
     assert stage.network.config.label_changes
     assert stage(batch, 0)["nll"].isfinite()
 
@@ -42,7 +42,7 @@ def test_the_end_counts_in_validation_as_in_training(trained, eos_force):
 
 
 def test_windows_longer_than_the_learned_positions_are_refused(trained):
-    network = TINY_GPT.model_copy(update={"style": "paper"})
+    network = TINY_GPT.model_copy(update={"arch": "paper"})
     GPTStage(gpt_run(trained["vqvae"], network=network, seq_len=32), INFO)
     with pytest.raises(PoseGPTError, match="windows of 33 frames are 17 steps"):
         GPTStage(gpt_run(trained["vqvae"], network=network, seq_len=33), INFO)
@@ -102,14 +102,14 @@ def test_the_labels_left_out_are_the_same_all_along():
 def test_a_step_without_labels_is_as_one_whose_labels_are_hidden():
     network = gpt().eval()
     network.no_labels.data.normal_()
-    indices = torch.zeros(1, 6, 2, dtype=torch.long)
+    codes = torch.zeros(1, 6, 2, dtype=torch.long)
     steps, nothing = torch.tensor([6]), torch.zeros(1, 6, 2)
     walk = nothing.clone()
     walk[..., 0] = 1
-    hidden = network(indices, Condition.of(nothing, steps))
-    torch.testing.assert_close(hidden, network(indices, Condition.of(walk, steps).hidden()))
+    hidden = network(codes, Condition.of(nothing, steps))
+    torch.testing.assert_close(hidden, network(codes, Condition.of(walk, steps).hidden()))
     late = torch.cat([nothing[:, :3], walk[:, 3:]], 1)
-    mixed = network(indices, Condition.of(late, steps))
+    mixed = network(codes, Condition.of(late, steps))
     torch.testing.assert_close(mixed[:, :3], hidden[:, :3])
     assert not torch.allclose(mixed[:, 3:], hidden[:, 3:])
 

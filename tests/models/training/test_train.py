@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from models.batch import Batch
 from models.checkpoint import find_checkpoint, load_vqvae, read_info
-from models.config import RunConfig
 from models.errors import PoseGPTError, SettingsError
+from models.training.config import RunConfig
 from models.training.run_folder import Checkpoints
 from models.training.stages import VQVAEStage
 from models.training.train import TrainingInterrupted, _fixed_randomness, train

@@ -9,8 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from models.batch import Batch
 from models.checkpoint import find_checkpoint, read_info
-from models.config import ClassifierRun
 from models.errors import PoseGPTError
+from models.training.config import ClassifierRun
 from models.training.memory import estimate_memory
 from models.training.run_folder import Checkpoints
 from models.training.stages import VQVAEStage, make_stage

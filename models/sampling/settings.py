@@ -1,0 +1,45 @@
+"""Sampling settings: how codes are sampled, how many motions, and from which seed. Imports no torch.
+
+All defaults of sampling stand here; the command line makes its options of these classes.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from models.config import Config, Positive, Seed, Share
+
+
+class CodeSettings(Config):
+    """How a code is sampled from its distribution."""
+
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """Divides the logits: below 1 keeps closer to the likeliest codes."""
+    top_k: Annotated[int, Field(ge=0)] = 0
+    """Sample from the k likeliest codes (0: all)."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Sample from the likeliest codes that together have this probability."""
+    min_p: Share = 0.0
+    """Leave out codes below this share of the likeliest code's probability."""
+    greedy: bool = False
+    """Always take the likeliest code."""
+    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3.0
+    """Classifier-free guidance: above 1 follows the action harder (1: off)."""
+
+
+class SamplingSettings(CodeSettings):
+    """How motions are sampled."""
+
+    n: Positive = 1
+    """Number of motions."""
+    seed: Seed = 0
+    """Seed; motion k of several uses seed + k."""
+
+    @classmethod
+    def of(cls, codes: CodeSettings, n: int, seed: int) -> "SamplingSettings":
+        """n motions from a seed, their codes sampled as in `codes`."""
+        return cls.model_validate(codes.model_dump() | {"n": n, "seed": seed})
+
+
+DEFAULT_CODES = CodeSettings()
+DEFAULT = SamplingSettings()
