@@ -19,24 +19,25 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from PIL import Image
 
 from benchmarks.table import Row, add_options, finish
 from data.synthetic import make_motion
 from models.body.body import load_body
+from posegpt_cli.output.pictures import write_png
 from posegpt_cli.output.video import open_video
 from posegpt_cli.rendering.camera import FOV_Y, look_rotation
 from posegpt_cli.rendering.gl import open_context
 from posegpt_cli.rendering.mesh import MeshRenderer
 from posegpt_cli.rendering.options import RenderOptions, parse_color
+from posegpt_cli.rendering.parallel import draw_in_processes
+from posegpt_cli.rendering.person import POSED_AT_ONCE, Person
 from posegpt_cli.rendering.renderer import Renderer
-from posegpt_cli.rendering.scene import POSED_AT_ONCE, Film, Performer, Picture, Shot
+from posegpt_cli.rendering.scene import Animation, Picture, Scene
 from posegpt_cli.rendering.skeleton import SkeletonRenderer
-from posegpt_cli.rendering.stage import draw_in_processes
 
 TARGETS = {"mesh": (8.0, None), "mesh, to MP4": (None, 20.0), "skeleton": (None, 100.0)}
 """Ratio to the plain way, and pictures a second on two cores."""
-Draw = Callable[[Shot], Picture]
+Draw = Callable[[Scene], Picture]
 
 
 @dataclass(frozen=True)
@@ -58,49 +59,50 @@ def import_pyrender_whole() -> ModuleType:
     return importlib.import_module("pyrender")
 
 
-def draw_plainly(shot: Shot, background: str) -> Picture:
+def draw_plainly(shown: Scene, background: str) -> Picture:
     """One picture as pyrender's own examples draw it: everything new, its own shader and shadow map."""
     import trimesh
 
     pyrender = import_pyrender_whole()
-    body, vertices = shot.figures[0].performer.body, shot.figures[0].vertices
+    body = shown.figures[0].person.body
+    vertices = shown.figures[0].vertices
     scene = pyrender.Scene(bg_color=[*parse_color(background), 1.0], ambient_light=[0.45, 0.45, 0.45])
     mesh = trimesh.Trimesh(vertices, body.faces, vertex_colors=body.vertex_colors, process=False)
     scene.add(pyrender.Mesh.from_trimesh(mesh, smooth=True))
-    x, _, z = shot.camera.target
+    x, _, z = shown.camera.target
     corners = np.array([[x - 8, 0, z - 8], [x - 8, 0, z + 8], [x + 8, 0, z + 8], [x + 8, 0, z - 8]])
     floor = trimesh.Trimesh(corners, [[0, 1, 2], [0, 2, 3]], vertex_colors=[225, 228, 232], process=False)
     scene.add(pyrender.Mesh.from_trimesh(floor, smooth=False))
-    scene.add(pyrender.PerspectiveCamera(FOV_Y), pose=shot.camera.pose)
+    scene.add(pyrender.PerspectiveCamera(FOV_Y), pose=shown.camera.pose)
     sun = np.eye(4)
-    sun[:3, :3] = look_rotation(shot.sun).T
+    sun[:3, :3] = look_rotation(shown.sun).T
     scene.add(pyrender.DirectionalLight(intensity=3.0), pose=sun)
-    renderer = pyrender.Renderer(*shot.camera.size)
+    renderer = pyrender.Renderer(*shown.camera.size)
     flags = pyrender.RenderFlags.OFFSCREEN | pyrender.RenderFlags.SHADOWS_DIRECTIONAL
     picture, _ = renderer.render(scene, flags)
     renderer.delete()
     return picture
 
 
-def measure(name: str, draw: Draw, film: Film, frames: list[int]) -> Timing:
+def measure(name: str, draw: Draw, animation: Animation, frames: list[int]) -> Timing:
     """Median time of a picture, after one that is not counted."""
-    draw(film.shot(frames[0]))
+    draw(animation.scene(frames[0]))
     times = []
     for frame in frames:
         wall, cpu = time.perf_counter(), time.process_time()
-        draw(film.shot(frame))
+        draw(animation.scene(frame))
         times.append((time.perf_counter() - wall, time.process_time() - cpu))
     wall, cpu = np.median(times, axis=0)
     return Timing(name, float(wall), float(cpu))
 
 
-def measure_video(name: str, film: Film, renderer: Renderer, n_frames: int) -> Timing:
+def measure_video(name: str, animation: Animation, renderer: Renderer, n_frames: int) -> Timing:
     """Mean time of a picture that is posed, drawn and encoded: from opening the file until it is whole."""
     with tempfile.TemporaryDirectory() as folder:
         wall, cpu = time.perf_counter(), time.process_time()
-        with open_video(Path(folder) / "walk.mp4", film.size, film.options.fps) as video:
+        with open_video(Path(folder) / "walk.mp4", animation.size, animation.options.fps) as video:
             for frame in range(n_frames):
-                video.write(renderer.draw(film.shot(frame)))
+                video.write(renderer.draw(animation.scene(frame)))
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return Timing(name, wall / n_frames, cpu / n_frames)
 
@@ -118,7 +120,8 @@ def measure_jobs(options: RenderOptions, n_frames: int) -> Timing:
 
 def row_of(timing: Timing, plain: Timing) -> Row:
     """Pictures a second, with the target of its name."""
-    rates, targets = (1 / timing.wall, 1 / plain.wall), TARGETS.get(timing.name, (None, None))
+    rates = (1 / timing.wall, 1 / plain.wall)
+    targets = TARGETS.get(timing.name, (None, None))
     return Row(f"rendering: {timing.name}", "pictures/s", *rates, *targets)
 
 
@@ -126,33 +129,33 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", default="720x720")
     parser.add_argument("--frames", type=int, default=96)
-    parser.add_argument("--jobs", type=int, default=1, help="also time so many processes")
+    parser.add_argument("--jobs", type=int, default=1, help="also time this many processes")
     parser.add_argument("--pictures", type=Path)
     add_options(parser)
     arguments = parser.parse_args()
     width, height = (int(side) for side in arguments.size.split("x"))
     options = RenderOptions(size=(width, height))
-    film = Film([Performer(make_motion("walk", arguments.frames), load_body())], options)
+    animation = Animation([Person(make_motion("walk", arguments.frames), load_body())], options)
     frames = list(range(arguments.frames))
 
     context = open_context(options.size)
     plain = measure(
-        "pyrender, plainly", lambda shot: draw_plainly(shot, options.background), film, frames[:6]
+        "pyrender, plainly", lambda shown: draw_plainly(shown, options.background), animation, frames[:6]
     )
-    plain_picture = draw_plainly(film.shot(10), options.background)
+    plain_picture = draw_plainly(animation.scene(10), options.background)
     context.close()
     with MeshRenderer(options) as mesh, SkeletonRenderer(options) as skeleton:
-        timings = [plain, measure("mesh", mesh.draw, film, frames)]
+        timings = [plain, measure("mesh", mesh.draw, animation, frames)]
         pictures = {
             "plain": plain_picture,
-            "mesh": mesh.draw(film.shot(10)),
-            "skeleton": skeleton.draw(film.shot(10)),
+            "mesh": mesh.draw(animation.scene(10)),
+            "skeleton": skeleton.draw(animation.scene(10)),
         }
-        timings.append(measure_video("mesh, to MP4", film, mesh, arguments.frames))
-        timings.append(measure("skeleton", skeleton.draw, film, frames))
-        timings.append(measure_video("skeleton, to MP4", film, skeleton, arguments.frames))
+        timings.append(measure_video("mesh, to MP4", animation, mesh, arguments.frames))
+        timings.append(measure("skeleton", skeleton.draw, animation, frames))
+        timings.append(measure_video("skeleton, to MP4", animation, skeleton, arguments.frames))
     with MeshRenderer(RenderOptions(size=options.size, samples=1)) as mesh:
-        timings.append(measure("mesh, one sample", mesh.draw, film, frames))
+        timings.append(measure("mesh, one sample", mesh.draw, animation, frames))
     if arguments.jobs > 1:
         shared = RenderOptions(size=options.size, renderer="mesh", jobs=arguments.jobs)
         timings.append(measure_jobs(shared, POSED_AT_ONCE * 6 * arguments.jobs))
@@ -165,7 +168,7 @@ def main() -> int:
     if arguments.pictures:
         arguments.pictures.mkdir(parents=True, exist_ok=True)
         for name, picture in pictures.items():
-            Image.fromarray(picture).save(arguments.pictures / f"{name}.png")
+            write_png(arguments.pictures / f"{name}.png", picture)
     return finish([row_of(timing, plain) for timing in timings[1:]], arguments)
 
 

@@ -62,8 +62,6 @@ READ_BY = {
 SHOWN = 5
 """Files, labels and so on that a message names before it says how many more there are."""
 PREVIEW_WINDOWS = 12
-PREVIEW_CELL = (360, 300)
-PREVIEW_POSES = 4
 
 
 def register(app: typer.Typer, summary: str, panel: str) -> None:
@@ -138,20 +136,10 @@ def save_preview(stores: Sequence[Path], seq_len: int, seed: int, path: Path) ->
 
     Raises PoseGPTError where the file cannot be written.
     """
-    from posegpt_cli.output.sheet import grid_shape, tile, write_png, write_text
-    from posegpt_cli.rendering.options import RenderOptions
-    from posegpt_cli.rendering.scene import Film, make_performers
-    from posegpt_cli.rendering.skeleton import SkeletonRenderer
+    from posegpt_cli.output.windows_sheet import write_windows_sheet
 
     windows = random_windows(stores, PREVIEW_WINDOWS, seq_len, seed)
-    options = RenderOptions(size=PREVIEW_CELL, fps=windows[0].fps, renderer="skeleton")
-    cells = []
-    with SkeletonRenderer(options, PREVIEW_CELL) as renderer:
-        for performer in make_performers(windows, options):
-            cell = renderer.draw(Film([performer], options, PREVIEW_CELL).trail(PREVIEW_POSES))
-            title = ", ".join(performer.motion.labels) or "no label"
-            cells.append(write_text(cell, title if len(title) < 50 else title[:47] + "...", "upper middle"))
-    write_png(path, tile(cells, grid_shape(len(cells))[0]))
+    write_windows_sheet(windows, path)
     say(f"drew {len(windows)} windows in {path}")
 
 

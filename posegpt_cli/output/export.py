@@ -13,7 +13,7 @@ from posegpt_cli.rendering.options import RenderOptions
 def write_scene(motions: Sequence[Motion], path: Path, options: RenderOptions) -> None:
     """A .glb or .html with all motions, at the options' frame rate.
 
-    Raises PoseGPTError where the file cannot be written or there is no motion.
+    Raises PoseGPTError if the file cannot be written or there is no motion.
     """
     if path.suffix.lower() == ".glb":
         from posegpt_cli.output.gltf import write_glb
@@ -31,7 +31,7 @@ def write_numbers(motions: Sequence[Motion], path: Path, options: RenderOptions)
     The body is the one that the options name, or else the motion's own; AMASS has no SMPL files, so that
     an SMPL motion becomes SMPL-H in .npz.
 
-    Raises PoseGPTError where the file cannot be written or there is not exactly one motion.
+    Raises PoseGPTError if the file cannot be written or there is not exactly one motion.
     """
     suffix = path.suffix.lower()
     if len(motions) != 1:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from models.body.skeleton import JOINT_NAMES, PARENTS
 from models.files import write_atomically
 from models.motion import Float32Array, Motion
-from posegpt_cli.rendering.mesh import DEFAULT_COLOR, Normals
 from posegpt_cli.rendering.options import Color, RenderOptions, parse_color
-from posegpt_cli.rendering.scene import Performer, make_performers, stand_in_a_row
+from posegpt_cli.rendering.person import Person, make_people, stand_in_a_row
+from posegpt_cli.rendering.shading import Normals, body_colors
 
 if TYPE_CHECKING:
     from pygltflib import GLTF2
@@ -34,23 +34,21 @@ def write_glb(path: Path, motions: Sequence[Motion], options: RenderOptions) -> 
 
     Poses are the motions' own: fingers that were not recorded stay straight.
 
-    Raises PoseGPTError where the file cannot be written.
+    Raises PoseGPTError if the file cannot be written.
     """
-    performers = stand_in_a_row(make_performers(motions, options))
+    people = stand_in_a_row(make_people(motions, options))
     color = parse_color(options.color) if options.color else None
-    write_atomically(path, glb_bytes(performers, [p.motion.poses for p in performers], color), force=True)
+    write_atomically(path, glb_bytes(people, [p.motion.poses for p in people], color), force=True)
 
 
-def glb_bytes(
-    performers: Sequence[Performer], poses: Sequence[Float32Array], color: Color | None = None
-) -> bytes:
-    """One binary glTF: for each performer a skeleton and a skinned mesh, and one animation of them all.
+def glb_bytes(people: Sequence[Person], poses: Sequence[Float32Array], color: Color | None = None) -> bytes:
+    """One binary glTF: for each person a skeleton and a skinned mesh, and one animation of them all.
 
     The rest pose stands on the floor at the origin. Skinning is linear: pose blend shapes of official
     bodies are left out, as the format has no room for them.
 
     Args:
-        performers: who, and where.
+        people: who, and where.
         poses: (T, J, 3) rotation vectors of each.
         color: one colour (sRGB) for all bodies instead of their own.
     """
@@ -65,12 +63,12 @@ def glb_bytes(
     binary = _Binary(gltf)
     meshes: dict[int, _MeshPart] = {}
     animation = g.Animation(name="motion", channels=[], samplers=[])
-    for performer, rotvecs in zip(performers, poses, strict=True):
-        key = id(performer.body)
+    for person, rotvecs in zip(people, poses, strict=True):
+        key = id(person.body)
         if key not in meshes:
-            meshes[key] = _add_mesh(gltf, binary, performer.body, has_own_colors=color is None)
-        first = _add_person(gltf, performer, meshes[key])
-        _add_channels(animation, binary, performer, rotvecs, first)
+            meshes[key] = _add_mesh(gltf, binary, person.body, has_own_colors=color is None)
+        first = _add_person(gltf, person, meshes[key])
+        _add_channels(animation, binary, person, rotvecs, first)
     gltf.animations = [animation]
     gltf.buffers = [g.Buffer(byteLength=len(binary.content))]
     gltf.set_binary_blob(bytes(binary.content))
@@ -157,11 +155,8 @@ def _add_mesh(gltf: "GLTF2", binary: _Binary, body: "Body", has_own_colors: bool
 
 def _linear_colors(body: "Body") -> NDArray[np.uint16]:
     """(V, 4) vertex colours, linear as glTF wants them."""
-    if body.vertex_colors is None:
-        colors = np.tile(DEFAULT_COLOR, (body.n_vertices, 1))
-    else:
-        colors = body.vertex_colors / 255
-    rgba = np.column_stack((srgb_to_linear(colors), np.ones(len(colors))))
+    colors = srgb_to_linear(body_colors(body).astype(np.float64))
+    rgba = np.column_stack((colors, np.ones(len(colors))))
     return np.round(rgba * 65535).astype(np.uint16)
 
 
@@ -187,11 +182,11 @@ def weight_sets(weights: Float32Array) -> list[tuple[NDArray[np.uint8], NDArray[
     ]
 
 
-def _add_person(gltf: "GLTF2", performer: Performer, part: _MeshPart) -> int:
+def _add_person(gltf: "GLTF2", person: Person, part: _MeshPart) -> int:
     """Nodes of the joints at rest, the skin and the mesh; returns the pelvis's node."""
     import pygltflib as g
 
-    motion = performer.motion
+    motion = person.motion
     names, parents = JOINT_NAMES[motion.body_type], PARENTS[motion.body_type]
     first = len(gltf.nodes)
     for joint, (name, parent) in enumerate(zip(names, parents, strict=True)):
@@ -206,13 +201,11 @@ def _add_person(gltf: "GLTF2", performer: Performer, part: _MeshPart) -> int:
     return first
 
 
-def _add_channels(
-    animation: Any, binary: _Binary, performer: Performer, poses: Float32Array, first: int
-) -> None:
+def _add_channels(animation: Any, binary: _Binary, person: Person, poses: Float32Array, first: int) -> None:
     """The pelvis's path and the rotation of every joint that turns."""
     import pygltflib as g
 
-    motion, rest = performer.motion, performer.body.rest_joints.numpy()
+    motion, rest = person.motion, person.body.rest_joints.numpy()
     times = binary.add((np.arange(motion.n_frames) / motion.fps).astype(np.float32), bounds=True)
 
     def add(node: int, path: str, values: Float32Array) -> None:
@@ -222,7 +215,7 @@ def _add_channels(
         target = g.AnimationChannelTarget(node=node, path=path)
         animation.channels.append(g.AnimationChannel(sampler=len(animation.samplers) - 1, target=target))
 
-    add(first, "translation", (motion.trans + rest[0] + performer.offset).astype(np.float32))
+    add(first, "translation", (motion.trans + rest[0] + person.offset).astype(np.float32))
     for joint in range(poses.shape[1]):
         if joint == 0 or poses[:, joint].any():
             add(first + joint, "rotation", continuous_quaternions(poses[:, joint]))

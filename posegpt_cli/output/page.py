@@ -13,7 +13,8 @@ from models.motion import Motion
 from posegpt_cli.output.gltf import glb_bytes
 from posegpt_cli.rendering.camera import ELEVATION
 from posegpt_cli.rendering.options import BETWEEN_TITLES, Color, RenderOptions, parse_color
-from posegpt_cli.rendering.scene import FUTURE_COLOR, PAST_COLOR, Film, make_performers, standing_height
+from posegpt_cli.rendering.person import make_people
+from posegpt_cli.rendering.scene import FUTURE_COLOR, PAST_COLOR, Animation
 
 VIEWER = Path(__file__).parent / "viewer"
 
@@ -23,15 +24,15 @@ def write_page(path: Path, motions: Sequence[Motion], options: RenderOptions) ->
 
     The page holds the motion as .glb, three.js with its licence, and our viewer.
 
-    Raises PoseGPTError where the file cannot be written.
+    Raises PoseGPTError if the file cannot be written.
     """
-    film = Film(make_performers(motions, options), options)
+    animation = Animation(make_people(motions, options), options)
     parts = {
         "title": html.escape(_title(motions, options) or "posegpt"),
         "background": to_hex(parse_color(options.background)),
         # a page ends its script at the first "</script": nothing of the user's may spell it
-        "settings": json.dumps(_settings(film, motions, options)).replace("<", "\\u003c"),
-        "motion": base64.b64encode(_scene(film, options)).decode(),
+        "settings": json.dumps(_settings(animation, motions, options)).replace("<", "\\u003c"),
+        "motion": base64.b64encode(_scene(animation, options)).decode(),
         "three_license": (VIEWER / "three.LICENSE.txt").read_text(encoding="utf-8"),
         "three": (VIEWER / "three.min.js").read_text(encoding="utf-8"),
         "viewer": (VIEWER / "viewer.js").read_text(encoding="utf-8"),
@@ -48,31 +49,31 @@ def to_hex(color: Color) -> str:
     return "#" + "".join(f"{round(255 * part):02x}" for part in color)
 
 
-def _scene(film: Film, options: RenderOptions) -> bytes:
+def _scene(animation: Animation, options: RenderOptions) -> bytes:
     """The .glb, hands as they are drawn; plain white where the page paints past and future itself."""
     color = parse_color(options.color) if options.color else None
     if options.past_frames:
         color = (1.0, 1.0, 1.0)
-    return glb_bytes(film.performers, [p.poses.numpy() for p in film.performers], color)
+    return glb_bytes(animation.people, [p.poses.numpy() for p in animation.people], color)
 
 
-def _settings(film: Film, motions: Sequence[Motion], options: RenderOptions) -> dict[str, object]:
+def _settings(animation: Animation, motions: Sequence[Motion], options: RenderOptions) -> dict[str, object]:
     """What viewer.js is told."""
-    azimuth, elevation = film.azimuth, np.radians(ELEVATION[options.camera])
+    azimuth, elevation = animation.azimuth, np.radians(ELEVATION[options.camera])
     flat = np.cos(elevation)
     future = parse_color(options.color) if options.color else FUTURE_COLOR
     return {
         "title": _title(motions, options),
         "fps": options.fps,
-        "frames": len(film),
+        "frames": len(animation),
         "background": to_hex(parse_color(options.background)),
         "floor": options.floor,
-        "sun": film.sun.round(4).tolist(),
+        "sun": animation.sun.round(4).tolist(),
         "eye": [
             round(float(part), 4)
             for part in (np.sin(azimuth) * flat, np.sin(elevation), np.cos(azimuth) * flat)
         ],
-        "height": round(max(standing_height(p) for p in film.performers), 3),
+        "height": round(max(p.standing_height for p in animation.people), 3),
         "past_frames": options.past_frames,
         "past_color": to_hex(PAST_COLOR),
         "future_color": to_hex(future),

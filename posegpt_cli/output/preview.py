@@ -16,9 +16,10 @@ from rich.style import Style
 from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.console import messages, warn
+from posegpt_cli.rendering.backends import open_renderer
+from posegpt_cli.rendering.composition import Composition
 from posegpt_cli.rendering.options import RenderOptions, parse_color
 from posegpt_cli.rendering.scene import Picture
-from posegpt_cli.rendering.stage import Stage, open_renderer
 
 _FINE = 6
 """Pixels drawn for each one shown, along each side."""
@@ -39,7 +40,7 @@ def preview_motions(motions: Sequence[Motion], options: RenderOptions, is_all: b
         options: camera, colours, renderer (auto: the skeleton, which draws at once).
         is_all: nothing else is asked for.
 
-    Raises PoseGPTError where they cannot be played and nothing else is asked for.
+    Raises PoseGPTError if they cannot be played and nothing else is asked for.
     """
     console = messages()
     try:
@@ -61,7 +62,7 @@ def play(
 ) -> int:
     """Play in real time, leaving out what the terminal is too slow for; returns the pictures shown.
 
-    Raises PoseGPTError where the window is too small.
+    Raises PoseGPTError if the window is too small.
     """
     is_colored = console.color_system is not None and not console.no_color
     columns, rows = min(console.width - 1, _MAX_CELLS[0]), min(console.height - 2, _MAX_CELLS[1])
@@ -71,24 +72,24 @@ def play(
             "make the window larger, or write a file: --out walk.gif",
         )
     dots = (columns, rows * 2) if is_colored else (columns * 2, rows * 4)
-    stage = Stage(motions, _small(options, dots, is_colored))
-    seconds = min(max(_AT_LEAST, len(stage) / _FPS), _AT_MOST)
+    composition = Composition(motions, _small(options, dots, is_colored))
+    seconds = min(max(_AT_LEAST, len(composition) / _FPS), _AT_MOST)
     shown = 0
     with (
-        open_renderer(stage.options, stage.cell_size) as opened,
+        open_renderer(composition.options, composition.cell_size) as backend,
         Live(console=console, auto_refresh=False) as live,
     ):
         start = clock()
         while (frame := int((clock() - start) * _FPS)) < seconds * _FPS:
-            picture = stage.picture(opened.renderer, frame % len(stage))
+            picture = composition.picture(backend.renderer, frame % len(composition))
             small = np.asarray(Image.fromarray(picture).resize(dots, Image.Resampling.BOX))
             live.update(
                 half_blocks(small) if is_colored else braille(small, options.background), refresh=True
             )
             shown += 1
             sleep(max(0.0, start + (frame + 1) / _FPS - clock()))
-    if len(stage) > seconds * _FPS:
-        said = f"the first {seconds:.0f} of {len(stage) / _FPS:.0f} seconds"
+    if len(composition) > seconds * _FPS:
+        said = f"the first {seconds:.0f} of {len(composition) / _FPS:.0f} seconds"
         console.print(said, style="dim", highlight=False)
     return shown
 

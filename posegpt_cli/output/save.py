@@ -8,19 +8,24 @@ import numpy as np
 
 from models.errors import PoseGPTError
 from models.motion import Motion
-from posegpt_cli.output.sheet import grid_shape, tile, write_png, write_text
+from posegpt_cli.output.pictures import write_png
 from posegpt_cli.output.video import GIF_FPS, check_even, open_video
+from posegpt_cli.rendering.backends import Backend, open_renderer
+from posegpt_cli.rendering.composition import Composition
 from posegpt_cli.rendering.options import RenderOptions
-from posegpt_cli.rendering.stage import Opened, Stage, open_renderer, pictures
+from posegpt_cli.rendering.parallel import draw_frames
+from posegpt_cli.rendering.sheet import grid_shape, tile, write_text
 
 DRAWN_SUFFIXES = (".mp4", ".gif", ".png")
 SCENE_SUFFIXES = (".glb", ".html")
 """Not drawn here; hold several motions too."""
 NUMBER_SUFFIXES = (".npz", ".bvh", ".csv", ".json")
-"""One motion a file."""
+"""One motion per file."""
 SUFFIXES = (*DRAWN_SUFFIXES, *SCENE_SUFFIXES, *NUMBER_SUFFIXES)
-Report = Callable[[int, int, str], None]
+OnProgress = Callable[[int, int, str], None]
 """Called with pictures done, pictures in all, and the file's name."""
+_TYPICAL = 6
+"""Pictures whose colours a .gif is made of."""
 
 
 @dataclass(frozen=True)
@@ -29,32 +34,33 @@ class Saved:
 
     path: Path
     renderer: str
-    """mesh, skeleton or pytorch3d; empty where nothing was drawn."""
+    """mesh, skeleton or pytorch3d; empty if nothing was drawn."""
     n_pictures: int
     """Pictures drawn."""
     warning: str = ""
-    """What the user should know, e.g. that there is no OpenGL, and how to mend it."""
+    """What the user should know, e.g. that there is no OpenGL, and what to do about it."""
 
 
 def save_motion(
     motions: Motion | Sequence[Motion],
     path: Path | str,
     options: RenderOptions | None = None,
-    report: Report | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Saved:
     """Write one motion, or several in one picture or scene, to a file of the kind that its extension names.
 
     Args:
         motions: what to draw or write; .npz, .bvh, .csv and .json take one.
         path: .mp4, .gif, .png (contact sheet, or trail with options.trail), .glb, .html (a page that plays
-            it), .npz (AMASS's layout), .bvh, .csv, .json (joint positions); replaced where it exists.
+            it), .npz (AMASS's layout), .bvh, .csv, .json (joint positions); replaced if it exists.
         options: size, camera, colours, renderer, body.
-        report: called after every picture.
+        on_progress: called after every picture.
 
-    Raises PoseGPTError where the extension is unknown, the size is odd for an .mp4, the file cannot be
+    Raises PoseGPTError if the extension is unknown, the size is odd for an .mp4, the file cannot be
     written, or the renderer asked for cannot draw here.
     """
-    path, options = Path(path), options or RenderOptions()
+    path = Path(path)
+    options = options or RenderOptions()
     motions = [motions] if isinstance(motions, Motion) else list(motions)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -62,6 +68,7 @@ def save_motion(
             f"{path} has no known extension, expected one of {', '.join(SUFFIXES)}", "use .mp4"
         )
     if suffix not in DRAWN_SUFFIXES:
+        # Exporters load torch and pygltflib; drawing a skeleton needs neither.
         from posegpt_cli.output.export import write_numbers, write_scene
 
         write = write_scene if suffix in SCENE_SUFFIXES else write_numbers
@@ -71,40 +78,44 @@ def save_motion(
         options = options.at_fps(min(options.fps, GIF_FPS))
     if suffix == ".mp4":
         check_even(options.size)
-    stage = Stage(motions, options)
-    draw = _save_still if suffix == ".png" else _save_video
-    with open_renderer(options, stage.cell_size) as opened:
-        n_pictures = draw(stage, opened, path, report or _quiet)
-    return Saved(path, opened.name, n_pictures, opened.warning)
+    composition = Composition(motions, options)
+    save = _save_still if suffix == ".png" else _save_video
+    with open_renderer(options, composition.cell_size) as backend:
+        n_pictures = save(composition, backend, path, on_progress or _quiet)
+    return Saved(path, backend.name, n_pictures, backend.warning)
 
 
-def _save_video(stage: Stage, opened: Opened, path: Path, report: Report) -> int:
+def _save_video(composition: Composition, backend: Backend, path: Path, on_progress: OnProgress) -> int:
     typical = []
     if path.suffix.lower() == ".gif":
-        some = np.linspace(0, len(stage) - 1, 6).astype(int).tolist()
-        typical = [stage.picture(opened.renderer, frame) for frame in some]
-    with open_video(path, stage.options.size, stage.options.fps, typical) as video:
-        for done, picture in enumerate(pictures(stage, opened), 1):
+        for frame in np.linspace(0, len(composition) - 1, _TYPICAL).astype(int).tolist():
+            typical.append(composition.picture(backend.renderer, frame))
+    options = composition.options
+    with open_video(path, options.size, options.fps, typical) as video:
+        for done, picture in enumerate(draw_frames(composition, backend), 1):
             video.write(picture)
-            report(done, len(stage), path.name)
-    return len(stage)
+            on_progress(done, len(composition), path.name)
+    return len(composition)
 
 
-def _save_still(stage: Stage, opened: Opened, path: Path, report: Report) -> int:
+def _save_still(composition: Composition, backend: Backend, path: Path, on_progress: OnProgress) -> int:
     """A contact sheet with times under the pictures, or the trail."""
-    options, renderer = stage.options, opened.renderer
+    options = composition.options
     if options.trail:
-        write_png(path, stage.trail(renderer))
-        report(1, 1, path.name)
+        write_png(path, composition.trail(backend.renderer))
+        on_progress(1, 1, path.name)
         return 1
-    frames = np.linspace(0, len(stage) - 1, min(options.sheet_frames, len(stage))).round().astype(int)
-    sheet = []
-    for done, frame in enumerate(frames.tolist(), 1):
-        picture = stage.picture(renderer, frame)
-        sheet.append(picture if options.captions else write_text(picture, f"{frame / options.fps:.2f} s"))
-        report(done, len(frames), path.name)
-    write_png(path, tile(sheet, grid_shape(len(sheet))[0]))
-    return len(sheet)
+    n_cells = min(options.sheet_frames, len(composition))
+    cells = []
+    for frame in np.linspace(0, len(composition) - 1, n_cells).round().astype(int).tolist():
+        picture = composition.picture(backend.renderer, frame)
+        # With captions, the number of the frame stands there already.
+        if not options.captions:
+            picture = write_text(picture, f"{frame / options.fps:.2f} s")
+        cells.append(picture)
+        on_progress(len(cells), n_cells, path.name)
+    write_png(path, tile(cells, grid_shape(n_cells)[0]))
+    return n_cells
 
 
 def _quiet(done: int, total: int, name: str) -> None:

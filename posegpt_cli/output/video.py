@@ -1,4 +1,9 @@
-"""Pictures to video files while the next picture is drawn: H.264 MP4, and GIF with its own palette."""
+"""Pictures to video files while the next picture is drawn: H.264 MP4, and GIF with its own palette.
+
+ffmpeg is imageio-ffmpeg's, but fed here and not by imageio.v3 (2.38): that never looks at ffmpeg's exit
+status, so that a video cut short by a full disk passes for whole, and prints ffmpeg's messages among ours. It
+was no faster either: medians of eleven videos of 200 pictures of 720x720 were 89 pictures/s here, 78 there.
+"""
 
 import queue
 import subprocess
@@ -14,6 +19,7 @@ from PIL import Image
 
 from models.errors import PoseGPTError
 from models.files import atomic_path
+from posegpt_cli.output.pictures import write_png
 from posegpt_cli.rendering.scene import Picture
 
 VIDEO_SUFFIXES = (".mp4", ".gif")
@@ -27,7 +33,7 @@ _MP4 = [
 ]  # fmt: skip
 _GIF = ["-lavfi", "[0:v][1:v]paletteuse=dither=bayer:bayer_scale=4", "-loop", "0", "-f", "gif"]
 GIF_FPS = 25.0
-"""GIF counts in hundredths of a second: 30 a second cannot be told."""
+"""GIF counts in hundredths of a second, which 30 a second is not a whole number of."""
 
 
 class VideoWriter:
@@ -42,7 +48,7 @@ class VideoWriter:
         self._thread.start()
 
     def write(self, picture: Picture) -> None:
-        """Add one picture. Raises BrokenPipeError where the encoder has stopped."""
+        """Add one picture. Raises BrokenPipeError if the encoder has stopped."""
         if picture.shape != self._shape or picture.dtype != np.uint8:
             raise ValueError(
                 f"expected uint8 pictures of shape {self._shape}, got {picture.dtype} {picture.shape}"
@@ -62,6 +68,7 @@ class VideoWriter:
         self._thread.join()
 
     def _feed(self) -> None:
+        """The thread's work: drawing goes on while ffmpeg takes a picture from the pipe."""
         while (picture := self._queue.get()) is not None:
             if self._failed.is_set():
                 continue  # keep taking pictures, or `write` would wait for ever
@@ -87,7 +94,7 @@ def open_video(
         fps: pictures a second.
         typical: pictures whose colours a .gif is made of; it cannot know the later ones while it is written.
 
-    Raises PoseGPTError where the size is odd, or the file cannot be written; nothing is left behind then.
+    Raises PoseGPTError if the size is odd, or the file cannot be written; nothing is left behind then.
     """
     if path.suffix.lower() == ".mp4":
         check_even(size)
@@ -96,6 +103,7 @@ def open_video(
         tempfile.TemporaryFile() as log,
         tempfile.TemporaryDirectory() as folder,
     ):
+        # ffmpeg makes a palette of a whole video only: here it is made of a few pictures beforehand.
         palette = _write_palette(Path(folder), typical) if path.suffix.lower() == ".gif" else None
         encoder = _start(partial, palette, size, fps, log)
         assert encoder.stdin is not None
@@ -109,6 +117,7 @@ def open_video(
             encoder.wait()
             raise _failure(path, log) from None
         finally:
+            # Whatever went wrong, Ctrl-C included: no encoder and no thread outlives the block.
             if encoder.poll() is None:
                 encoder.kill()
                 encoder.wait()
@@ -116,7 +125,7 @@ def open_video(
 
 
 def check_even(size: tuple[int, int]) -> None:
-    """Raises PoseGPTError where width or height is odd: yuv420p halves both."""
+    """Raises PoseGPTError if width or height is odd: yuv420p halves both."""
     if size[0] % 2 or size[1] % 2:
         even = f"{size[0] + size[0] % 2}x{size[1] + size[1] % 2}"
         raise PoseGPTError(
@@ -128,8 +137,9 @@ def _write_palette(folder: Path, typical: Sequence[Picture]) -> Path:
     """The 256 colours that suit the pictures best, as the square that ffmpeg reads."""
     few = np.concatenate([picture[::2, ::2].reshape(-1, 3) for picture in typical])
     colors = Image.fromarray(few[None]).quantize(256, Image.Quantize.MEDIANCUT).getpalette() or []
+    # Pictures of fewer colours repeat them.
     square = np.resize(np.array(colors, np.uint8).reshape(-1, 3), (16, 16, 3))
-    Image.fromarray(square).save(folder / "palette.png")
+    write_png(folder / "palette.png", square)
     return folder / "palette.png"
 
 
@@ -149,9 +159,13 @@ def _start(
 
 
 def _failure(path: Path, log: IO[bytes]) -> PoseGPTError:
+    # ffmpeg's last line is often what followed from the true reason.
     log.seek(0)
     lines = log.read().decode(errors="replace").strip().splitlines() or ["the encoder stopped"]
-    reason = next((line for line in lines if "No space left" in line), lines[-1])
+    reason = lines[-1]
+    for line in lines:
+        if "No space left" in line:
+            reason = line
     return PoseGPTError(
         f"cannot write {path}: {reason}", "check the disk's free space, or choose another folder"
     )

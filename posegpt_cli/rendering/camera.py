@@ -28,7 +28,8 @@ PERSON_SHARE = 0.7
 _MARGIN = 0.05
 _FOLLOW_SECONDS = 0.45
 _RISE_SECONDS = 1.2
-_FITTED_AT_ONCE = 1024  # frames
+_FITTED_AT_ONCE = 1024
+"""Frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,18 +58,19 @@ class Camera:
 
     @property
     def focal(self) -> float:
-        """Pixels that a metre at one metre's distance covers."""
+        """Pixels that a metre covers at a distance of one metre."""
         return self.size[1] / 2 / float(np.tan(FOV_Y / 2))
 
     def project(self, points: NDArray[np.floating]) -> FloatArray:
         """Points (..., 3) in metres to (..., 3): pixel x, pixel y, distance along the view (m)."""
         local = (points - self.eye) @ self.rotation.T
         depth = -local[..., 2]
+        # Points behind the camera would flip over.
         scale = self.focal / np.maximum(depth, 1e-6)
         width, height = self.size
-        return np.stack(
-            (width / 2 + local[..., 0] * scale, height / 2 - local[..., 1] * scale, depth), axis=-1
-        )
+        x = width / 2 + local[..., 0] * scale
+        y = height / 2 - local[..., 1] * scale
+        return np.stack((x, y, depth), axis=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +83,7 @@ class CameraPath:
     """(T, 3) metres."""
 
     def camera(self, frame: int, size: tuple[int, int]) -> Camera:
+        """The camera of one frame, for a picture of this size."""
         return Camera(self.eyes[frame], self.targets[frame], size)
 
 
@@ -92,66 +95,75 @@ def look_rotation(backward: NDArray[np.floating]) -> FloatArray:
     return np.stack((right, np.cross(back, right), back), axis=-2)
 
 
-def plan_cameras(
-    centers: Float32Array,
-    radii: FloatArray,
-    azimuth: float,
-    person_height: float,
-    name: CameraName,
-    fps: float,
-    aspect: float,
-    is_still: bool = False,
-) -> CameraPath:
+@dataclass(frozen=True)
+class Framing:
+    """How cameras frame people."""
+
+    name: CameraName
+    azimuth: float
+    """Where the first camera stands, radians from +Z to +X."""
+    person_height: float
+    """Height of a standing person, metres."""
+    fps: float
+    aspect: float
+    """Width over height of the picture."""
+    is_still: bool = False
+    """The camera stays where it is, as `fixed` does, with the whole path in view."""
+
+
+def plan_cameras(centers: Float32Array, radii: FloatArray, framing: Framing) -> CameraPath:
     """Cameras that keep all spheres in the picture in every frame, at one distance.
 
     Args:
         centers: (T, K, 3) middles of spheres that together enclose everybody, metres.
         radii: (K,) their radii.
-        azimuth: where the first camera stands, radians from +Z to +X.
-        person_height: height of a standing person, metres.
-        name: which camera.
-        fps: frames a second.
-        aspect: width over height of the picture.
-        is_still: the camera stays where it is, as `fixed` does, with the whole path in view.
+        framing: which camera, and what it keeps in view.
     """
-    n_frames = len(centers)
-    turn = np.radians(ORBIT_SPEED / fps) * np.arange(n_frames) if name == "orbit" else np.zeros(n_frames)
-    elevation = np.radians(ELEVATION[name])
-    backward = np.stack(
-        (
-            np.sin(azimuth + turn) * np.cos(elevation),
-            np.full(n_frames, np.sin(elevation)),
-            np.cos(azimuth + turn) * np.cos(elevation),
-        ),
-        axis=-1,
-    )
-    targets = _targets(centers, radii, still=is_still or name == "fixed", fps=fps)
-    distance = person_height / PERSON_SHARE / 2 / float(np.tan(FOV_Y / 2))
-    for part in _parts(n_frames):
+    backward = _backward(framing, len(centers))
+    targets = _targets(centers, radii, framing)
+
+    # As near as a standing person fills its share of the picture, and as far as nobody is cut off.
+    distance = framing.person_height / PERSON_SHARE / 2 / float(np.tan(FOV_Y / 2))
+    for part in _parts(len(centers)):
         seen = centers[part] - targets[part, None]
         local = np.einsum("tij,tkj->tki", look_rotation(backward[part]), seen)
-        distance = max(distance, _fit_distance(local, radii, aspect))
+        distance = max(distance, _fit_distance(local, radii, framing.aspect))
     return CameraPath(targets + backward * distance, targets)
 
 
+def _backward(framing: Framing, n_frames: int) -> FloatArray:
+    """(T, 3) unit vectors from the targets to the cameras."""
+    azimuth = np.full(n_frames, framing.azimuth)
+    if framing.name == "orbit":
+        azimuth += np.radians(ORBIT_SPEED / framing.fps) * np.arange(n_frames)
+    elevation = np.radians(ELEVATION[framing.name])
+    x = np.sin(azimuth) * np.cos(elevation)
+    y = np.full(n_frames, np.sin(elevation))
+    z = np.cos(azimuth) * np.cos(elevation)
+    return np.stack((x, y, z), axis=-1)
+
+
 def _parts(n_frames: int) -> Iterator[slice]:
-    """Frames that are looked at together: an hour of motion must not fill the memory."""
-    return (slice(start, start + _FITTED_AT_ONCE) for start in range(0, n_frames, _FITTED_AT_ONCE))
+    """Frames that are computed together: an hour of motion must not fill the memory."""
+    for start in range(0, n_frames, _FITTED_AT_ONCE):
+        yield slice(start, start + _FITTED_AT_ONCE)
 
 
-def _targets(centers: Float32Array, radii: FloatArray, still: bool, fps: float) -> FloatArray:
+def _targets(centers: Float32Array, radii: FloatArray, framing: Framing) -> FloatArray:
     """(T, 3) points to look at: the middle of everybody, smoothed over time, or of the whole path."""
-    low, high = np.empty((2, len(centers), 3))
+    low = np.empty((len(centers), 3))
+    high = np.empty((len(centers), 3))
     for part in _parts(len(centers)):
         low[part] = (centers[part] - radii[:, None]).min(axis=1)
         high[part] = (centers[part] + radii[:, None]).max(axis=1)
-    if still:
+    if framing.is_still or framing.name == "fixed":
         middle = (low.min(axis=0) + high.max(axis=0)) / 2
         return np.broadcast_to(middle, low.shape).copy()
     low[:, 1] = np.minimum(low[:, 1], 0.0)  # the floor stays in view under a jump
     middle = (low + high) / 2
+    # The camera follows steps at once, and jumps reluctantly: it would bob.
     for axis, seconds in ((0, _FOLLOW_SECONDS), (1, _RISE_SECONDS), (2, _FOLLOW_SECONDS)):
-        middle[:, axis] = _smooth(middle[:, axis], seconds * fps)
+        middle[:, axis] = _smooth(middle[:, axis], seconds * framing.fps)
     return middle
 
 
@@ -172,7 +184,8 @@ def _fit_distance(local: FloatArray, radii: FloatArray, aspect: float) -> float:
     A sphere at (x, y, z) seen from (0, 0, d) lies inside the edge plane of half angle a where
     (d - z) sin a - |y| cos a >= r.
     """
-    tan_y, distance = np.tan(FOV_Y / 2), 0.0
+    tan_y = np.tan(FOV_Y / 2)
+    distance = 0.0
     for axis, tangent in ((0, tan_y * aspect), (1, tan_y)):
         angle = np.arctan(tangent * (1 - _MARGIN))
         needed = local[..., 2] + (np.abs(local[..., axis]) * np.cos(angle) + radii) / np.sin(angle)

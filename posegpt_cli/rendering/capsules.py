@@ -1,6 +1,6 @@
 """Shaded, depth-tested capsules painted into a picture with numpy.
 
-The pixels of all capsules' rectangles are shaded in one long array: numpy pays by the call.
+The pixels of all capsules' rectangles are shaded in one long array: numpy's cost is by the call.
 """
 
 from collections.abc import Sequence
@@ -30,21 +30,31 @@ class CapsulePainter:
             capsules: (B, 11): pixel x, y, radius (pixels) and depth (m) of both ends, then red, green, blue
                 in 0..255.
             sun: (3,) unit vector towards the sun: right, up, towards the camera.
-            focal: pixels that a metre at one metre's distance covers.
+            focal: pixels that a metre covers at a distance of one metre.
         """
-        found = [_tile(capsule, canvas.shape[1], canvas.shape[0]) for capsule in capsules]
-        seen = [k for k, tile in enumerate(found) if tile]
-        tiles = [tile for tile in found if tile]
+        seen = []
+        tiles = []
+        for k, capsule in enumerate(capsules):
+            tile = _tile(capsule, canvas.shape[1], canvas.shape[0])
+            if tile:
+                seen.append(k)
+                tiles.append(tile)
         if not tiles:
             return
         cover, depth, light = self._shade(capsules[seen], tiles, sun, focal)
-        top, left = (min(tile[axis].start for tile in tiles) for axis in (0, 1))
-        bottom, right = (max(tile[axis].stop for tile in tiles) for axis in (0, 1))
+
+        # Blending works on planes of one colour each, and only where capsules are: contiguous memory is fast.
+        top = min(rows.start for rows, _ in tiles)
+        bottom = max(rows.stop for rows, _ in tiles)
+        left = min(columns.start for _, columns in tiles)
+        right = max(columns.stop for _, columns in tiles)
         region = canvas[top:bottom, left:right]
         planes = self._array("planes", 4, *region.shape[:2])
         for channel in range(3):
             planes[channel] = region[..., channel]
         planes[3] = np.inf
+
+        # Capsule after capsule takes its part of the long arrays.
         colors = capsules[seen, 8:].astype(np.float32)
         start = 0
         for (rows, columns), color in zip(tiles, colors, strict=True):
@@ -52,7 +62,13 @@ class CapsulePainter:
             shape = window.shape[1:]
             part = slice(start, start + shape[0] * shape[1])
             start = part.stop
-            _blend(window, color, *(values[part].reshape(shape) for values in (cover, depth, light)))
+            _blend(
+                window,
+                color,
+                cover[part].reshape(shape),
+                depth[part].reshape(shape),
+                light[part].reshape(shape),
+            )
         for channel in range(3):
             np.add(planes[channel], _HALF, out=region[..., channel], casting="unsafe")
 
@@ -69,15 +85,23 @@ class CapsulePainter:
         """Coverage, depth (m) and brightness (N,) of all tiles' pixels, each capsule in its own frame."""
         x0, y0, r0, z0, x1, y1, r1, z1 = capsules[:, :8].T
         length = np.maximum(np.hypot(x1 - x0, y1 - y0), 1e-6)
-        ux, uy = (x1 - x0) / length, (y1 - y0) / length
+        ux = (x1 - x0) / length
+        uy = (y1 - y0) / length
         ux[ux**2 + uy**2 < 0.5] = 1.0  # a ball has no direction: any will do
+
+        # Where each pixel is along and across its capsule's axis.
         sizes = [(rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in tiles]
         pixels = self._array("pixels", 4, sum(sizes))
         _fill_places(pixels[:2], tiles, np.stack((x0, y0)), np.stack((ux, uy)))
+
+        # What is the same all over a capsule: its axis, and the sun and the sky in its own frame.
         axis = (length, (r1 - r0) / length, r0, (z1 - z0) / length, z0)
-        to_sun, to_sky = (ux * sun[0] - uy * sun[1], -uy * sun[0] - ux * sun[1]), (-uy, -ux)
+        to_sun = (ux * sun[0] - uy * sun[1], -uy * sun[0] - ux * sun[1])
+        to_sky = (-uy, -ux)
         table = self._spread((*axis, *to_sun, *to_sky), sizes)
         cover, depth = _bulge(pixels, table[:5], focal)
+
+        # The surface's normal is (along, across, near); its products with sun and sky are the light.
         along, across, near, _ = pixels
         sun_along, sun_across, sky_along, sky_across = table[5:]
         for part, other in ((sun_along, sun_across), (sky_along, sky_across)):
@@ -104,9 +128,13 @@ def _tile(capsule: FloatArray, width: int, height: int) -> Tile | None:
     x0, y0, r0, z0, x1, y1, r1, z1 = capsule[:8].tolist()
     if min(z0, z1) < 0.05:
         return None
-    left, right = max(0, int(min(x0 - r0, x1 - r1)) - 1), min(width, int(max(x0 + r0, x1 + r1)) + 2)
-    top, bottom = max(0, int(min(y0 - r0, y1 - r1)) - 1), min(height, int(max(y0 + r0, y1 + r1)) + 2)
-    return (slice(top, bottom), slice(left, right)) if top < bottom and left < right else None
+    left = max(0, int(min(x0 - r0, x1 - r1)) - 1)
+    right = min(width, int(max(x0 + r0, x1 + r1)) + 2)
+    top = max(0, int(min(y0 - r0, y1 - r1)) - 1)
+    bottom = min(height, int(max(y0 + r0, y1 + r1)) + 2)
+    if top >= bottom or left >= right:
+        return None
+    return slice(top, bottom), slice(left, right)
 
 
 def _fill_places(
@@ -116,21 +144,29 @@ def _fill_places(
 
     A pixel's place is the sum of what its row and its column add: products of two narrow matrices.
     """
-    y, x = (
-        np.concatenate([np.arange(t.start, t.stop) + 0.5 for t in axis]) for axis in zip(*tiles, strict=True)
-    )
-    n_rows, n_columns = ([side.stop - side.start for side in axis] for axis in zip(*tiles, strict=True))
-    turn = np.stack((directions, directions[::-1] * [[-1], [1]]))  # along and across, of x and y
+    n_rows = []
+    n_columns = []
+    for rows, columns in tiles:
+        n_rows.append(rows.stop - rows.start)
+        n_columns.append(columns.stop - columns.start)
+    y = np.concatenate([np.arange(rows.start, rows.stop) + 0.5 for rows, _ in tiles])
+    x = np.concatenate([np.arange(columns.start, columns.stop) + 0.5 for _, columns in tiles])
     x -= np.repeat(origins[0], n_columns)
     y -= np.repeat(origins[1], n_rows)
-    of_column, of_row = np.ones((2, 2, len(x)), np.float32), np.ones((2, len(y), 2), np.float32)
+
+    # (y, 1) times (1, x): what a row adds and what a column adds, along and across.
+    turn = np.stack((directions, directions[::-1] * [[-1], [1]]))  # along and across, of x and y
+    of_column = np.ones((2, 2, len(x)), np.float32)
     of_column[:, 1] = x * np.repeat(turn[:, 0], n_columns, axis=1)
+    of_row = np.ones((2, len(y), 2), np.float32)
     of_row[:, :, 0] = y * np.repeat(turn[:, 1], n_rows, axis=1)
     row = column = start = 0
     for height, width in zip(n_rows, n_columns, strict=True):
         tile = places[:, start : start + height * width].reshape(2, height, width)
         np.matmul(of_row[:, row : row + height], of_column[:, :, column : column + width], out=tile)
-        row, column, start = row + height, column + width, start + height * width
+        row += height
+        column += width
+        start += height * width
 
 
 def _bulge(pixels: Float32Array, axis: Float32Array, focal: float) -> tuple[Float32Array, Float32Array]:
@@ -141,16 +177,19 @@ def _bulge(pixels: Float32Array, axis: Float32Array, focal: float) -> tuple[Floa
             point of the axis; then how far the surface stands out towards the camera; the last becomes the
             coverage.
         axis: (5, N) its length (pixels), its radius' growth and start, its depth's growth and start.
-        focal: pixels that a metre at one metre's distance covers.
+        focal: pixels that a metre covers at a distance of one metre.
     """
     along, across, near, cover = pixels
     length, radius_growth, radius, depth_growth, depth = axis
+    # Before its start and past its end the capsule is a ball: only what sticks out counts as along.
     np.clip(along, 0, length, out=near)
     along -= near
+    # Radius and depth of the axis at the nearest point.
     radius_growth *= near
     radius += radius_growth
     depth_growth *= near
     depth += depth_growth
+    # Distance from the axis in radii, and from it how much of the pixel is covered.
     pixels[:2] /= radius
     np.multiply(along, along, out=near)
     np.multiply(across, across, out=cover)
@@ -160,6 +199,7 @@ def _bulge(pixels: Float32Array, axis: Float32Array, focal: float) -> tuple[Floa
     cover *= radius
     cover += _HALF
     np.clip(cover, 0, 1, out=cover)
+    # A sphere stands out by the root of one minus the squared distance; that brings its surface nearer.
     np.subtract(1, near, out=near)
     np.maximum(near, 0, out=near)
     np.sqrt(near, out=near)
@@ -172,8 +212,10 @@ def _bulge(pixels: Float32Array, axis: Float32Array, focal: float) -> tuple[Floa
 
 def _light(toward_sun: Float32Array, up: Float32Array, spare: Float32Array) -> Float32Array:
     """Brightness by the normal's parts towards the sun and upwards: sky, sun and a little sheen."""
+    # The sun reaches a little around the edge.
     toward_sun += np.float32(0.15)
     direct = np.maximum(toward_sun, 0, out=toward_sun)
+    # The sheen is its eighth power.
     shine = np.multiply(direct, direct, out=spare)
     shine *= shine
     shine *= shine
@@ -190,9 +232,12 @@ def _blend(
     window: Float32Array, color: Float32Array, cover: Float32Array, depth: Float32Array, light: Float32Array
 ) -> None:
     """Lay a capsule over what is farther away in a window (4, h, w): red, green, blue and depth."""
-    colors, behind = window[:3], window[3]
+    colors = window[:3]
+    behind = window[3]
     cover *= depth < behind
+    # Pixels along an outline keep the depth of what they mostly show.
     np.copyto(behind, depth, where=cover > _HALF)
+    # Brighter than white would change the hue.
     np.minimum(light, 255 / color.max(), out=light)
     light *= cover
     np.subtract(1, cover, out=cover)

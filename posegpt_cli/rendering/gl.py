@@ -20,6 +20,26 @@ _working: list[str] = []
 """The platform that this process has opened: PyOpenGL stays with it."""
 
 
+class _LazyOpenGL:
+    """The module OpenGL.GL, imported when something of it is first used.
+
+    PyOpenGL binds to one platform when it is imported, so that nobody may import it before `open_context` has
+    chosen one. What was used is kept as an attribute: a picture asks for some hundred names.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(importlib.import_module("OpenGL.GL"), name)
+        setattr(self, name, value)
+        return value
+
+    def forget(self) -> None:
+        """Import it anew at its next use."""
+        vars(self).clear()
+
+
+GL = _LazyOpenGL()
+
+
 @dataclass(frozen=True)
 class GlStatus:
     """Whether meshes can be drawn here."""
@@ -102,8 +122,6 @@ def check_gl() -> GlStatus:
     except PoseGPTError as error:
         reasons = error.message.partition("(")[2].removesuffix(")").split("; ")
         return GlStatus(None, "", tuple(reasons))
-    from OpenGL import GL
-
     renderer = GL.glGetString(GL.GL_RENDERER).decode(errors="replace")
     context.close()
     return GlStatus(context.name, renderer, ())
@@ -149,6 +167,7 @@ def _open_osmesa(size: tuple[int, int]) -> Any:
 
 def _forget_opengl() -> None:
     """PyOpenGL binds one platform when it is imported: drop it, so that another may be chosen."""
+    GL.forget()
     for name in list(sys.modules):
         if name.partition(".")[0] in ("OpenGL", "pyrender"):
             del sys.modules[name]

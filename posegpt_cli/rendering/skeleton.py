@@ -16,7 +16,7 @@ from posegpt_cli.rendering.capsules import CapsulePainter
 from posegpt_cli.rendering.ground import SHADE, Ground
 from posegpt_cli.rendering.options import Color, RenderOptions
 from posegpt_cli.rendering.renderer import Renderer
-from posegpt_cli.rendering.scene import Figure, Picture, Shot
+from posegpt_cli.rendering.scene import Figure, Picture, Scene
 
 COLORS: dict[str, Color] = {
     "left": (0.20, 0.50, 0.80),
@@ -35,7 +35,7 @@ _FINGER_RADIUS = 0.008
 _HEAD_RADIUS = 0.105
 _NOSE_RADIUS = 0.026
 _FLESH = 1.7
-"""Shadows are as if the bones were so much thicker: those of a body, not of wires."""
+"""Shadows are those of bones this many times as thick: of a body, not of wires."""
 _BALLS = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
 _HIDDEN = ("jaw", "left_eye", "right_eye")
 _SHADOW_DARK, _CONTACT_DARK = 0.34, 0.22
@@ -61,39 +61,79 @@ class SkeletonRenderer(Renderer):
         self._ground = Ground(self)
         self._painter = CapsulePainter()
 
-    def draw(self, shot: Shot) -> Picture:
-        """The shot's picture, (H, W, 3) sRGB."""
-        shade = self._shadow(shot) if self.options.floor != "none" else None
-        canvas = self._ground.picture(shot.camera, shade)
-        sun = shot.camera.rotation @ shot.sun
-        for layer in shot.layers:
-            figures = [shot.figures[k] for k in layer]
-            capsules = np.concatenate([_capsules(f, shot.camera, self.background) for f in figures])
+    def draw(self, scene: Scene) -> Picture:
+        """The scene's picture, (H, W, 3) sRGB."""
+        shade = self._shadow(scene) if self.options.floor != "none" else None
+        canvas = self._ground.picture(scene.camera, shade)
+        sun = scene.camera.rotation @ scene.sun
+        for layer in scene.layers:
+            figures = [scene.figures[k] for k in layer]
+            capsules = np.concatenate([_capsules(f, scene.camera, self.background) for f in figures])
             farthest_first = np.argsort(-capsules[:, [3, 7]].sum(axis=1))
-            self._painter.paint(canvas, capsules[farthest_first], sun, shot.camera.focal)
+            self._painter.paint(canvas, capsules[farthest_first], sun, scene.camera.focal)
         return canvas
 
-    def _shadow(self, shot: Shot) -> Image.Image:
+    def _shadow(self, scene: Scene) -> Image.Image:
         """How much light the floor loses, a quarter of the picture's size: bones laid on the floor, blurred.
 
         Low bones cast a sharper shadow; straight under the feet lies the contact shadow.
         """
-        width, height = (-(-side // SHADE) for side in self.size)
-        along = shot.sun / shot.sun[1]
-        distance = float(np.linalg.norm(shot.camera.eye - shot.camera.target))
-        points = [_points(figure) for figure in shot.figures]
+        along = scene.sun / scene.sun[1]
+        straight_up = np.array([0.0, 1.0, 0.0])
+        distance = float(np.linalg.norm(scene.camera.eye - scene.camera.target))
+        points = [_points(figure) for figure in scene.figures]
         layers = []
-        for direction, reach, blur, dark in (
-            (along, 0.45, 0.012, _SHADOW_DARK),
-            (along, np.inf, 0.05, _SHADOW_DARK),
-            (np.array([0.0, 1.0, 0.0]), 0.16, 0.03, _CONTACT_DARK),
+        for fall, blur in (
+            (_Fall(along, 0.45, _SHADOW_DARK), 0.012),
+            (_Fall(along, np.inf, _SHADOW_DARK), 0.05),
+            (_Fall(straight_up, 0.16, _CONTACT_DARK), 0.03),
         ):
-            mask = Image.new("L", (width, height))
-            for figure, body in zip(shot.figures, points, strict=True):
-                _draw_laid_bones(mask, figure, body, shot.camera, direction, reach, dark)
-            layers.append(_blurred(mask, max(0.7, blur * shot.camera.focal / SHADE / distance)))
+            mask = Image.new("L", (-(-self.size[0] // SHADE), -(-self.size[1] // SHADE)))
+            for figure, body in zip(scene.figures, points, strict=True):
+                fall.draw_bones(mask, figure, body, scene.camera)
+            layers.append(_blurred(mask, max(0.7, blur * scene.camera.focal / SHADE / distance)))
         sharp, soft, contact = layers
         return ImageChops.screen(ImageChops.lighter(sharp, soft), contact)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fall:
+    """One kind of shadow: how bones fall onto the floor."""
+
+    direction: FloatArray
+    """(3,) from the floor towards the light, one metre up."""
+    reach: float
+    """Bones that lie wholly above this height (m) cast none."""
+    dark: float
+    """Share of the floor's light that it takes."""
+
+    def draw_bones(self, mask: Image.Image, figure: Figure, points: FloatArray, camera: Camera) -> None:
+        """Draw a figure's bones, between points (P, 3), where they fall on the floor."""
+        floor = points - self.direction * np.maximum(points[:, 1:2], 0)
+        floor[:, 1] = 0
+        pixels = camera.project(floor)
+        # Lists from here on: Pillow draws one bone after the other, and indexing arrays is slow.
+        places = (pixels[:, :2] / SHADE).tolist()
+        scales = (_FLESH * camera.focal / SHADE / np.maximum(pixels[:, 2], 0.05)).tolist()
+        is_seen = ((pixels[:, 2] > 0.05) & np.isfinite(pixels).all(axis=1)).tolist()
+        heights = points[:, 1].tolist()
+        draw = ImageDraw.Draw(mask)
+        value = int(255 * self.dark * (1 - figure.fade))
+        joints: dict[int, float] = {}
+        for bone in _bones(figure.person.motion.body_type):
+            start, end = bone.start, bone.end
+            is_high = min(heights[start], heights[end]) > self.reach
+            if bone.is_ball or is_high or not is_seen[start] or not is_seen[end]:
+                continue
+            radii = (bone.start_radius * scales[start], bone.end_radius * scales[end])
+            draw.line((*places[start], *places[end]), fill=value, width=max(1, round(sum(radii))))
+            for joint, radius in zip((start, end), radii, strict=True):
+                joints[joint] = max(radius, joints.get(joint, 0.6))
+        # Lines end flat: an ellipse closes the gap where two of them meet at an angle.
+        for joint, radius in joints.items():
+            if radius > 0.6:
+                x, y = places[joint]
+                draw.ellipse((x - radius, y - radius * 0.6, x + radius, y + radius * 0.6), fill=value)
 
 
 @cache
@@ -104,6 +144,7 @@ def _bones(body_type: BodyType) -> tuple[_Bone, ...]:
     for joint, (name, parent) in enumerate(zip(names, PARENTS[body_type], strict=True)):
         if parent < 0 or name in _HIDDEN:
             continue
+        # Bones of the trunk are grey: collars and hips too, which have a side in their names.
         is_trunk = "_" not in name or name.endswith(("collar", "shoulder", "hip"))
         color = COLORS["middle" if is_trunk else name.partition("_")[0]]
         start = _radius(name if name.endswith(("collar", "hip")) else names[parent])
@@ -111,10 +152,13 @@ def _bones(body_type: BodyType) -> tuple[_Bone, ...]:
         if name.endswith(_BALLS):
             ball = 1.18 * _radius(name)
             bones.append(_Bone(joint, joint, ball, ball, COLORS["joint"], is_ball=True))
-    head, nose = len(names), len(names) + 1
+    # Past the joints come the points that `_points` adds.
+    head = len(names)
+    nose = head + 1
     bones.append(_Bone(head, head, _HEAD_RADIUS, _HEAD_RADIUS, COLORS["middle"]))
     bones.append(_Bone(nose, nose, _NOSE_RADIUS, _NOSE_RADIUS, COLORS["joint"], is_ball=True))
     if body_type == "smpl":
+        # SMPL has no fingers: a stub shows where the hand points.
         for side, end in (("left", nose + 1), ("right", nose + 2)):
             bones.append(_Bone(names.index(f"{side}_hand"), end, 0.020, 0.012, COLORS[side]))
     return tuple(bones)
@@ -128,67 +172,37 @@ def _radius(name: str) -> float:
 def _points(figure: Figure) -> FloatArray:
     """(P, 3) metres: joints, the head's middle, the nose, the hands' ends."""
     joints = figure.joints.astype(np.float64)
-    names = JOINT_NAMES[figure.performer.motion.body_type]
-    neck, head = joints[names.index("neck")], joints[names.index("head")]
+    names = JOINT_NAMES[figure.person.motion.body_type]
+    neck = joints[names.index("neck")]
+    head = joints[names.index("head")]
     up = (head - neck) / max(float(np.linalg.norm(head - neck)), 1e-6)
     middle = head + 0.085 * up
-    ends = [middle, middle + _HEAD_RADIUS * figure.performer.head_forward[figure.frame]]
+    ends = [middle, middle + _HEAD_RADIUS * figure.person.head_forward[figure.frame]]
     if "left_hand" in names:
         for side in ("left", "right"):
-            wrist, hand = joints[names.index(f"{side}_wrist")], joints[names.index(f"{side}_hand")]
+            wrist = joints[names.index(f"{side}_wrist")]
+            hand = joints[names.index(f"{side}_hand")]
             ends.append(hand + 0.8 * (hand - wrist))
     return np.concatenate((joints, ends))
 
 
 def _capsules(figure: Figure, camera: Camera, background: Color) -> FloatArray:
     """(B, 11): the figure's bones as `CapsulePainter` takes them."""
-    bones = _bones(figure.performer.motion.body_type)
+    bones = _bones(figure.person.motion.body_type)
     pixels = camera.project(_points(figure))
-    ends = []
-    for index, radius in (
-        ([b.start for b in bones], [b.start_radius for b in bones]),
-        ([b.end for b in bones], [b.end_radius for b in bones]),
-    ):
-        end = pixels[index]
-        pixel_radius = np.array(radius) * camera.focal / end[:, 2]
-        ends.append(np.column_stack((end[:, :2], pixel_radius, end[:, 2])))
-    colors = np.array([b.color if b.is_ball or figure.color is None else figure.color for b in bones])
-    colors = colors + figure.fade * (np.array(background) - colors)
-    return np.column_stack((*ends, colors * 255))
+    starts = pixels[[bone.start for bone in bones]]
+    ends = pixels[[bone.end for bone in bones]]
+    start_radii = np.array([bone.start_radius for bone in bones]) * camera.focal / starts[:, 2]
+    end_radii = np.array([bone.end_radius for bone in bones]) * camera.focal / ends[:, 2]
 
-
-def _draw_laid_bones(
-    mask: Image.Image,
-    figure: Figure,
-    points: FloatArray,
-    camera: Camera,
-    direction: FloatArray,
-    reach: float,
-    dark: float,
-) -> None:
-    """Draw a figure's bones where they fall on the floor along a direction, up to a height (m)."""
-    floor = points - direction * np.maximum(points[:, 1:2], 0)
-    floor[:, 1] = 0
-    pixels = camera.project(floor)
-    places = (pixels[:, :2] / SHADE).tolist()
-    scales = (_FLESH * camera.focal / SHADE / np.maximum(pixels[:, 2], 0.05)).tolist()
-    is_seen = ((pixels[:, 2] > 0.05) & np.isfinite(pixels).all(axis=1)).tolist()
-    heights = points[:, 1].tolist()
-    draw = ImageDraw.Draw(mask)
-    value = int(255 * dark * (1 - figure.fade))
-    joints: dict[int, float] = {}
-    for bone in _bones(figure.performer.motion.body_type):
-        start, end = bone.start, bone.end
-        if bone.is_ball or min(heights[start], heights[end]) > reach or not (is_seen[start] and is_seen[end]):
-            continue
-        radii = bone.start_radius * scales[start], bone.end_radius * scales[end]
-        draw.line((*places[start], *places[end]), fill=value, width=max(1, round(sum(radii))))
-        for joint, radius in zip((start, end), radii, strict=True):
-            joints[joint] = max(radius, joints.get(joint, 0.6))
-    for joint, r in joints.items():
-        if r > 0.6:
-            x, y = places[joint]
-            draw.ellipse((x - r, y - r * 0.6, x + r, y + r * 0.6), fill=value)
+    # A figure's one colour paints its bones; the balls at its joints stay light.
+    colors = np.array([bone.color for bone in bones])
+    if figure.color is not None:
+        colors[[not bone.is_ball for bone in bones]] = figure.color
+    colors += figure.fade * (np.array(background) - colors)
+    return np.column_stack(
+        (starts[:, :2], start_radii, starts[:, 2], ends[:, :2], end_radii, ends[:, 2], colors * 255)
+    )
 
 
 def _blurred(mask: Image.Image, radius: float) -> Image.Image:
@@ -197,10 +211,9 @@ def _blurred(mask: Image.Image, radius: float) -> Image.Image:
     if box is None:
         return mask
     room = int(2 * radius) + 3
-    box = (
-        max(0, box[0] - room), max(0, box[1] - room),
-        min(mask.width, box[2] + room), min(mask.height, box[3] + room),
-    )  # fmt: skip
+    left = max(0, box[0] - room)
+    top = max(0, box[1] - room)
+    part = mask.crop((left, top, min(mask.width, box[2] + room), min(mask.height, box[3] + room)))
     blur = ImageFilter.BoxBlur(radius)
-    mask.paste(mask.crop(box).filter(blur).filter(blur), box[:2])
+    mask.paste(part.filter(blur).filter(blur), (left, top))
     return mask

@@ -11,7 +11,8 @@ from data.actions import STYLE_PREFIX
 from models.training.config import GPTRun, RunConfig
 from posegpt_cli.console import warn
 from posegpt_cli.output import RenderOptions, save_motion
-from posegpt_cli.output.sheet import grid_shape
+from posegpt_cli.output.pictures import read_picture
+from posegpt_cli.rendering.sheet import grid_shape
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -123,9 +124,6 @@ class Visits:
 
 def _draw_clips(preview: "Preview", board: "SummaryWriter", step: int) -> None:
     """A video of all clips side by side, and a still of it in a file and for TensorBoard."""
-    import numpy as np
-    from PIL import Image
-
     if not preview.motions:
         return
     columns, rows = grid_shape(len(preview.motions))
@@ -138,5 +136,4 @@ def _draw_clips(preview: "Preview", board: "SummaryWriter", step: int) -> None:
     save_motion(preview.motions, path, options)
     still = path.with_suffix(".png")
     save_motion(preview.motions, still, options)
-    with Image.open(still) as picture:
-        board.add_image("clips", np.asarray(picture), step, dataformats="HWC")
+    board.add_image("clips", read_picture(still), step, dataformats="HWC")

@@ -8,7 +8,8 @@ from models.body.body import load_body
 from models.body.skeleton import PARENTS, joint_index
 from models.motion import Motion
 from posegpt_cli.rendering.options import RenderOptions
-from posegpt_cli.rendering.scene import Film, Performer, facing_azimuth
+from posegpt_cli.rendering.person import Person, facing_azimuth
+from posegpt_cli.rendering.scene import Animation
 
 SIZE = (320, 240)
 
@@ -50,10 +51,10 @@ MOTIONS = {
 @pytest.mark.parametrize("camera", ["follow", "front", "side", "orbit", "fixed"])
 @pytest.mark.parametrize("name", MOTIONS)
 def test_every_vertex_stays_in_the_picture(name: str, camera: str) -> None:
-    film = Film([Performer(MOTIONS[name](), load_body())], RenderOptions(size=SIZE, camera=camera))
-    for frame in range(0, len(film), 3):
-        shot = film.shot(frame)
-        pixels = shot.camera.project(shot.figures[0].vertices)
+    animation = Animation([Person(MOTIONS[name](), load_body())], RenderOptions(size=SIZE, camera=camera))
+    for frame in range(0, len(animation), 3):
+        scene = animation.scene(frame)
+        pixels = scene.camera.project(scene.figures[0].vertices)
         assert pixels[:, 2].min() > 0.5
         assert pixels[:, :2].min() >= 2
         assert (pixels[:, :2].max(axis=0) <= np.subtract(SIZE, 2)).all()
@@ -62,32 +63,32 @@ def test_every_vertex_stays_in_the_picture(name: str, camera: str) -> None:
 @pytest.mark.parametrize("body_type", ["smpl", "smplh", "smplx"])
 def test_capsules_between_the_joints_enclose_the_body(body_type: str) -> None:
     """What holds the ends of a capsule in a picture holds the capsule."""
-    performer = Performer(arms_up().to_body_type(body_type), load_body(body_type))
+    person = Person(arms_up().to_body_type(body_type), load_body(body_type))
     children = np.array([j for j, parent in enumerate(PARENTS[body_type]) if parent >= 0])
     parents = np.array(PARENTS[body_type])[children]
     for frame in (0, 29):
-        joints = performer.joints[frame]
+        joints = person.joints[frame]
         start, bone = joints[parents], joints[children] - joints[parents]
-        offset = performer.vertices(frame)[:, None] - start
+        offset = person.vertices(frame)[:, None] - start
         t = np.clip((offset * bone).sum(-1) / (bone * bone).sum(-1), 0, 1)
         gap = np.linalg.norm(offset - t[..., None] * bone, axis=-1)
-        reach = performer.reach[parents] * (1 - t) + performer.reach[children] * t
+        reach = person.reach[parents] * (1 - t) + person.reach[children] * t
         assert (gap < reach).any(axis=1).all()
 
 
 def test_a_standing_person_takes_seven_tenths_of_the_height() -> None:
-    film = Film([Performer(arms_up().crop(0, 2), load_body())], RenderOptions(size=(400, 400)))
-    rows = film.shot(0).camera.project(film.shot(0).figures[0].vertices)[:, 1]
+    animation = Animation([Person(arms_up().crop(0, 2), load_body())], RenderOptions(size=(400, 400)))
+    rows = animation.scene(0).camera.project(animation.scene(0).figures[0].vertices)[:, 1]
     assert 0.66 * 400 < np.ptp(rows) < 0.74 * 400
 
 
 def test_follow_keeps_a_walker_near_the_middle() -> None:
-    film = Film([Performer(make_motion("walk", 90), load_body())], RenderOptions(size=(400, 400)))
-    assert np.linalg.norm(np.ptp(film.performers[0].joints[:, 0], axis=0)) > 1.5
-    middles = [film.shot(k).camera.project(film.performers[0].joints[k, 0])[0] for k in range(90)]
+    animation = Animation([Person(make_motion("walk", 90), load_body())], RenderOptions(size=(400, 400)))
+    assert np.linalg.norm(np.ptp(animation.people[0].joints[:, 0], axis=0)) > 1.5
+    middles = [animation.scene(k).camera.project(animation.people[0].joints[k, 0])[0] for k in range(90)]
     assert min(middles) > 0.38 * 400
     assert max(middles) < 0.62 * 400
-    assert np.abs(np.diff(film.path.eyes, n=2, axis=0)).max() < 0.01  # metres a frame squared: it glides
+    assert np.abs(np.diff(animation.path.eyes, n=2, axis=0)).max() < 0.01  # metres a frame squared: it glides
 
 
 def test_the_front_camera_sees_the_face_whichever_way_the_person_turns() -> None:
@@ -95,42 +96,46 @@ def test_the_front_camera_sees_the_face_whichever_way_the_person_turns() -> None
         motion = arms_up()
         poses = motion.poses.copy()
         poses[:, 0, 1] = turn
-        film = Film(
-            [Performer(Motion(poses, motion.trans), load_body())], RenderOptions(camera="front", size=SIZE)
+        animation = Animation(
+            [Person(Motion(poses, motion.trans), load_body())], RenderOptions(camera="front", size=SIZE)
         )
-        assert facing_azimuth(film.performers[0].joints) == pytest.approx(turn, abs=0.05)
-        to_camera = film.path.eyes[0] - film.path.targets[0]
-        forward = film.performers[0].head_forward[0]
+        assert facing_azimuth(animation.people[0].joints) == pytest.approx(turn, abs=0.05)
+        to_camera = animation.path.eyes[0] - animation.path.targets[0]
+        forward = animation.people[0].head_forward[0]
         assert to_camera @ forward / np.linalg.norm(to_camera) > 0.95
 
 
 def test_the_side_camera_sees_a_walk_from_left_to_right() -> None:
-    film = Film([Performer(make_motion("walk", 60), load_body())], RenderOptions(camera="side", size=SIZE))
-    first = film.shot(0).camera
-    start, end = first.project(film.performers[0].joints[[0, 59], 0])
+    animation = Animation(
+        [Person(make_motion("walk", 60), load_body())], RenderOptions(camera="side", size=SIZE)
+    )
+    first = animation.scene(0).camera
+    start, end = first.project(animation.people[0].joints[[0, 59], 0])
     assert end[0] > start[0] + 10
 
 
 def test_people_in_a_row_do_not_touch() -> None:
     body = load_body()
-    film = Film(
-        [Performer(make_motion("walk", 40, seed=k), body) for k in range(3)], RenderOptions(layout="row")
+    animation = Animation(
+        [Person(make_motion("walk", 40, seed=k), body) for k in range(3)], RenderOptions(layout="row")
     )
     for one, other in ((0, 1), (1, 2), (0, 2)):
-        pair = (film.performers[one].joints, film.performers[other].joints)
+        pair = (animation.people[one].joints, animation.people[other].joints)
         for a, b in zip(*pair, strict=True):
             assert np.linalg.norm(a[:, None] - b[None], axis=-1).min() > 0.3
 
 
 @pytest.mark.parametrize("camera", ["follow", "front", "side", "orbit", "fixed"])
 def test_a_trail_is_all_in_view_from_the_side_asked_for(camera: str) -> None:
-    film = Film([Performer(make_motion("walk", 90), load_body())], RenderOptions(size=SIZE, camera=camera))
-    trail = film.trail(4)
+    animation = Animation(
+        [Person(make_motion("walk", 90), load_body())], RenderOptions(size=SIZE, camera=camera)
+    )
+    trail = animation.trail(4)
     for figure in trail.figures:
         pixels = trail.camera.project(figure.vertices)[:, :2]
         assert pixels.min() >= 2 and (pixels.max(axis=0) <= np.subtract(SIZE, 2)).all()
     if camera in ("front", "side"):
         view = trail.camera.eye - trail.camera.target
-        walked = film.performers[0].joints[-1, 0] - film.performers[0].joints[0, 0]
+        walked = animation.people[0].joints[-1, 0] - animation.people[0].joints[0, 0]
         aligned = abs(view @ walked) / np.linalg.norm(view) / np.linalg.norm(walked)
         assert aligned > 0.9 if camera == "front" else aligned < 0.25

@@ -10,13 +10,14 @@ from data.synthetic import make_motion
 from models.body.body import load_body
 from models.errors import PoseGPTError
 from models.motion import Motion
-from posegpt_cli.output.sheet import write_text
+from posegpt_cli.rendering.composition import Composition
 from posegpt_cli.rendering.gl import check_gl
 from posegpt_cli.rendering.options import RenderOptions
+from posegpt_cli.rendering.person import Person
 from posegpt_cli.rendering.renderer import Renderer
-from posegpt_cli.rendering.scene import Film, Performer
+from posegpt_cli.rendering.scene import Animation
+from posegpt_cli.rendering.sheet import write_text
 from posegpt_cli.rendering.skeleton import SkeletonRenderer
-from posegpt_cli.rendering.stage import Stage
 
 SIZE = (200, 160)
 needs_gl = pytest.mark.skipif(check_gl().platform is None, reason="there is no OpenGL here")
@@ -44,8 +45,8 @@ def renderer(kind: str) -> Iterator[Renderer]:
 
 
 @pytest.fixture(scope="module")
-def walk() -> Film:
-    return Film([Performer(make_motion("walk", 45), load_body())], RenderOptions(size=SIZE))
+def walk() -> Animation:
+    return Animation([Person(make_motion("walk", 45), load_body())], RenderOptions(size=SIZE))
 
 
 def saturation(picture: np.ndarray) -> np.ndarray:
@@ -53,17 +54,17 @@ def saturation(picture: np.ndarray) -> np.ndarray:
     return np.ptp(picture.astype(int), axis=-1)
 
 
-def test_the_person_is_where_the_camera_projects_it(renderer: Renderer, walk: Film) -> None:
-    shot = walk.shot(10)
-    picture = renderer.draw(shot)
+def test_the_person_is_where_the_camera_projects_it(renderer: Renderer, walk: Animation) -> None:
+    scene = walk.scene(10)
+    picture = renderer.draw(scene)
     assert picture.shape == (SIZE[1], SIZE[0], 3) and picture.dtype == np.uint8
     rows, columns = np.nonzero(saturation(picture) > 40)
-    pixels = shot.camera.project(shot.figures[0].vertices)
+    pixels = scene.camera.project(scene.figures[0].vertices)
     assert len(rows) > 300
     assert columns.min() >= pixels[:, 0].min() - 3 and columns.max() <= pixels[:, 0].max() + 3
     assert rows.min() >= pixels[:, 1].min() - 3 and rows.max() <= pixels[:, 1].max() + 3
     for joint in (4, 18):  # a knee, an elbow
-        x, y, _ = shot.camera.project(shot.figures[0].joints[joint])
+        x, y, _ = scene.camera.project(scene.figures[0].joints[joint])
         patch = picture[int(y) - 3 : int(y) + 4, int(x) - 3 : int(x) + 4]
         background = renderer_background(picture)
         assert np.abs(patch.astype(int) - background).max() > 60
@@ -73,35 +74,35 @@ def renderer_background(picture: np.ndarray) -> np.ndarray:
     return picture[2, 2].astype(int)
 
 
-def test_the_person_moves(renderer: Renderer, walk: Film) -> None:
-    first, later = (saturation(renderer.draw(walk.shot(k))) > 40 for k in (0, 12))
+def test_the_person_moves(renderer: Renderer, walk: Animation) -> None:
+    first, later = (saturation(renderer.draw(walk.scene(k))) > 40 for k in (0, 12))
     assert (first != later).sum() > 100
 
 
-def test_the_same_shot_is_drawn_the_same_after_others(renderer: Renderer, walk: Film) -> None:
-    before = renderer.draw(walk.shot(5))
-    renderer.draw(walk.shot(30))
-    assert np.array_equal(before, renderer.draw(walk.shot(5)))
+def test_the_same_shot_is_drawn_the_same_after_others(renderer: Renderer, walk: Animation) -> None:
+    before = renderer.draw(walk.scene(5))
+    renderer.draw(walk.scene(30))
+    assert np.array_equal(before, renderer.draw(walk.scene(5)))
 
 
-def test_the_floor_is_darker_where_the_sun_does_not_reach(kind: str, walk: Film) -> None:
+def test_the_floor_is_darker_where_the_sun_does_not_reach(kind: str, walk: Animation) -> None:
     made = make_renderer(kind, RenderOptions(size=SIZE, floor="plain"))
-    shot = walk.shot(10)
-    picture = made.draw(shot)
+    scene = walk.scene(10)
+    picture = made.draw(scene)
     made.close()
-    joints = shot.figures[0].joints
-    spot = joints[12] - shot.sun * (joints[12, 1] / shot.sun[1])  # of the neck
+    joints = scene.figures[0].joints
+    spot = joints[12] - scene.sun * (joints[12, 1] / scene.sun[1])  # of the neck
     away = spot * [-1, 1, -1] + 2 * joints[0] * [1, 0, 1]
-    (x, y, _), (other_x, other_y, _) = shot.camera.project(spot), shot.camera.project(away)
+    (x, y, _), (other_x, other_y, _) = scene.camera.project(spot), scene.camera.project(away)
     shaded, lit = picture[int(y), int(x)].mean(), picture[int(other_y), int(other_x)].mean()
     assert shaded < 0.92 * lit
 
 
 def test_a_colour_paints_the_whole_body(kind: str) -> None:
     options = RenderOptions(size=SIZE, color="#20c040")
-    film = Film([Performer(make_motion("walk", 2), load_body())], options)
+    animation = Animation([Person(make_motion("walk", 2), load_body())], options)
     made = make_renderer(kind, options)
-    picture = made.draw(film.shot(0)).astype(int)
+    picture = made.draw(animation.scene(0)).astype(int)
     made.close()
     coloured = saturation(picture) > 60
     green = picture[..., 1] > np.maximum(picture[..., 0], picture[..., 2]) + 30
@@ -110,14 +111,16 @@ def test_a_colour_paints_the_whole_body(kind: str) -> None:
 
 def test_past_and_future_differ_in_colour(renderer: Renderer) -> None:
     options = RenderOptions(size=SIZE, past_frames=3)
-    film = Film([Performer(make_motion("walk", 6), load_body())], options)
-    past, future = (saturation(renderer.draw(film.shot(k))) > 60 for k in (2, 3))
+    animation = Animation([Person(make_motion("walk", 6), load_body())], options)
+    past, future = (saturation(renderer.draw(animation.scene(k))) > 60 for k in (2, 3))
     assert past.sum() < 0.2 * future.sum()
 
 
 def test_trail_shows_several_people_the_last_one_strongest(renderer: Renderer) -> None:
-    film = Film([Performer(make_motion("walk", 90), load_body())], RenderOptions(size=SIZE, color="red"))
-    trail = film.trail(4)
+    animation = Animation(
+        [Person(make_motion("walk", 90), load_body())], RenderOptions(size=SIZE, color="red")
+    )
+    trail = animation.trail(4)
     assert [f.frame for f in trail.figures] == [0, 30, 59, 89]
     picture = renderer.draw(trail)
     redness = []
@@ -131,8 +134,10 @@ def test_trail_shows_several_people_the_last_one_strongest(renderer: Renderer) -
 
 def test_the_last_pose_of_a_trail_on_the_spot_covers_the_earlier_ones(renderer: Renderer) -> None:
     """They cut through each other, in patches of their fades."""
-    film = Film([Performer(make_motion("wave", 40), load_body())], RenderOptions(size=SIZE, color="red"))
-    whole = film.trail(4)
+    animation = Animation(
+        [Person(make_motion("wave", 40), load_body())], RenderOptions(size=SIZE, color="red")
+    )
+    whole = animation.trail(4)
     assert whole.figures[-1].fade == 0 and len(whole.figures) == 4
     together = renderer.draw(whole).astype(int)
     last = renderer.draw(replace(whole, figures=whole.figures[-1:])).astype(int)
@@ -146,7 +151,7 @@ def test_titles_and_labels_stand_in_trails(kind: str) -> None:
     bare = RenderOptions(size=(200, 120), trail=2)
     written = replace(bare, titles=("a", "b"), captions=True)
     made = make_renderer(kind, RenderOptions(size=(100, 120)))
-    pictures = [Stage(motions, options).trail(made).astype(int) for options in (bare, written)]
+    pictures = [Composition(motions, options).trail(made).astype(int) for options in (bare, written)]
     made.close()
     ink = np.abs(pictures[0] - pictures[1])
     for k in range(2):
@@ -158,10 +163,10 @@ def test_titles_and_labels_stand_in_trails(kind: str) -> None:
 def test_bodies_of_all_types_share_one_picture(kind: str) -> None:
     motions = [make_motion("walk", 3).to_body_type(body) for body in ("smpl", "smplh", "smplx")]
     options = RenderOptions(size=(300, 120), titles=("a", "b", "c"), captions=True)
-    stage = Stage(motions, options)
-    assert stage.cell_size == (100, 120) and stage.columns == 3
-    made = make_renderer(kind, RenderOptions(size=stage.cell_size))
-    picture = stage.picture(made, 1)
+    composition = Composition(motions, options)
+    assert composition.cell_size == (100, 120) and composition.columns == 3
+    made = make_renderer(kind, RenderOptions(size=composition.cell_size))
+    picture = composition.picture(made, 1)
     made.close()
     assert picture.shape == (120, 300, 3)
     for k in range(3):
@@ -171,16 +176,16 @@ def test_bodies_of_all_types_share_one_picture(kind: str) -> None:
 
 def test_row_layout_draws_everybody_on_one_floor(renderer: Renderer) -> None:
     options = RenderOptions(size=SIZE, layout="row")
-    stage = Stage([make_motion("walk", 3), make_motion("wave", 5)], options)
-    assert len(stage.films) == 1 and len(stage) == 5
-    columns = np.nonzero((saturation(stage.picture(renderer, 4)) > 40).any(axis=0))[0]
+    composition = Composition([make_motion("walk", 3), make_motion("wave", 5)], options)
+    assert len(composition.animations) == 1 and len(composition) == 5
+    columns = np.nonzero((saturation(composition.picture(renderer, 4)) > 40).any(axis=0))[0]
     assert np.diff(columns).max() > 5  # floor between two people
 
 
 @pytest.mark.parametrize("floor", ["checker", "grid", "plain", "none"])
-def test_floors_fade_into_the_background(kind: str, floor: str, walk: Film) -> None:
+def test_floors_fade_into_the_background(kind: str, floor: str, walk: Animation) -> None:
     made = make_renderer(kind, RenderOptions(size=SIZE, floor=floor, background="#e8e0d0"))
-    picture = made.draw(walk.shot(0)).astype(int)
+    picture = made.draw(walk.scene(0)).astype(int)
     made.close()
     assert np.abs(picture[0] - [0xE8, 0xE0, 0xD0]).max() <= 3
     steps = np.abs(np.diff(picture[:, 5], axis=0))
@@ -192,33 +197,35 @@ def test_floors_fade_into_the_background(kind: str, floor: str, walk: Film) -> N
 
 
 @pytest.mark.parametrize("background", ["black", "white", "#1040c0"])
-def test_floor_and_shadow_are_seen_before_any_background(kind: str, background: str, walk: Film) -> None:
+def test_floor_and_shadow_are_seen_before_any_background(kind: str, background: str, walk: Animation) -> None:
     """A floor that only darkens the background was invisible on black."""
     made = make_renderer(kind, RenderOptions(size=SIZE, background=background))
-    shot = walk.shot(10)
-    picture = made.draw(shot).astype(int).max(axis=-1)
+    scene = walk.scene(10)
+    picture = made.draw(scene).astype(int).max(axis=-1)
     made.close()
-    joints = shot.figures[0].joints
-    spot = joints[12] - shot.sun * (joints[12, 1] / shot.sun[1])  # of the neck
-    x, y = (int(part) for part in shot.camera.project(spot)[:2])
+    joints = scene.figures[0].joints
+    spot = joints[12] - scene.sun * (joints[12, 1] / scene.sun[1])  # of the neck
+    x, y = (int(part) for part in scene.camera.project(spot)[:2])
     floor = picture[-40:, : SIZE[0] // 4]
     assert np.ptp(floor) >= 9  # tiles
     assert picture[y - 2 : y + 3, x - 2 : x + 3].mean() < 0.9 * picture[y].max()
 
 
 @pytest.mark.parametrize("frame", [0, 40])
-def test_tiles_of_the_floor_lie_where_the_camera_projects_them(kind: str, frame: int, walk: Film) -> None:
+def test_tiles_of_the_floor_lie_where_the_camera_projects_them(
+    kind: str, frame: int, walk: Animation
+) -> None:
     """Half a metre a side, light and dark in turn, wherever the camera has moved to."""
     options = RenderOptions(size=(400, 320))
-    shot = replace(walk.shot(frame), camera=walk.path.camera(frame, options.size))
+    scene = replace(walk.scene(frame), camera=walk.path.camera(frame, options.size))
     made = make_renderer(kind, options)
-    picture = made.draw(shot).astype(int).mean(axis=-1)
+    picture = made.draw(scene).astype(int).mean(axis=-1)
     made.close()
-    nearest = np.rint(shot.camera.target / 0.5).astype(int)
+    nearest = np.rint(scene.camera.target / 0.5).astype(int)
     light: dict[int, list[float]] = {0: [], 1: []}
     for east, north in np.argwhere(np.ones((5, 5))) - 2:
         tile = nearest[[0, 2]] + (east, north)
-        column, row, _ = shot.camera.project(np.array([0.5 * tile[0], 0.0, 0.5 * tile[1]]))
+        column, row, _ = scene.camera.project(np.array([0.5 * tile[0], 0.0, 0.5 * tile[1]]))
         if 0 <= column < 400 and 0 <= row < 320:
             light[tile.sum() % 2].append(picture[int(row), int(column)])
     assert min(len(values) for values in light.values()) >= 6
@@ -239,21 +246,20 @@ def test_text_is_light_on_dark_pictures_and_dark_on_light_ones() -> None:
 
 
 @needs_gl
-def test_multisampling_smooths_the_outline_only(walk: Film) -> None:
+def test_multisampling_smooths_the_outline_only(walk: Animation) -> None:
     from posegpt_cli.rendering.mesh import MeshRenderer
 
     pictures = []
     for samples in (1, 4):
         with MeshRenderer(RenderOptions(size=SIZE, samples=samples)) as made:
-            pictures.append(made.draw(walk.shot(10)).astype(int))
+            pictures.append(made.draw(walk.scene(10)).astype(int))
     difference = np.abs(pictures[0] - pictures[1]).max(axis=-1)
     assert 50 < (difference > 20).sum() < 3000
     assert difference[:20].max() == 0
 
 
-@needs_gl
 def test_normals_of_a_sphere_point_outwards() -> None:
-    from posegpt_cli.rendering.mesh import Normals
+    from posegpt_cli.rendering.shading import Normals
 
     phi, theta = np.meshgrid(np.linspace(0, 2 * np.pi, 24, endpoint=False), np.linspace(0.2, 2.9, 14))
     points = np.stack((np.sin(theta) * np.cos(phi), np.cos(theta), np.sin(theta) * np.sin(phi)), -1)
@@ -283,7 +289,7 @@ def test_wrong_options_say_what_is_expected() -> None:
 def test_long_motions_need_bounded_memory() -> None:
     motion = make_motion("walk", 30)
     long = Motion(np.tile(motion.poses, (40, 1, 1)), np.tile(motion.trans, (40, 1)))
-    performer = Performer(long, load_body())
+    person = Person(long, load_body())
     for frame in (0, 600, 1199):
-        performer.vertices(frame)
-        assert performer._chunk.nbytes < 10_000_000
+        person.vertices(frame)
+        assert person._chunk.nbytes < 10_000_000

@@ -91,7 +91,7 @@ def test_a_tiny_window_is_an_error_where_nothing_else_is_asked_for(
 def test_the_past_is_as_long_as_in_a_video(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 30 frames a second every second one is played: the past was coloured for twice its time."""
     seen = []
-    monkeypatch.setattr(preview, "Stage", lambda motions, options: seen.append(options) or 1 / 0)
+    monkeypatch.setattr(preview, "Composition", lambda motions, options: seen.append(options) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         play([make_motion("walk", 60)], RenderOptions(past_frames=20), terminal())
     assert (seen[0].fps, seen[0].past_frames) == (15, 10)

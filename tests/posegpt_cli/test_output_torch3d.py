@@ -15,10 +15,11 @@ import torch
 from data.synthetic import make_motion
 from models.body.body import load_body
 from models.errors import PoseGPTError
+from posegpt_cli.rendering.composition import Composition
 from posegpt_cli.rendering.gl import check_gl
 from posegpt_cli.rendering.options import RenderOptions
-from posegpt_cli.rendering.scene import Film, Performer
-from posegpt_cli.rendering.stage import Stage
+from posegpt_cli.rendering.person import Person
+from posegpt_cli.rendering.scene import Animation
 
 SIZE = (120, 96)
 needs_gl = pytest.mark.skipif(check_gl().platform is None, reason="there is no OpenGL here")
@@ -71,10 +72,10 @@ def naive_rasterize_meshes(
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pytorch3d with the two names that we use, and small shadow maps, as it is slow."""
-    from posegpt_cli.rendering import torch3d
+    from posegpt_cli.rendering import torch3d_shading
 
-    monkeypatch.setattr(torch3d, "_MASK", 128)
-    monkeypatch.setattr(torch3d, "_SUN_MAP", 128)
+    monkeypatch.setattr(torch3d_shading, "SHADOW_MASK", 128)
+    monkeypatch.setattr(torch3d_shading, "SUN_MAP", 128)
     names = ("pytorch3d", "pytorch3d.renderer", "pytorch3d.renderer.mesh", "pytorch3d.structures")
     for name in (*names, "pytorch3d.renderer.mesh.rasterize_meshes"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
@@ -85,13 +86,13 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pixels_are_those_of_the_camera(stand_in: None) -> None:
-    from posegpt_cli.rendering.torch3d import project, rasterize
+    from posegpt_cli.rendering.torch3d_raster import project, rasterize
 
-    film = Film([Performer(make_motion("walk", 3), load_body())], RenderOptions(size=SIZE))
-    shot = film.shot(1)
-    points = torch.tensor(shot.figures[0].vertices)
-    expected = shot.camera.project(shot.figures[0].vertices)
-    assert np.abs(project(points, shot.camera).numpy() - expected).max() < 1e-3
+    animation = Animation([Person(make_motion("walk", 3), load_body())], RenderOptions(size=SIZE))
+    scene = animation.scene(1)
+    points = torch.tensor(scene.figures[0].vertices)
+    expected = scene.camera.project(scene.figures[0].vertices)
+    assert np.abs(project(points, scene.camera).numpy() - expected).max() < 1e-3
     triangle = torch.tensor([[[10.0, 5.0, 1.0], [30.0, 5.0, 1.0], [10.0, 25.0, 1.0]]])
     twice = torch.cat((triangle, triangle + torch.tensor([40.0, 30.0, 0.0])))
     seen = rasterize(twice, torch.tensor([[0, 1, 2]]), SIZE, is_perspective=False)
@@ -109,9 +110,9 @@ def test_it_draws_what_the_mesh_renderer_draws(stand_in: None, floor: str) -> No
     from posegpt_cli.rendering.torch3d import Torch3dRenderer
 
     options = RenderOptions(size=SIZE, floor=floor)  # type: ignore[arg-type]
-    shot = Film([Performer(make_motion("walk", 30), load_body())], options).shot(10)
+    scene = Animation([Person(make_motion("walk", 30), load_body())], options).scene(10)
     with MeshRenderer(options) as mesh, Torch3dRenderer(options) as torch3d:
-        expected, picture = mesh.draw(shot).astype(int), torch3d.draw(shot).astype(int)
+        expected, picture = mesh.draw(scene).astype(int), torch3d.draw(scene).astype(int)
     difference = np.abs(expected - picture).max(axis=-1)
     assert difference.mean() < 1.0
     assert (difference > 40).mean() < 0.01  # along the outline, where a pixel may go either way
@@ -122,31 +123,32 @@ def test_a_batch_is_the_same_as_one_by_one(stand_in: None) -> None:
     from posegpt_cli.rendering.torch3d import Torch3dRenderer
 
     options = RenderOptions(size=(64, 48), past_frames=2, samples=1)
-    film = Film([Performer(make_motion("walk", 4), load_body())], options)
+    animation = Animation([Person(make_motion("walk", 4), load_body())], options)
     with Torch3dRenderer(options) as renderer:
-        together = renderer.draw_batch([film.shot(k) for k in (1, 2)])
+        together = renderer.draw_batch([animation.scene(k) for k in (1, 2)])
         for k, picture in zip((1, 2), together, strict=True):
-            difference = np.abs(renderer.draw(film.shot(k)).astype(int) - picture)
+            difference = np.abs(renderer.draw(animation.scene(k)).astype(int) - picture)
             assert difference.max() <= 40 and (difference > 1).mean() < 1e-3  # sums round apart
     saturated = [(np.ptp(picture.astype(int), axis=-1) > 60).sum() for picture in together]
     assert saturated[0] < 0.2 * saturated[1]
 
 
 def test_videos_are_drawn_in_batches(stand_in: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    from posegpt_cli.rendering import stage as stages
+    from posegpt_cli.rendering.backends import open_renderer
+    from posegpt_cli.rendering.parallel import draw_frames
     from posegpt_cli.rendering.torch3d import Torch3dRenderer
 
     options = RenderOptions(size=(48, 48), renderer="pytorch3d", samples=1, floor="none")
-    stage = Stage([make_motion("walk", 5)], options)
+    composition = Composition([make_motion("walk", 5)], options)
     sizes = []
     real = Torch3dRenderer.draw_batch
     monkeypatch.setattr(Torch3dRenderer, "batch", 2)
     monkeypatch.setattr(
         Torch3dRenderer, "draw_batch", lambda self, shots: sizes.append(len(shots)) or real(self, shots)
     )
-    with stages.open_renderer(options, stage.cell_size) as opened:
-        pictures = list(stages.pictures(stage, opened))
-    assert sizes == [2, 2, 1] and len(pictures) == 5 and opened.name == "pytorch3d"
+    with open_renderer(options, composition.cell_size) as backend:
+        pictures = list(draw_frames(composition, backend))
+    assert sizes == [2, 2, 1] and len(pictures) == 5 and backend.name == "pytorch3d"
     assert (pictures[0] != pictures[4]).any()
 
 

@@ -10,11 +10,13 @@ uniform vec3 background;
 uniform vec3 floor_color;
 uniform float contrast;  // of the pattern, 1 before a white background
 uniform float pattern;   // 0 plain, 1 checker, 2 grid
+uniform float tile_size;   // metres along a side
+uniform vec4 brightness; // checker: light tiles, depth of dark ones; grid: between lines, depth of lines
+uniform vec3 line;       // half its width (m); how weak one thinner than a pixel is: metres, and what is added
+uniform float floor_fall;  // what the lower edge of the picture loses
 uniform vec2 fade;       // distances from the target (m) where the floor begins to fade, and one over the way to its end
 
 out vec4 frag_color;
-
-const float TILE = 0.5;
 
 void main()
 {
@@ -22,20 +24,20 @@ void main()
     vec2 p = eye.xz - ray.xz * (eye.y / min(ray.y, -1e-4));
     vec2 w = fwidth(p) + 1e-5;
     // Signed distance to the nearest edge of a tile, positive in every other row of tiles.
-    vec2 edge = TILE * (0.5 - abs(fract(p / (2.0 * TILE)) * 2.0 - 1.0));
+    vec2 edge = tile_size * (0.5 - abs(fract(p / (2.0 * tile_size)) * 2.0 - 1.0));
     edge *= 2.0;
 
-    float light = 0.985 - 0.027 * contrast;
+    float light = brightness.x - brightness.y * contrast;
     if (pattern > 1.5) {
-        vec2 cover = clamp(1.5 - abs(edge) / max(vec2(0.005), 0.7 * w), 0.0, 1.0) * min(vec2(1.0), 0.006 / w + 0.3);
-        light = 0.97 - 0.13 * contrast * max(cover.x, cover.y);
+        vec2 cover = clamp(1.5 - abs(edge) / max(vec2(line.x), 0.7 * w), 0.0, 1.0) * min(vec2(1.0), line.y / w + line.z);
+        light = brightness.z - brightness.w * contrast * max(cover.x, cover.y);
     } else if (pattern > 0.5) {
-        vec2 tile = clamp(edge / w, -1.0, 1.0) * clamp(0.5 * TILE / w, 0.0, 1.0);
-        light += 0.027 * contrast * tile.x * tile.y;
+        vec2 tile = clamp(edge / w, -1.0, 1.0) * clamp(0.5 * tile_size / w, 0.0, 1.0);
+        light += brightness.y * contrast * tile.x * tile.y;
     }
     float away = clamp(1.0 - (distance(p, target) - fade.x) * fade.y, 0.0, 1.0);
     away *= away * (3.0 - 2.0 * away);
     float down = clamp(v_screen.y, 0.0, 1.0);
-    float fall = 0.05 * down * down;
+    float fall = floor_fall * down * down;
     frag_color = vec4(mix(background * (1.0 - fall), floor_color * (light - fall), away), 1.0);
 }

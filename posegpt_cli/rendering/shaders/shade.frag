@@ -4,6 +4,7 @@
 in vec2 uv;
 
 uniform sampler2D shadow_mask;  // red: sun's shadow, green: contact
+uniform vec4 darkness;          // what the sun's shadow takes of red, green and blue; what contact takes
 uniform vec2 mask_share;        // part of the texture that the mask fills
 
 out vec4 frag_color;
@@ -12,5 +13,5 @@ void main()
 {
     // Beside the mask lies what an earlier picture left.
     vec2 shade = texture(shadow_mask, min(uv, mask_share - 0.5 / textureSize(shadow_mask, 0))).rg;
-    frag_color = vec4((1.0 - shade.r * vec3(0.46, 0.44, 0.40)) * (1.0 - 0.45 * shade.g), 1.0);
+    frag_color = vec4((1.0 - shade.r * darkness.rgb) * (1.0 - darkness.a * shade.g), 1.0);
 }

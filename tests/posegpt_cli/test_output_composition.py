@@ -13,8 +13,11 @@ from data.synthetic import make_motion
 from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.output import RenderOptions
-from posegpt_cli.rendering import stage as stages
-from posegpt_cli.rendering.stage import Stage, draw_in_processes, open_renderer, pictures
+from posegpt_cli.rendering import composition as compositions
+from posegpt_cli.rendering import parallel
+from posegpt_cli.rendering.backends import open_renderer
+from posegpt_cli.rendering.composition import Composition
+from posegpt_cli.rendering.parallel import draw_frames, draw_in_processes
 
 SMALL = RenderOptions(size=(48, 40), renderer="skeleton")
 SMALL_TWO = RenderOptions(size=(48, 40), renderer="skeleton", jobs=2)
@@ -24,19 +27,21 @@ SMALL_TWO = RenderOptions(size=(48, 40), renderer="skeleton", jobs=2)
 def test_two_processes_draw_the_same_pictures_in_order() -> None:
     motions = [make_motion("walk", 40), make_motion("wave", 33)]
     options = RenderOptions(size=(64, 40), renderer="skeleton", captions=True)
-    alone = Stage(motions, options)
-    shared = Stage(motions, RenderOptions(size=(64, 40), renderer="skeleton", captions=True, jobs=2))
-    with open_renderer(options, alone.cell_size) as opened:
-        expected, drawn = list(pictures(alone, opened)), list(pictures(shared, opened))
+    alone = Composition(motions, options)
+    shared = Composition(motions, RenderOptions(size=(64, 40), renderer="skeleton", captions=True, jobs=2))
+    with open_renderer(options, alone.cell_size) as backend:
+        expected, drawn = list(draw_frames(alone, backend)), list(draw_frames(shared, backend))
     assert len(drawn) == 40
     assert all(np.array_equal(a, b) for a, b in zip(expected, drawn, strict=True))
 
 
 def test_few_frames_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "draw_in_processes", lambda *arguments: pytest.fail("a process was started"))
-    stage = Stage([make_motion("walk", 5)], SMALL_TWO)
-    with open_renderer(stage.options, stage.cell_size) as opened:
-        assert len(list(pictures(stage, opened))) == 5
+    monkeypatch.setattr(
+        parallel, "draw_in_processes", lambda *arguments: pytest.fail("a process was started")
+    )
+    composition = Composition([make_motion("walk", 5)], SMALL_TWO)
+    with open_renderer(composition.options, composition.cell_size) as backend:
+        assert len(list(draw_frames(composition, backend))) == 5
 
 
 class Pool:
@@ -66,7 +71,7 @@ class Pool:
 
 
 def test_ten_thousand_frames_wait_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Pool)
     drawn = draw_in_processes([], RenderOptions(jobs=2), 10_000)
     assert [int(picture) for picture in drawn] == list(range(10_000))
     assert Pool.most <= 4
@@ -74,7 +79,7 @@ def test_ten_thousand_frames_wait_a_few_at_a_time(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.slow
 def test_a_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "_begin", os.abort)  # it takes no arguments: the process fails at once
+    monkeypatch.setattr(parallel, "_begin", os.abort)  # it takes no arguments: the process fails at once
     with pytest.raises(PoseGPTError, match="a drawing process of 2 ended early") as caught:
         list(draw_in_processes([make_motion("walk", 40)], SMALL_TWO, 40))
     assert caught.value.hint == "use --jobs 1"
@@ -107,19 +112,19 @@ def test_ten_thousand_frames_need_no_more_memory_than_few(tmp_path: Path) -> Non
 def test_all_titles_stand_above_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the first did, as if it were everybody's."""
     written = []
-    monkeypatch.setattr(stages, "write_text", lambda picture, text, *_: written.append(text) or picture)
+    monkeypatch.setattr(compositions, "write_text", lambda picture, text, *_: written.append(text) or picture)
     motions = [make_motion("walk", 2), make_motion("wave", 2)]
     for layout, expected in (("grid", ["before", "after"]), ("row", ["before   ·   after"])):
-        stage = Stage(motions, replace(SMALL, layout=layout, titles=("before", "after")))
-        with open_renderer(stage.options, stage.cell_size) as opened:
-            stage.picture(opened.renderer, 0)
+        composition = Composition(motions, replace(SMALL, layout=layout, titles=("before", "after")))
+        with open_renderer(composition.options, composition.cell_size) as backend:
+            composition.picture(backend.renderer, 0)
         assert written == expected
         written.clear()
 
 
-def test_motions_of_one_frame_have_a_stage() -> None:
+def test_motions_of_one_frame_make_a_video() -> None:
     motion = make_motion("walk", 2)
     one = Motion(motion.poses[:1], motion.trans[:1])
-    stage = Stage([one], SMALL)
-    with open_renderer(SMALL, stage.cell_size) as opened:
-        assert len(stage) == len(list(pictures(stage, opened))) == 1
+    composition = Composition([one], SMALL)
+    with open_renderer(SMALL, composition.cell_size) as backend:
+        assert len(composition) == len(list(draw_frames(composition, backend))) == 1

@@ -1,13 +1,11 @@
-"""Stills: several pictures of a motion on one sheet, with their times; text on pictures."""
+"""Pictures put together: several on one sheet, and text on them."""
 
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from models.files import as_written, atomic_path
 from posegpt_cli.rendering.scene import Picture
 
 INK = ((52, 58, 68), (225, 229, 236))
@@ -26,12 +24,20 @@ def grid_shape(n: int) -> tuple[int, int]:
 
 def cell_grid(n: int, size: tuple[int, int]) -> tuple[int, int]:
     """Columns and rows that show n standing people largest in a picture of this width and height."""
-    shapes = [(columns, -(-n // columns)) for columns in range(1, n + 1)]
-    return max(shapes, key=lambda shape: min(size[0] / shape[0] * _PERSON_ASPECT, size[1] / shape[1]))
+    best = (1, n)
+    tallest = 0.0
+    for columns in range(1, n + 1):
+        rows = -(-n // columns)
+        # A person is as tall as the cell, or as its width allows.
+        height = min(size[0] / columns * _PERSON_ASPECT, size[1] / rows)
+        if height > tallest:
+            best = (columns, rows)
+            tallest = height
+    return best
 
 
 def tile(pictures: Sequence[Picture], columns: int, gap: int = _GAP) -> Picture:
-    """Pictures (H, W, 3) row by row on one sheet, lines between them; a single one as it is."""
+    """Pictures (H, W, 3) row by row on one sheet, with lines between them; a single one as it is."""
     if len(pictures) == 1:
         return pictures[0]
     height, width = pictures[0].shape[:2]
@@ -40,7 +46,8 @@ def tile(pictures: Sequence[Picture], columns: int, gap: int = _GAP) -> Picture:
     sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), line, np.uint8)
     for k, picture in enumerate(pictures):
         row, column = divmod(k, columns)
-        top, left = row * (height + gap), column * (width + gap)
+        top = row * (height + gap)
+        left = column * (width + gap)
         sheet[top : top + height, left : left + width] = picture
     return sheet
 
@@ -51,9 +58,11 @@ def write_text(picture: Picture, text: str, corner: str = "lower left") -> Pictu
     image = Image.fromarray(picture)
     font = _font(max(11, round(min(height, width) / 26)))
     margin = round(0.025 * min(height, width)) + 2
-    place, anchor = (
-        ((width / 2, margin), "ma") if corner == "upper middle" else ((margin, height - margin), "ld")
-    )
+    # Anchors are Pillow's: the text's middle at its top, or its left end at its bottom.
+    if corner == "upper middle":
+        place, anchor = (width / 2, margin), "ma"
+    else:
+        place, anchor = (margin, height - margin), "ld"
     ink = INK[int(_is_dark(picture))]
     ImageDraw.Draw(image).text(place, text, fill=ink, font=font, anchor=anchor)
     return np.asarray(image)
@@ -62,12 +71,6 @@ def write_text(picture: Picture, text: str, corner: str = "lower left") -> Pictu
 def _is_dark(picture: Picture) -> bool:
     """By the background in the upper left corner."""
     return bool(np.asarray(Image.fromarray(picture[:1, :1]).convert("L")).item() < 110)
-
-
-def write_png(path: Path, picture: Picture) -> None:
-    """Raises PoseGPTError where the file cannot be written; nothing is left behind then."""
-    with atomic_path(path, force=True) as partial, as_written(path):
-        Image.fromarray(picture).save(partial)
 
 
 @cache

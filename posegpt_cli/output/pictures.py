@@ -1,0 +1,23 @@
+"""Stills to files and back, by imageio."""
+
+from pathlib import Path
+
+import numpy as np
+
+from models.files import as_written, atomic_path
+from posegpt_cli.rendering.scene import Picture
+
+
+def write_png(path: Path, picture: Picture) -> None:
+    """Raises PoseGPTError if the file cannot be written; nothing is left behind then."""
+    import imageio.v3 as iio
+
+    with atomic_path(path, force=True) as partial, as_written(path):
+        iio.imwrite(partial, picture, extension=".png")
+
+
+def read_picture(path: Path) -> Picture:
+    """(H, W, 3) sRGB of a picture file."""
+    import imageio.v3 as iio
+
+    return np.asarray(iio.imread(path, mode="RGB"))

@@ -1,0 +1,93 @@
+"""What a picture or video shows: animations side by side in one picture, with their titles and captions."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from models.motion import Motion
+from posegpt_cli.rendering.options import BETWEEN_TITLES, RenderOptions
+from posegpt_cli.rendering.person import make_people
+from posegpt_cli.rendering.renderer import Renderer
+from posegpt_cli.rendering.scene import Animation, Picture
+from posegpt_cli.rendering.sheet import cell_grid, tile, write_text
+
+
+class Composition:
+    """Animations side by side in one picture, or one animation with everybody in it."""
+
+    def __init__(self, motions: Sequence[Motion], options: RenderOptions) -> None:
+        self.options = options
+        self.motions = motions
+        people = make_people(motions, options)
+        groups = [people] if options.layout == "row" else [[person] for person in people]
+        columns, rows = cell_grid(len(groups), options.size)
+        self.columns = columns
+        self.cell_size = (options.size[0] // columns, options.size[1] // rows)
+        self.animations = [Animation(group, options, self.cell_size) for group in groups]
+
+    def __len__(self) -> int:
+        return max(len(animation) for animation in self.animations)
+
+    def picture(self, renderer: Renderer, frame: int) -> Picture:
+        """(H, W, 3): every animation at a frame, with titles and captions."""
+        return self.pictures(renderer, [frame])[0]
+
+    def pictures(self, renderer: Renderer, frames: Sequence[int]) -> list[Picture]:
+        """`picture` of several frames; a renderer for batches draws them together."""
+        drawn = []
+        for animation in self.animations:
+            scenes = [animation.scene(min(frame, len(animation) - 1)) for frame in frames]
+            drawn.append(renderer.draw_batch(scenes))
+        # By animation and frame as they were drawn, by frame and animation as they are shown.
+        pictures = []
+        for frame, cells in zip(frames, zip(*drawn, strict=True), strict=True):
+            pictures.append(self._assemble(cells, frame))
+        return pictures
+
+    def trail(self, renderer: Renderer) -> Picture:
+        """(H, W, 3): the trail of every animation, with titles and captions."""
+        drawn = [renderer.draw(animation.trail(self.options.trail)) for animation in self.animations]
+        return self._assemble(drawn, None)
+
+    def _assemble(self, cells: Sequence[Picture], frame: int | None) -> Picture:
+        """The whole picture of a frame or (None) of all, from those of the animations."""
+        written = [self._write(k, cell, frame) for k, cell in enumerate(cells)]
+        return pad(tile(written, self.columns, gap=0), self.options.size)
+
+    def _write(self, cell: int, picture: Picture, frame: int | None) -> Picture:
+        """An animation's picture with its title and caption."""
+        title = self._title(cell, frame)
+        if title:
+            picture = write_text(picture, title, "upper middle")
+        if self.options.captions:
+            picture = write_text(picture, self._caption(cell, frame))
+        return picture
+
+    def _title(self, cell: int, frame: int | None) -> str:
+        """The line above a cell: its title, or the chapter that has begun by this frame; all for no frame."""
+        options = self.options
+        if options.layout == "row" and options.titles:
+            return BETWEEN_TITLES.join(options.titles)
+        if cell < len(options.titles):
+            return options.titles[cell]
+        if frame is None:
+            return ", ".join(text for _, text in options.chapters)
+        begun = [text for start, text in options.chapters if frame / options.fps >= start - 1e-6]
+        return begun[-1] if begun else ""
+
+    def _caption(self, cell: int, frame: int | None) -> str:
+        """The labels, unless several people share the cell, and the number of the frame."""
+        labels = ", ".join(self.motions[cell].labels) if self.options.layout == "grid" else ""
+        return labels if frame is None else f"{labels}   {frame}".strip()
+
+
+def pad(picture: Picture, size: tuple[int, int]) -> Picture:
+    """The picture at this size: cells of a size that does not divide evenly leave a few pixels over.
+
+    They repeat the edge, at the right and below.
+    """
+    bottom = size[1] - picture.shape[0]
+    right = size[0] - picture.shape[1]
+    if not bottom and not right:
+        return picture
+    return np.pad(picture, ((0, bottom), (0, right), (0, 0)), mode="edge")
