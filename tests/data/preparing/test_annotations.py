@@ -389,7 +389,7 @@ def test_babel_is_found_in_its_release_folder(tmp_path):
     (release / "val.json").write_text("[]")
     with pytest.raises(PoseGPTError, match="no BABEL file"):
         read_babel(release / "val.json")
-    with pytest.raises(PoseGPTError, match="leave that split out"):
+    with pytest.raises(PoseGPTError, match="leave it out of split"):
         read_babel(release / "train.json")
 
 
