@@ -1,8 +1,8 @@
 """Motion as network features: 6D rotations and a root trajectory, and back.
 
 Two forms of the root. `heading` (our default, after Holden et al. 2016 and HumanML3D): orientation
-without its turn about the vertical, turn and horizontal step in the frame of the previous heading,
-absolute height. It makes a motion look the same wherever it stands and whatever way it faces.
+without its turn about the vertical, turn and horizontal displacement seen from the previous heading,
+absolute height. So a motion looks the same wherever it is and whichever way it faces.
 `delta` (the paper's): orientation in the world and per-frame translation deltas.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 Translation = Literal["heading", "delta"]
@@ -48,22 +49,27 @@ def sixd_to_rotmat(sixd: Tensor) -> Tensor:
 
     On a CPU that is five times as fast as roma's special_gramschmidt, with its gradient too.
     """
-    first, second = sixd[..., ::2].unbind(-1), sixd[..., 1::2].unbind(-1)
-    x = _unit(first)
-    along = _dot(x, second)
-    y = _unit([b - along * a for a, b in zip(x, second, strict=True)])
-    z = (x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0])
-    rows = [n for row in zip(x, y, z, strict=True) for n in row]
-    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+    # The six numbers are the first two columns of the matrix, row by row.
+    x1, y1, x2, y2, x3, y3 = sixd.unbind(-1)
+    x = _unit([x1, x2, x3])
+
+    # Take out of the second column what lies along the first, then scale it to length 1.
+    along = x[0] * y1 + x[1] * y2 + x[2] * y3
+    y = _unit([y1 - along * x[0], y2 - along * x[1], y3 - along * x[2]])
+
+    # The third column is their cross product.
+    z1 = x[1] * y[2] - x[2] * y[1]
+    z2 = x[2] * y[0] - x[0] * y[2]
+    z3 = x[0] * y[1] - x[1] * y[0]
+    elements = torch.stack([x[0], y[0], z1, x[1], y[1], z2, x[2], y[2], z3], -1)
+    return rearrange(elements, "... (row column) -> ... row column", row=3)
 
 
-def _dot(x: Sequence[Tensor], y: Sequence[Tensor]) -> Tensor:
-    return x[0] * y[0] + x[1] * y[1] + x[2] * y[2]
-
-
-def _unit(x: Sequence[Tensor]) -> list[Tensor]:
-    scale = _dot(x, x).rsqrt()
-    return [n * scale for n in x]
+def _unit(x: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """A vector, given by its three coordinates, at length 1."""
+    a, b, c = x
+    scale = (a * a + b * b + c * c).rsqrt()
+    return a * scale, b * scale, c * scale
 
 
 def yaw_of(rotmat: Tensor) -> Tensor:
@@ -77,7 +83,8 @@ def yaw_to_rotmat(yaw: Tensor) -> Tensor:
     """(...) radians about +Y to (..., 3, 3)."""
     c, s = yaw.cos(), yaw.sin()
     zero, one = torch.zeros_like(c), torch.ones_like(c)
-    return torch.stack([c, zero, s, zero, one, zero, -s, zero, c], -1).unflatten(-1, (3, 3))
+    elements = torch.stack([c, zero, s, zero, one, zero, -s, zero, c], -1)
+    return rearrange(elements, "... (row column) -> ... row column", row=3)
 
 
 def rotate_horizontal(xz: Tensor, yaw: Tensor) -> Tensor:
@@ -95,19 +102,23 @@ def motion_to_features(rotmats: Tensor, trans: Tensor, translation: Translation 
         trans: (..., T, 3) metres, Y up, floor at 0.
 
     Returns:
-        (..., T, 6 J + 4) for `heading`: 6D rotations, turn (rad a frame), step right and ahead
-        (m a frame), height (m); (..., T, 6 J + 3) for `delta`: 6D rotations, step (m a frame).
-        The first frame has no predecessor: it repeats the second one's turn and step.
+        (..., T, 6 J + 4) for `heading`: 6D rotations, turn (rad per frame), displacement right and ahead
+        (m per frame), height (m); (..., T, 6 J + 3) for `delta`: 6D rotations, displacement (m per frame).
+        The first frame has no predecessor: it repeats the second one's turn and displacement.
     """
-    step = _repeat_first(trans.diff(dim=-2))
+    displacement = trans.diff(dim=-2)
     if translation == "delta":
-        return torch.cat([rotmat_to_sixd(rotmats).flatten(-2), step], -1)
+        return torch.cat([rotmat_to_sixd(rotmats).flatten(-2), _repeat_first(displacement)], -1)
+
+    # Turn and displacement are seen from the heading of the frame before.
     yaw = yaw_of(rotmats[..., 0, :, :])
-    before = torch.cat([yaw[..., :1], yaw[..., :-1]], -1)
     turn = _repeat_first(_wrap(yaw.diff(dim=-1)).unsqueeze(-1))
-    ahead = rotate_horizontal(trans.diff(dim=-2)[..., ::2], -before[..., 1:])
+    ahead = rotate_horizontal(displacement[..., ::2], -yaw[..., :-1])
+
+    # The root orientation is what is left of it once the heading is taken out.
     root = yaw_to_rotmat(-yaw) @ rotmats[..., 0, :, :]
-    sixd = rotmat_to_sixd(torch.cat([root.unsqueeze(-3), rotmats[..., 1:, :, :]], -3)).flatten(-2)
+    local = torch.cat([root.unsqueeze(-3), rotmats[..., 1:, :, :]], -3)
+    sixd = rotmat_to_sixd(local).flatten(-2)
     return torch.cat([sixd, turn, _repeat_first(ahead), trans[..., 1:2]], -1)
 
 
@@ -116,17 +127,22 @@ def features_to_motion(
 ) -> Pose:
     """Inverse of `motion_to_features`, from a start (default: the origin, facing +Z).
 
-    Frame 0 stands at the start itself; its own turn and step are not used.
+    Frame 0 stands at the start itself; its own turn and displacement are not used.
     """
     n_root = 4 if translation == "heading" else 3
-    rotmats = sixd_to_rotmat(features[..., :-n_root].unflatten(-1, (-1, 6)))
+    rotmats = sixd_to_rotmat(rearrange(features[..., :-n_root], "... (j six) -> ... j six", six=6))
     root_local = rotmats[..., 0, :, :]
     if translation == "delta":
         first = start.trans if start else torch.zeros_like(features[..., 0, -3:])
         return Pose(rotmats, _integrate(features[..., -3:], first), root_local)
-    turn, ahead, height = features[..., -4], features[..., -3:-1], features[..., -1]
+
+    turn = features[..., -4]
+    ahead = features[..., -3:-1]
+    height = features[..., -1]
     yaw0 = start.yaw if start else torch.zeros_like(turn[..., 0])
     xz0 = start.trans[..., ::2] if start else torch.zeros_like(ahead[..., 0, :])
+
+    # Sum up the turns to headings, turn each displacement by the heading before it, and sum these up.
     yaw = _integrate(turn.unsqueeze(-1), yaw0.unsqueeze(-1)).squeeze(-1)
     before = torch.cat([yaw[..., :1], yaw[..., :-1]], -1)
     xz = _integrate(rotate_horizontal(ahead, before), xz0)
@@ -135,17 +151,17 @@ def features_to_motion(
     return Pose(torch.cat([root.unsqueeze(-3), rotmats[..., 1:, :, :]], -3), trans, root_local)
 
 
-def _integrate(steps: Tensor, first: Tensor) -> Tensor:
-    """Running sum of (..., T, D) steps from (..., D), the first step left out."""
-    return first.unsqueeze(-2) + torch.cat(
-        [torch.zeros_like(steps[..., :1, :]), steps[..., 1:, :]], -2
-    ).cumsum(-2)
+def _integrate(differences: Tensor, first: Tensor) -> Tensor:
+    """Running sum of (..., T, D) differences from (..., D), the first difference left out."""
+    later = torch.cat([torch.zeros_like(differences[..., :1, :]), differences[..., 1:, :]], -2)
+    return first.unsqueeze(-2) + later.cumsum(-2)
 
 
-def _repeat_first(steps: Tensor) -> Tensor:
-    """(..., T - 1, D) differences to (..., T, D)."""
-    first = steps[..., :1, :] if steps.shape[-2] else steps.new_zeros(*steps.shape[:-2], 1, steps.shape[-1])
-    return torch.cat([first, steps], -2)
+def _repeat_first(differences: Tensor) -> Tensor:
+    """(..., T - 1, D) differences to (..., T, D); a single frame has a difference of zero."""
+    if not differences.shape[-2]:
+        return differences.new_zeros(*differences.shape[:-2], 1, differences.shape[-1])
+    return torch.cat([differences[..., :1, :], differences], -2)
 
 
 def _wrap(angle: Tensor) -> Tensor:

@@ -121,9 +121,11 @@ class Rotary:
     @classmethod
     def at(cls, start: int, n: int, width: int, device: torch.device) -> "Rotary":
         """The turns of n positions from `start` on, for heads of `width` channels."""
+        # Slower from channel to channel, so that near and far positions can both be told apart.
         frequency = 10_000.0 ** -(torch.arange(0, width, 2, device=device) / width)
         angles = torch.arange(start, start + n, device=device)[:, None] * frequency
         cos, sin = angles.cos(), angles.sin()
+        # Channel i is turned with channel i + D / 2, which `turn` finds by rolling the channels.
         return cls(torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1))
 
     def turn(self, x: Tensor) -> Tensor:
@@ -286,7 +288,8 @@ class ConvBlock(nn.Module):
             y = torch.cat([cache.frames, y], 1)
             cache.frames = y[:, -2:]
         else:
+            # Frames before the first (and after the last, if not causal) are zeros.
             y = F.pad(y, (0, 0, *self.pad))
-        # Conv1d takes channels first.
+        # Conv1d takes channels before frames.
         y = self.conv(y.transpose(1, 2)).transpose(1, 2)
         return x + self.out(F.silu(y))

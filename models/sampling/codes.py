@@ -30,19 +30,27 @@ def take_codes(network: VQVAE, source: Path, fps: float) -> None:
         raise PoseGPTError(
             f"{folder} was trained on {about.body_type} at {about.fps:g} fps, "
             f"the data is {network.config.body_type} at {fps:g} fps",
-            "prepare the data like that, or train without --encoder",
+            "prepare the data like that, or train without encoder",
+            "encoder",
         )
     if trained.causal_encoder != network.causal_encoder:
         raise PoseGPTError(
             f"the encoder of {folder} is that of an {trained.config.model}, "
             f"which {network.config.model} cannot share",
-            "give an --encoder that is a CausalVQVAE or an OnlineVQVAE",
+            "give as encoder a CausalVQVAE or an OnlineVQVAE",
+            "encoder",
         )
-    if differing := _differing(network.config, trained.config):
-        listed = ", ".join(f"{name} {getattr(trained.config, name)}" for name in differing)
-        ours = ", ".join(f"{name} {getattr(network.config, name)}" for name in differing)
-        flags = (f"--{name.replace('_', '-')} {getattr(trained.config, name)}" for name in differing)
-        raise PoseGPTError(f"{folder} has {listed}; this run has {ours}", f"give {' '.join(flags)}")
+    differing = _differing(network.config, trained.config)
+    if differing:
+        theirs = [f"{name}={getattr(trained.config, name)}" for name in differing]
+        ours = [f"{name}={getattr(network.config, name)}" for name in differing]
+        raise PoseGPTError(
+            f"{folder} has {', '.join(theirs)}; this run has {', '.join(ours)}",
+            f"give {' '.join(theirs)}",
+            differing,
+        )
+
+    # All weights, so that the decoder starts from the trained one's; then only what makes codes is frozen.
     network.load_state_dict(trained.state_dict())
     for module in _code_modules(network):
         module.requires_grad_(False)
@@ -56,6 +64,7 @@ def hold_codes(network: VQVAE) -> None:
 
 def code_weight_names(network: VQVAE) -> set[str]:
     """Names of all weights and buffers that the codes, and what they stand for, depend on."""
+    # Names inside a part are not those inside the network, so weights are found by identity.
     own: set[int] = set()
     for module in _code_modules(network):
         own.update(id(tensor) for tensor in module.state_dict(keep_vars=True).values())
@@ -67,12 +76,11 @@ def same_codes(one: VQVAE, other: VQVAE) -> bool:
     """Whether two tokenizers make the same codes of a motion: by their weights, up to half precision."""
     if one.causal_encoder != other.causal_encoder or _differing(one.config, other.config):
         return False
+    # Features are normalised before they are encoded.
+    if not _same(one.mean, other.mean) or not _same(one.std, other.std):
+        return False
     pairs = zip(_code_modules(one), _code_modules(other), strict=True)
-    return (
-        all(_same_weights(a, b) for a, b in pairs)
-        and _same(one.mean, other.mean)
-        and _same(one.std, other.std)
-    )
+    return all(_same_weights(a, b) for a, b in pairs)
 
 
 def _code_modules(network: VQVAE) -> list[nn.Module]:
@@ -83,8 +91,11 @@ def _code_modules(network: VQVAE) -> list[nn.Module]:
 
 def _differing(one: VQVAEConfig, other: VQVAEConfig) -> list[str]:
     """Names of the settings in which they may not differ, and do."""
-    names = [name for name in VQVAEConfig.model_fields if name not in FREE_SETTINGS]
-    return [name for name in names if getattr(one, name) != getattr(other, name)]
+    differing: list[str] = []
+    for name in VQVAEConfig.model_fields:
+        if name not in FREE_SETTINGS and getattr(one, name) != getattr(other, name):
+            differing.append(name)
+    return differing
 
 
 def _same_weights(one: nn.Module, other: nn.Module) -> bool:

@@ -93,6 +93,8 @@ def sample(
         )
     check_length(n_frames)
     vqvae = generator.vqvae
+
+    # A motion until its end is sampled like a very long one of unknown duration.
     until_end = n_frames is None
     frames = n_frames or LONGEST_SECONDS * round(generator.fps)
     n_tokens = vqvae.n_tokens(frames)
@@ -132,6 +134,8 @@ def timeline(
             request = CodeRequest(make_condition(generator, segment.labels, n_tokens, n), rngs, settings)
             shifted = partial(_shifted_progress, on_progress, n_done, total) if on_progress else None
             sampled = sample_codes(generator.gpt, request, n_tokens, shifted)
+
+            # Each part starts at the origin; appending moves it to where the last one ended.
             lengths = torch.full((n,), segment.n_frames, device=generator.device)
             parts = decode(generator, sampled.codes, lengths, segment.labels)
             motions = list(map(append, motions, parts)) if motions else parts
@@ -167,6 +171,8 @@ def forecast(
         observed = _Past(motion, _encode_past(generator, motion, n))
         n_past = observed.codes.shape[1]
         n_tokens = n_past + generator.vqvae.n_tokens(n_frames)
+
+        # How long the action takes in all is not known from the middle of it.
         condition = make_condition(generator, labels, n_tokens, n, hide_duration=True)
         if generator.gpt.config.label_changes:
             condition = _labels_from(condition, n_past, n_tokens)
@@ -238,6 +244,7 @@ def _encode_past(generator: Generator, past: Motion, n: int) -> Tensor:
     if n_missing > 0:
         poses = torch.cat([poses[:, :1].expand(-1, n_missing, -1, -1), poses], 1)
         trans = torch.cat([trans[:, :1].expand(-1, n_missing, -1), trans], 1)
+
     codes = generator.vqvae.encode(poses.to(generator.device), trans.to(generator.device))
     return codes.expand(n, -1, -1)
 
@@ -258,6 +265,7 @@ def _continue(
     start = Root(yaw_of(last[-1, 0]).expand(len(codes)), trans[-1].expand(len(codes), 3))
     pose = features_to_motion(features[:, n_seen - 1 : n_seen + n_frames], vqvae.config.translation, start)
 
+    # The first of these frames is the observed one itself, so it is left out.
     joined = join(last, trans, Pose(pose.rotmats[:, 1:], pose.trans[:, 1:], pose.root_local[:, 1:]))
     motions: list[Motion] = []
     for future in _to_motions(generator, joined, labels):

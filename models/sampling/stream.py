@@ -48,10 +48,13 @@ def load_streaming(gpt: Path | None = None, decoder: Path | None = None, device:
     Raises PoseGPTError if the decoder has other codes.
     """
     generator = load_generator(gpt, device)
-    beside = find_checkpoint(gpt, "gpt") / STREAMING
-    if decoder is None and not (beside / CONFIG).is_file():
-        return generator
-    folder = beside if decoder is None else find_checkpoint(decoder, "vqvae")
+    if decoder is not None:
+        folder = find_checkpoint(decoder, "vqvae")
+    else:
+        folder = find_checkpoint(gpt, "gpt") / STREAMING
+        # Without a streaming decoder of its own, the generator's tokenizer may be able to stream.
+        if not (folder / CONFIG).is_file():
+            return generator
     vqvae, _ = load_vqvae(folder, generator.device)
     if not same_codes(generator.vqvae, vqvae):
         raise PoseGPTError(
@@ -81,7 +84,8 @@ def stream(
         raise PoseGPTError(
             f"streaming needs an OnlineVQVAE, this generator has a {vqvae.config.model}",
             "train one for its codes: posegpt train vqvae --model OnlineVQVAE --encoder RUN --data DIR, "
-            "then give it as --decoder",
+            "then give it as decoder",
+            "decoder",
         )
     n_tokens = vqvae.n_tokens(n_frames) if n_frames else 1
     condition = make_condition(generator, labels, n_tokens, 1, hide_duration=n_frames is None)

@@ -61,9 +61,9 @@ def test_a_second_decoder_is_all_that_is_trained(trained):
 @pytest.mark.parametrize(
     ("network", "info", "message", "hint"),
     [
-        ({"n_e": 64, "hid_dim": 32}, INFO, "16; this run has n_e 64, hid_dim 32", "--n-e 32 --hid-dim 16"),
-        ({"factor": 4}, INFO, "factor 2; this run has factor 4", "--factor 2"),
-        ({"model": "OfflineVQVAE"}, INFO, "OfflineVQVAE cannot share", "--encoder"),
+        ({"n_e": 64, "hid_dim": 32}, INFO, "16; this run has n_e=64, hid_dim=32", "n_e=32 hid_dim=16"),
+        ({"factor": 4}, INFO, "factor=2; this run has factor=4", "factor=2"),
+        ({"model": "OfflineVQVAE"}, INFO, "OfflineVQVAE cannot share", "encoder"),
         ({}, replace(INFO, fps=20.0), "on smpl at 30 fps, the data is smpl at 20 fps", "like that"),
         ({"body_type": "smplh"}, replace(INFO, body_type="smplh"), "on smpl at", "like that"),
     ],
