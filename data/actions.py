@@ -87,6 +87,22 @@ def bandai_labels(stem: str) -> tuple[str, ...] | None:
     return clip_labels(match["action"], match["style"], BANDAI_CATEGORIES[match["action"]])
 
 
+def own_label(labels: Iterable[str]) -> str | None:
+    """The label that is most likely a clip's own name, where nobody kept which one that was.
+
+    A name that is no category of BABEL's, or else the rarest of its categories; those that only say what
+    moves ("forward movement") come last. None without an action.
+
+    >>> own_label(("walk", "forward movement", "style:old"))
+    'walk'
+    """
+    rank = {name: k for k, name in enumerate(BABEL_CATEGORIES)}
+    actions = [label for label in labels if not label.startswith(STYLE_PREFIX)]
+    if not actions:
+        return None
+    return max(actions, key=lambda name: ("movement" not in name, rank.get(name, len(rank))))
+
+
 def order_labels(labels: Iterable[str]) -> tuple[str, ...]:
     """The vocabulary's one order: BABEL's categories as released, other actions by name, styles by name."""
     rank = {name: k for k, name in enumerate(BABEL_CATEGORIES)}

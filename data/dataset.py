@@ -23,6 +23,7 @@ from models.config import FADE_FRAMES
 from models.errors import PoseGPTError
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.utils.data import DataLoader
 
     from models.batch import Batch
@@ -288,7 +289,18 @@ class Windows:
             trans=torch.from_numpy(trans),
             length=torch.from_numpy(plan.lengths.copy()),
             labels=torch.from_numpy(labels),
+            own=self._own(plan),
         )
+
+    def _own(self, plan: WindowPlan) -> Tensor | None:
+        """(B,) column of each window's own name; None where labels change within clips."""
+        if self.store.frame_labels is not None or self.per_frame:
+            return None
+        import torch
+
+        own = self.store.own_labels[plan.clips]
+        swapped = self._mirrored_label[own]
+        return torch.from_numpy(np.where(plan.mirrored & (own >= 0), swapped, own))
 
     def _labels(self, clips: IntArray, rows: IntArray) -> NDArray[np.float32]:
         """(B, T, L) k-hot labels of each frame, or (B, L) of each window; clips and rows are (B, T)."""

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from data.actions import STYLE_PREFIX, own_label
 from models import __version__
 from models.body.skeleton import BodyType, n_joints
 from models.config import Config
@@ -32,6 +33,8 @@ MANIFEST = "manifest.json"
 FORMAT_VERSION = 2
 """1: without heights and frame labels. Stores that have neither are still written as 1."""
 
+MIN_NAMED = 3
+"""Clips that a label must be the own name of, to be one of those that a classifier tells apart."""
 _DEPTH = 6  # folders below the root in which find_store looks
 
 
@@ -123,7 +126,36 @@ class Store:
             raise PoseGPTError(f"{self.path} changed since it was opened", "open it again")
         return clips
 
+    @cached_property
+    def own_labels(self) -> NDArray[np.int64]:
+        """(clips,) column of the label that is each clip's own name; -1 for clips without labels.
+
+        Stores of earlier versions do not say which it is: then it is the most particular label.
+        """
+        columns = {name: k for k, name in enumerate(self.label_names)}
+        own = np.full(len(self), -1, np.int64)
+        for k, clip in enumerate(self.clips):
+            label = clip.get("label") or own_label(self._labels_of(k))
+            own[k] = columns.get(label or "", -1)
+        return own
+
     def clip_labels(self, k: int) -> tuple[str, ...]:
+        """Labels of clip k: its own name first, the others in the vocabulary's order."""
+        labels = self._labels_of(k)
+        own = int(self.own_labels[k])
+        if own < 0:
+            return labels
+        first = self.label_names[own]
+        return (first, *(label for label in labels if label != first))
+
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """Labels that are the own name of at least MIN_NAMED clips, in the vocabulary's order."""
+        columns, counts = np.unique(self.own_labels, return_counts=True)
+        kept = (columns >= 0) & (counts >= MIN_NAMED)
+        return tuple(self.label_names[k] for k in columns[kept])
+
+    def _labels_of(self, k: int) -> tuple[str, ...]:
         """Labels of clip k in the vocabulary's order."""
         return tuple(self.label_names[c] for c in np.flatnonzero(self.labels[k]))
 
@@ -367,7 +399,10 @@ class StoreWriter:
         self._heights.append(float(trans[0, 1]))
         self._lengths.append(stop - start)
         self._labels.append([self._columns[label] for label in labels])
-        self._clips.append({"name": name, "source": source})
+        clip = {"name": name, "source": source}
+        if labels and not labels[0].startswith(STYLE_PREFIX):
+            clip["label"] = labels[0]
+        self._clips.append(clip)
 
     def _check(self, motion: Motion, labels: Sequence[str], name: str) -> None:
         if motion.body_type != self.body_type or abs(motion.fps - self.fps) > 1e-6:

@@ -19,6 +19,8 @@ class Batch:
     """(B,) valid frames of each window, int64."""
     labels: Tensor
     """(B, L) k-hot action labels of each window, or (B, T, L) of its frames; float32."""
+    own: Tensor | None = None
+    """(B,) column of the label that is the window's own name, -1 for none, int64 (None: not known)."""
     ended: Tensor | None = None
     """(B,) bool: windows whose clip ends where they end (None: all of them)."""
     rows: Tensor | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from models.body.skeleton import BodyType, n_joints
-from models.config import Config, Dropout, Positive, Share
+from models.config import Config, Dropout, Positive, Share, Weight
 
 VQVAEModel = Literal["OfflineVQVAE", "CausalVQVAE", "OnlineVQVAE"]
 Arch = Literal["modern", "paper"]
@@ -132,10 +132,18 @@ class GPTConfig(Config):
 class ClassifierConfig(Config):
     """The action classifier's architecture."""
 
-    classif_method: Literal["TR"] = "TR"
-    """TR: a transformer over frames."""
+    classif_method: Literal["TR", "CNN"] = "TR"
+    """TR: a transformer over frames. CNN: convolutions over time."""
     use_bm: bool = False
-    """Take joints of the body model instead of SMPL parameters."""
+    """Take joint positions of the body model instead of SMPL parameters."""
+    scale_noise: Weight = 0.04
+    """With use_bm: deviation of the body size that training windows are scaled to."""
+    joint_noise: Weight = 0.01
+    """With use_bm: deviation (m) of the noise added to joint positions in training."""
+    names: tuple[str, ...] = ()
+    """Labels that are some clip's own name, exactly one of which holds; set by the data."""
+    styles: tuple[str, ...] = ()
+    """Labels that are styles, at most one of which holds; set by the data."""
     body_type: BodyType = "smpl"
     """Body whose motion is classified; set by the data."""
     n_labels: Positive = 60
@@ -143,7 +151,7 @@ class ClassifierConfig(Config):
     hid_dim: Positive = 128
     """Width, also of the features."""
     n_layers: Positive = 4
-    """Transformer blocks."""
+    """Transformer or convolution blocks."""
     heads: Positive = 4
     """Attention heads."""
     dropout: Dropout = 0.1

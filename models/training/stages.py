@@ -15,7 +15,7 @@ from models.body.skeleton import BODY_JOINTS, BodyType, n_joints
 from models.checkpoint import CheckpointInfo, Stage, find_checkpoint, load_vqvae
 from models.errors import PoseGPTError
 from models.metrics import mean_average_precision
-from models.networks.classifier import Classifier
+from models.networks.classifier import Classified, Classifier
 from models.networks.config import ClassifierConfig, GPTConfig
 from models.networks.features import Root, features_to_motion, yaw_of
 from models.networks.gpt import GPT, Condition
@@ -35,6 +35,10 @@ from models.training.token_cache import MOST_CODES, TokenCache
 
 VALIDATED_VERTICES = 0.02
 """Share of the skin's vertices in the validation, where the loss does not ask for more."""
+IGNORED = -100
+"""Stands for the true member of an exclusive group of labels, where there is none."""
+SMOOTHING = 0.05
+"""Of the classifier's targets in such groups: it learns to doubt what it has seen a few times."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,10 @@ class DataInfo:
     fingerprint: str
     per_frame: bool = False
     """Labels of the data change within clips."""
+    names: tuple[str, ...] = ()
+    """Labels that are some clip's own name."""
+    styles: tuple[str, ...] = ()
+    """Labels that are styles."""
 
 
 class TrainStage(nn.Module):
@@ -305,17 +313,22 @@ class GPTStage(TrainStage):
 
 
 class ClassifierStage(TrainStage):
-    """Tell the actions of windows; several labels may hold at once."""
+    """Tell the actions of windows: their own name among the names, and all other labels that hold."""
 
     stage: Stage = "classifier"
     network: Classifier
-    best_metric = "bce"
 
     def __init__(self, run: ClassifierRun, info: DataInfo) -> None:
         super().__init__()
         self.run = run
+        self.best_metric = "ce" if info.names else "bce"
         sizes = {"body_type": info.body_type, "n_labels": len(info.labels)}
-        self.config = ClassifierConfig.model_validate(run.network.model_dump() | sizes)
+        groups = {"names": info.names, "styles": info.styles}
+        self.config = ClassifierConfig.model_validate(run.network.model_dump() | sizes | groups)
+        self.columns = {
+            group: torch.tensor([info.labels.index(label) for label in labels], dtype=torch.int64)
+            for group, labels in groups.items()
+        }
         self.network = Classifier(self.config)
         self.network.rest_joints.copy_(load_skeleton(info.body_type, 0.0).rest_joints)
 
@@ -324,28 +337,72 @@ class ClassifierStage(TrainStage):
         self.network.mean.copy_(rows.mean(0))
         self.network.std.copy_(rows.std(0).clamp(min=1e-2))
 
+    def draw(self, batch: Batch) -> Batch:
+        # Half of the windows are cut shorter: what is judged later is of any length.
+        shortest = min(self.run.min_seq_len, self.run.seq_len)
+        drawn = torch.randint(shortest, 2 * self.run.seq_len, batch.length.shape)
+        return replace(batch, length=torch.minimum(batch.length, drawn.to(batch.length)))
+
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         with autocast(self.run, batch.poses.device):
-            logits = self.network(batch.poses, batch.trans, batch.length).logits
-        return {"bce": F.binary_cross_entropy_with_logits(logits, batch.labels)}
+            said = self.network(batch.poses, batch.trans, batch.length)
+        terms = {"bce": F.binary_cross_entropy_with_logits(said.logits, batch.labels)}
+        for group, (scores, targets) in self._exclusive(said, batch).items():
+            terms[group] = F.cross_entropy(
+                scores, targets, ignore_index=IGNORED, reduction="sum", label_smoothing=SMOOTHING
+            ) / max(1, len(targets))
+        return terms
 
     def counts(self, batch: Batch) -> dict[str, Tensor]:
-        return {"bce": torch.tensor(len(batch.length), device=batch.length.device)}
+        n = torch.tensor(len(batch.length), device=batch.length.device)
+        groups = [group for group, columns in self.columns.items() if len(columns)]
+        return dict.fromkeys(("bce", *groups), n)
 
     @torch.no_grad()
     def validate(self, network: Classifier, batches: Iterable[Batch]) -> dict[str, float]:
-        """Loss, share of windows whose likeliest label is a true one, and mean average precision."""
-        outputs = [(network(b.poses, b.trans, b.length).logits.cpu(), b.labels.cpu()) for b in batches]
-        logits, labels = (torch.cat(parts) for parts in zip(*outputs, strict=True))
-        right = labels.gather(1, logits.argmax(1, keepdim=True))
-        return {
-            "bce": float(F.binary_cross_entropy_with_logits(logits, labels)),
-            "accuracy": float(right.mean()),
-            "map": mean_average_precision(logits, labels),
+        """Losses, share of windows whose likeliest name is their own, and mean average precision."""
+        logits, labels, scores, targets = [], [], [], []
+        for batch in batches:
+            said = network(batch.poses, batch.trans, batch.length)
+            logits.append(said.logits.cpu())
+            labels.append(batch.labels.cpu())
+            names = self._exclusive(said, batch).get("names")
+            if names:
+                scores.append(names[0].cpu())
+                targets.append(names[1].cpu())
+        all_logits, all_labels = torch.cat(logits), torch.cat(labels)
+        figures = {
+            "bce": float(F.binary_cross_entropy_with_logits(all_logits, all_labels)),
+            "map": mean_average_precision(all_logits, all_labels),
         }
+        if not scores:
+            right = all_labels.gather(1, all_logits.argmax(1, keepdim=True))
+            return figures | {"accuracy": float(right.mean())}
+        all_scores, all_targets = torch.cat(scores), torch.cat(targets)
+        named = all_targets != IGNORED
+        right = (all_scores.argmax(1) == all_targets)[named]
+        figures["ce"] = float(F.cross_entropy(all_scores[named], all_targets[named]))
+        return figures | {"accuracy": float(right.double().mean())}
 
     def network_config(self) -> dict[str, Any]:
         return self.config.model_dump()
+
+    def _exclusive(self, said: Classified, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+        """Scores (B, M) of each exclusive group of labels, and which of them is true, or IGNORED, (B,)."""
+        groups = {}
+        names = self.columns["names"].to(batch.labels.device)
+        if said.names is not None and batch.own is not None:
+            hit = batch.own[:, None] == names
+            groups["names"] = (said.names, _only(hit))
+        styles = self.columns["styles"].to(batch.labels.device)
+        if len(styles):
+            groups["styles"] = (said.logits[:, styles], _only(batch.labels[:, styles] > 0))
+        return groups
+
+
+def _only(hit: Tensor) -> Tensor:
+    """(B,) place of the one that is hit in each row of (B, M), IGNORED where there is none or several."""
+    return torch.where(hit.sum(1) == 1, hit.int().argmax(1), IGNORED)
 
 
 def token_cache(run: GPTRun, tokenizer: CheckpointInfo, info: DataInfo, vqvae: VQVAE) -> TokenCache | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
+from data.actions import STYLE_PREFIX
 from models.errors import PoseGPTError
 from models.files import write_atomically
 from models.training.config import PRESETS, ClassifierRun, GPTRun, RunConfig, VQVAERun
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 SET_BY_DATA = {
     "vqvae": ("body_type",),
     "gpt": ("n_codebook", "codes_per_book", "n_labels", "label_changes"),
-    "classifier": ("body_type", "n_labels"),
+    "classifier": ("body_type", "n_labels", "names", "styles"),
 }
 """Fields of the networks that the data and the tokenizer decide."""
 
@@ -356,7 +357,9 @@ def _open_data(run: RunConfig, folder: Path) -> _Data:
     val_windows = _val_windows(run, folder, train_store)
     m = train_store.manifest
     changing = train_store.frame_labels is not None
-    info = DataInfo(m.label_names, m.body_type, m.fps, m.fingerprint, changing)
+    styles = tuple(name for name in m.label_names if name.startswith(STYLE_PREFIX))
+    names = () if changing else train_store.own_names
+    info = DataInfo(m.label_names, m.body_type, m.fps, m.fingerprint, changing, names, styles)
     return _Data(info, train_windows, val_windows)
 
 

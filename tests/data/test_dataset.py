@@ -123,6 +123,7 @@ def test_half_of_the_windows_are_mirrored(store):
     assert torch.equal(batch.trans[mirrored][..., 2], plain.trans[mirrored][..., 2])
     # and kicks changed sides, walks did not
     assert torch.equal(batch.labels[mirrored], plain.labels[mirrored][:, [1, 0, 2]])
+    assert torch.equal(batch.own[mirrored], torch.tensor([1, 0, 2])[plain.own[mirrored]])
 
 
 def test_ranks_split_the_steps(store):

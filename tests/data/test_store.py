@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data.actions import own_label
 from data.store import StoreWriter, find_store, open_store, read_manifest
 from data.synthetic import make_motion, make_store
 from models.errors import PoseGPTError
@@ -33,7 +34,7 @@ def test_clips_come_back(tmp_path, motions):
     assert len(store) == 3 and store.label_names == LABELS
     assert store.lengths.tolist() == [5, 7, 3] and store.starts.tolist() == [0, 5, 12]
     assert store.labels.tolist() == [[True, False], [False, True], [True, False]]
-    assert store.clips[1] == {"name": "bow_002", "source": "file1.bvh"}
+    assert store.clips[1] == {"name": "bow_002", "source": "file1.bvh", "label": "bow"}
     m = store.manifest
     assert (m.split, m.body_type, m.fps, m.n_clips, m.n_frames) == ("train", "smpl", 30.0, 3, 15)
     assert m.settings == {"seed": 3} and m.format_version == 1
@@ -278,3 +279,32 @@ def test_other_programs_manifests_are_passed_over(tmp_path, motions):
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "manifest.json").write_text('{"name": "a web app"}')
     assert find_store(tmp_path, "train") == tmp_path / "data" / "s"
+
+
+def test_a_clips_own_name_comes_first_and_is_kept(tmp_path):
+    motions = [
+        Motion(np.zeros((4, 24, 3)), np.zeros((4, 3)), labels=labels, name=str(k))
+        for k, labels in enumerate([("walk", "bow"), ("bow", "walk"), ("style:old",), ()])
+    ]
+    path = tmp_path / "named"
+    vocabulary = ("bow", "walk", "style:old")
+    with StoreWriter(path, split="val", body_type="smpl", fps=30, label_names=vocabulary) as writer:
+        for motion in motions:
+            writer.add(motion)
+    store = open_store(path)
+    assert store.own_labels.tolist() == [1, 0, -1, -1]
+    assert [store.motion(k).labels for k in range(4)] == [m.labels for m in motions]
+    assert store.own_names == ()  # each is the name of one clip alone
+
+
+@pytest.mark.parametrize(
+    ("labels", "own"),
+    [
+        (("walk", "forward movement", "style:old"), "walk"),
+        (("walk", "turn", "walk-turn-left"), "walk-turn-left"),
+        (("exercise/training", "squat"), "squat"),
+        (("style:old",), None),
+    ],
+)
+def test_own_name_of_a_clip_of_an_older_store(labels, own):
+    assert own_label(labels) == own

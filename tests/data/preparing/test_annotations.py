@@ -88,7 +88,7 @@ def test_windows_of_segments(prepared):
     assert found == [
         ("1_0_0", 64, ("walk",)),  # 0 to 3.2 s: 96 frames
         ("1_0_64", 32, ("walk",)),
-        ("1_1_30", 30, ("walk", "turn")),  # 1 to 2 s
+        ("1_1_30", 30, ("turn", "walk")),  # 1 to 2 s
         ("1_2_120", 31, ("sit",)),  # 4 s to the end, frame 150
         ("3_0_0", 64, ("jog",)),  # 3 s: 91 frames
         ("3_0_64", 27, ("jog",)),

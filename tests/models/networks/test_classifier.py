@@ -1,5 +1,7 @@
 """The classifier: what it may depend on, and that it learns; average precision by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -15,27 +17,31 @@ from tests.models.small import INFO, SHORT, SwingingArms
 TINY = ClassifierConfig(hid_dim=16, n_layers=1, heads=2, dropout=0)
 
 
-def small(use_bm: bool) -> Classifier:
+KINDS = [("TR", False), ("TR", True), ("CNN", False), ("CNN", True)]
+
+
+def small(method: str, use_bm: bool, **more) -> Classifier:
     torch.manual_seed(0)
-    model = Classifier(TINY.model_copy(update={"use_bm": use_bm, "n_labels": 2})).eval()
+    config = TINY.model_copy(update={"classif_method": method, "use_bm": use_bm, "n_labels": 2} | more)
+    model = Classifier(config).eval()
     model.rest_joints.copy_(torch.randn(24, 3))
     return model
 
 
-@pytest.mark.parametrize("use_bm", [False, True])
-def test_frames_beyond_the_length_do_not_count(use_bm):
-    model, batch = small(use_bm), SwingingArms().batch(0)
+@pytest.mark.parametrize(("method", "use_bm"), KINDS)
+def test_frames_beyond_the_length_do_not_count(method, use_bm):
+    model, batch = small(method, use_bm), SwingingArms().batch(0)
     length = torch.full((4,), 9)
     padded = model(batch.poses, batch.trans, length)
     cropped = model(batch.poses[:, :9], batch.trans[:, :9], length)
     torch.testing.assert_close(padded.logits, cropped.logits, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("use_bm", [False, True])
-def test_place_and_heading_do_not_count(use_bm):
+@pytest.mark.parametrize(("method", "use_bm"), KINDS)
+def test_place_and_heading_do_not_count(method, use_bm):
     import roma
 
-    model, batch = small(use_bm), SwingingArms().batch(0)
+    model, batch = small(method, use_bm), SwingingArms().batch(0)
     turn = yaw_to_rotmat(torch.tensor(1.0))
     poses = batch.poses.clone()
     poses[:, :, 0] = roma.rotmat_to_rotvec(turn @ roma.rotvec_to_rotmat(poses[:, :, 0]))
@@ -44,12 +50,12 @@ def test_place_and_heading_do_not_count(use_bm):
     torch.testing.assert_close(there.features, here.features, atol=1e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("use_bm", [False, True])
-def test_it_learns_and_loads(tmp_path, use_bm):
+@pytest.mark.parametrize(("method", "use_bm"), KINDS)
+def test_it_learns_and_loads(tmp_path, method, use_bm):
     run = ClassifierRun(
         **SHORT
         | {"iter": 60, "eval_every": 30, "learning_rate": 1e-2, "ema": 0.5}
-        | {"network": TINY.model_copy(update={"use_bm": use_bm})}
+        | {"network": TINY.model_copy(update={"classif_method": method, "use_bm": use_bm})}
     )
     result = train(run, tmp_path, INFO, SwingingArms(), SwingingArms())
     assert result.metrics["accuracy"] == 1
@@ -58,6 +64,54 @@ def test_it_learns_and_loads(tmp_path, use_bm):
     batch = SwingingArms().batch(77)
     assert info.labels == ("walk", "wave")
     assert torch.equal(model(batch.poses, batch.trans, batch.length).logits > 0, batch.labels > 0)
+
+
+def test_several_blocks_see_as_many_frames_as_there_are():
+    """Strides that round up keep a last frame which a padded motion has, too."""
+    model, batch = small("CNN", True, n_layers=5), SwingingArms().batch(0)
+    for n in (4, 9, 15):
+        length = torch.full((4,), n)
+        padded = model(batch.poses, batch.trans, length).features
+        cropped = model(batch.poses[:, :n], batch.trans[:, :n], length).features
+        torch.testing.assert_close(padded, cropped, atol=1e-5, rtol=1e-4)
+
+
+def test_training_sees_other_bodies_and_judging_does_not():
+    model, batch = small("CNN", True), SwingingArms().batch(0)
+    still = model.inputs(batch.poses, batch.trans)
+    moved = model.augment(still)
+    size = (moved[..., :66].std((1, 2)) / still[..., :66].std((1, 2))).log()
+    assert 0.005 < size.std() < 0.2
+    assert torch.equal(moved[..., 66], still[..., 66])  # turning is no matter of size
+    twice = [model(batch.poses, batch.trans, batch.length).features for _ in range(2)]
+    assert torch.equal(*twice)
+    model.train()
+    twice = [model(batch.poses, batch.trans, batch.length).features for _ in range(2)]
+    assert not torch.allclose(*twice)
+
+
+def test_names_are_told_apart_by_a_head_of_their_own(tmp_path):
+    """Both labels hold in every window; which of them is its name is learned beside that."""
+
+    class Named(SwingingArms):
+        def batch(self, step):
+            batch = super().batch(step)
+            own = batch.labels.argmax(1)
+            return replace(batch, labels=torch.ones_like(batch.labels), own=own)
+
+    run = ClassifierRun(
+        **SHORT
+        | {"iter": 60, "eval_every": 30, "learning_rate": 1e-2, "ema": 0.5}
+        | {"network": TINY.model_copy(update={"classif_method": "CNN", "use_bm": True})}
+    )
+    info = replace(INFO, names=("wave", "walk"))
+    result = train(run, tmp_path, info, Named(), Named())
+    assert result.metrics["accuracy"] == 1
+    model, _ = load_classifier(find_checkpoint(tmp_path, "classifier"))
+    batch = Named().batch(77)
+    said = model(batch.poses, batch.trans, batch.length)
+    assert said.names.argmax(1).tolist() == (1 - batch.own).tolist()
+    assert bool((said.logits > 0).all())
 
 
 def test_average_precision_by_hand():
