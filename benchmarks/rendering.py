@@ -26,14 +26,14 @@ from models.body.body import load_body
 from posegpt_cli.output.pictures import write_png
 from posegpt_cli.output.video import open_video
 from posegpt_cli.rendering.camera import FOV_Y, look_rotation
-from posegpt_cli.rendering.gl import open_context
-from posegpt_cli.rendering.mesh import MeshRenderer
+from posegpt_cli.rendering.opengl.context import open_context
+from posegpt_cli.rendering.opengl.mesh import MeshRenderer
 from posegpt_cli.rendering.options import RenderOptions, parse_color
 from posegpt_cli.rendering.parallel import draw_in_processes
 from posegpt_cli.rendering.person import POSED_AT_ONCE, Person
 from posegpt_cli.rendering.renderer import Renderer
 from posegpt_cli.rendering.scene import Animation, Picture, Scene
-from posegpt_cli.rendering.skeleton import SkeletonRenderer
+from posegpt_cli.rendering.software.skeleton import SkeletonRenderer
 
 TARGETS = {"mesh": (8.0, None), "mesh, to MP4": (None, 20.0), "skeleton": (None, 100.0)}
 """Ratio to the plain way, and pictures a second on two cores."""

@@ -136,7 +136,7 @@ def _check_device(name: str) -> Check:
 
 
 def _check_opengl(name: str) -> Check:
-    from posegpt_cli.rendering.gl import GL_HINT, check_gl
+    from posegpt_cli.rendering.opengl.context import GL_HINT, check_gl
 
     status = check_gl()
     if status.platform:

@@ -61,6 +61,7 @@ def glb_bytes(people: Sequence[Person], poses: Sequence[Float32Array], color: Co
         materials=[_material(color)],
     )
     binary = _Binary(gltf)
+    # People on the same body share its mesh; each has a skeleton and a skin of its own.
     meshes: dict[int, _MeshPart] = {}
     animation = g.Animation(name="motion", channels=[], samplers=[])
     for person, rotvecs in zip(people, poses, strict=True):
@@ -99,6 +100,7 @@ class _Binary:
         """Append an array (N,) or (N, K) and return its accessor."""
         import pygltflib as g
 
+        # A view says which bytes, an accessor what they mean; ours come in pairs.
         array = np.ascontiguousarray(array)
         rows = array.reshape(len(array), -1)
         view = g.BufferView(buffer=0, byteOffset=len(self.content), byteLength=array.nbytes, target=target)
@@ -111,8 +113,10 @@ class _Binary:
             normalized=normalized or None,
         )
         if bounds:
-            accessor.min, accessor.max = rows.min(axis=0).tolist(), rows.max(axis=0).tolist()
+            accessor.min = rows.min(axis=0).tolist()
+            accessor.max = rows.max(axis=0).tolist()
         self._gltf.accessors.append(accessor)
+        # Accessors begin at multiples of four bytes.
         self.content += array.tobytes()
         self.content += bytes(-len(self.content) % 4)
         return len(self._gltf.accessors) - 1
@@ -147,6 +151,8 @@ def _add_mesh(gltf: "GLTF2", binary: _Binary, body: "Body", has_own_colors: bool
     indices = binary.add(body.faces.ravel().astype(np.uint16 if small else np.uint32), _INDICES)
     primitive = g.Primitive(attributes=attributes, indices=indices, material=0)
     gltf.meshes.append(g.Mesh(name=body.body_type, primitives=[primitive]))
+
+    # The bind pose turns nothing: each joint's matrix moves it to the origin.
     rest = body.rest_joints.numpy() + lift
     matrices = np.tile(np.eye(4, dtype=np.float32), (len(rest), 1, 1))
     matrices[:, 3, :3] = -rest  # column after column, as glTF stores matrices
@@ -170,16 +176,20 @@ def weight_sets(weights: Float32Array) -> list[tuple[NDArray[np.uint8], NDArray[
 
     The heaviest come first, and the weights of all sets together add up to one exactly.
     """
+    # As many sets as the vertex with the most joints needs.
     n_sets = max(1, -(-int((weights > 0).sum(axis=1).max()) // _SET))
     order = np.argsort(-weights, axis=1, kind="stable")[:, : n_sets * _SET]
     heaviest = np.take_along_axis(weights, order, axis=1).astype(np.float64)
+
+    # Rounded, the weights miss one by a few units: the heaviest joint takes them.
     units = np.round(heaviest / heaviest.sum(axis=1, keepdims=True) * _WEIGHT_UNIT).astype(np.int64)
     units[:, 0] += _WEIGHT_UNIT - units.sum(axis=1)
     joints = np.where(units > 0, order, 0)  # unused places name joint 0, as the validator wants
-    return [
-        (joints[:, k : k + _SET].astype(np.uint8), units[:, k : k + _SET].astype(np.uint16))
-        for k in range(0, n_sets * _SET, _SET)
-    ]
+    sets = []
+    for k in range(0, n_sets * _SET, _SET):
+        part = slice(k, k + _SET)
+        sets.append((joints[:, part].astype(np.uint8), units[:, part].astype(np.uint16)))
+    return sets
 
 
 def _add_person(gltf: "GLTF2", person: Person, part: _MeshPart) -> int:
@@ -187,7 +197,8 @@ def _add_person(gltf: "GLTF2", person: Person, part: _MeshPart) -> int:
     import pygltflib as g
 
     motion = person.motion
-    names, parents = JOINT_NAMES[motion.body_type], PARENTS[motion.body_type]
+    names = JOINT_NAMES[motion.body_type]
+    parents = PARENTS[motion.body_type]
     first = len(gltf.nodes)
     for joint, (name, parent) in enumerate(zip(names, parents, strict=True)):
         offset = part.rest_joints[joint] - (part.rest_joints[parent] if parent >= 0 else 0)
@@ -205,7 +216,8 @@ def _add_channels(animation: Any, binary: _Binary, person: Person, poses: Float3
     """The pelvis's path and the rotation of every joint that turns."""
     import pygltflib as g
 
-    motion, rest = person.motion, person.body.rest_joints.numpy()
+    motion = person.motion
+    rest = person.body.rest_joints.numpy()
     times = binary.add((np.arange(motion.n_frames) / motion.fps).astype(np.float32), bounds=True)
 
     def add(node: int, path: str, values: Float32Array) -> None:
@@ -216,6 +228,7 @@ def _add_channels(animation: Any, binary: _Binary, person: Person, poses: Float3
         animation.channels.append(g.AnimationChannel(sampler=len(animation.samplers) - 1, target=target))
 
     add(first, "translation", (motion.trans + rest[0] + person.offset).astype(np.float32))
+    # Joints that never turn, such as fingers that were not recorded, need no channel.
     for joint in range(poses.shape[1]):
         if joint == 0 or poses[:, joint].any():
             add(first + joint, "rotation", continuous_quaternions(poses[:, joint]))
@@ -226,6 +239,7 @@ def continuous_quaternions(rotvecs: Float32Array) -> Float32Array:
     from scipy.spatial.transform import Rotation
 
     quaternions = Rotation.from_rotvec(rotvecs.astype(np.float64)).as_quat()
+    # A quaternion and its negative are one rotation; viewers interpolate, so neighbours must agree in sign.
     flips = np.sign((quaternions[1:] * quaternions[:-1]).sum(axis=1))
     flips[flips == 0] = 1
     quaternions[1:] *= np.cumprod(flips)[:, None]

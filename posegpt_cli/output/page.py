@@ -27,10 +27,11 @@ def write_page(path: Path, motions: Sequence[Motion], options: RenderOptions) ->
     Raises PoseGPTError if the file cannot be written.
     """
     animation = Animation(make_people(motions, options), options)
+    # Whatever stands in {{braces}} in page.html is replaced by the part of that name.
     parts = {
         "title": html.escape(_title(motions, options) or "posegpt"),
         "background": to_hex(parse_color(options.background)),
-        # a page ends its script at the first "</script": nothing of the user's may spell it
+        # A page ends its script at the first "</script": nothing of the user's may spell it.
         "settings": json.dumps(_settings(animation, motions, options)).replace("<", "\\u003c"),
         "motion": base64.b64encode(_scene(animation, options)).decode(),
         "three_license": (VIEWER / "three.LICENSE.txt").read_text(encoding="utf-8"),
@@ -38,15 +39,17 @@ def write_page(path: Path, motions: Sequence[Motion], options: RenderOptions) ->
         "viewer": (VIEWER / "viewer.js").read_text(encoding="utf-8"),
     }
     pieces = (VIEWER / "page.html").read_text(encoding="utf-8").split("{{")
-    page = pieces[0] + "".join(
-        parts[name] + rest for name, _, rest in (piece.partition("}}") for piece in pieces[1:])
-    )
+    page = pieces[0]
+    for piece in pieces[1:]:
+        name, _, rest = piece.partition("}}")
+        page += parts[name] + rest
     write_atomically(path, page.encode(), force=True)
 
 
 def to_hex(color: Color) -> str:
     """#rrggbb of a colour in 0..1."""
-    return "#" + "".join(f"{round(255 * part):02x}" for part in color)
+    red, green, blue = (np.array(color) * 255).round().astype(int).tolist()
+    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def _scene(animation: Animation, options: RenderOptions) -> bytes:
@@ -58,9 +61,12 @@ def _scene(animation: Animation, options: RenderOptions) -> bytes:
 
 
 def _settings(animation: Animation, motions: Sequence[Motion], options: RenderOptions) -> dict[str, object]:
-    """What viewer.js is told."""
-    azimuth, elevation = animation.azimuth, np.radians(ELEVATION[options.camera])
+    """What viewer.js reads."""
+    # The direction from which the page's camera looks first: that of our own cameras.
+    azimuth = animation.azimuth
+    elevation = np.radians(ELEVATION[options.camera])
     flat = np.cos(elevation)
+    eye = np.array([np.sin(azimuth) * flat, np.sin(elevation), np.cos(azimuth) * flat])
     future = parse_color(options.color) if options.color else FUTURE_COLOR
     return {
         "title": _title(motions, options),
@@ -69,10 +75,7 @@ def _settings(animation: Animation, motions: Sequence[Motion], options: RenderOp
         "background": to_hex(parse_color(options.background)),
         "floor": options.floor,
         "sun": animation.sun.round(4).tolist(),
-        "eye": [
-            round(float(part), 4)
-            for part in (np.sin(azimuth) * flat, np.sin(elevation), np.cos(azimuth) * flat)
-        ],
+        "eye": eye.round(4).tolist(),
         "height": round(max(p.standing_height for p in animation.people), 3),
         "past_frames": options.past_frames,
         "past_color": to_hex(PAST_COLOR),

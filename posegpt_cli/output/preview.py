@@ -33,7 +33,7 @@ _SHADES = 4
 
 
 def preview_motions(motions: Sequence[Motion], options: RenderOptions, is_all: bool) -> None:
-    """Play motions on the terminal; where that cannot be, say so.
+    """Play motions on the terminal; if that is not possible, say so.
 
     Args:
         motions: what to play, several side by side.
@@ -65,12 +65,14 @@ def play(
     Raises PoseGPTError if the window is too small.
     """
     is_colored = console.color_system is not None and not console.no_color
-    columns, rows = min(console.width - 1, _MAX_CELLS[0]), min(console.height - 2, _MAX_CELLS[1])
+    columns = min(console.width - 1, _MAX_CELLS[0])
+    rows = min(console.height - 2, _MAX_CELLS[1])
     if columns < _MIN_CELLS[0] or rows < _MIN_CELLS[1]:
         raise PoseGPTError(
             f"the terminal is too small for a preview: {console.width}x{console.height} characters",
             "make the window larger, or write a file: --out walk.gif",
         )
+    # A half block is one by two dots, a braille character two by four.
     dots = (columns, rows * 2) if is_colored else (columns * 2, rows * 4)
     composition = Composition(motions, _small(options, dots, is_colored))
     seconds = min(max(_AT_LEAST, len(composition) / _FPS), _AT_MOST)
@@ -79,6 +81,7 @@ def play(
         open_renderer(composition.options, composition.cell_size) as backend,
         Live(console=console, auto_refresh=False) as live,
     ):
+        # The clock says which frame is due: a slow terminal sees fewer of them, not a slower motion.
         start = clock()
         while (frame := int((clock() - start) * _FPS)) < seconds * _FPS:
             picture = composition.picture(backend.renderer, frame % len(composition))
@@ -110,6 +113,7 @@ def _small(options: RenderOptions, dots: tuple[int, int], is_colored: bool) -> R
 
 def half_blocks(picture: Picture) -> Segments:
     """(2 h, w, 3) pixels as h lines of w characters: the upper pixel is ink, the lower one paper."""
+    # Equal neighbours become one segment: each change of colour costs the terminal some twenty bytes.
     levels = picture // _SHADES
     pairs = np.concatenate((levels[::2], levels[1::2]), axis=-1)
     segments = []
@@ -123,11 +127,8 @@ def half_blocks(picture: Picture) -> Segments:
 
 @lru_cache(4096)
 def _style(*levels: int) -> Style:
-    upper, lower = (
-        RichColor.from_rgb(*(level * _SHADES + _SHADES // 2 for level in part))
-        for part in (levels[:3], levels[3:])
-    )
-    return Style(color=upper, bgcolor=lower)
+    red, green, blue, *lower = (level * _SHADES + _SHADES // 2 for level in levels)
+    return Style(color=RichColor.from_rgb(red, green, blue), bgcolor=RichColor.from_rgb(*lower))
 
 
 def braille(picture: Picture, background: str) -> Segments:
@@ -136,8 +137,11 @@ def braille(picture: Picture, background: str) -> Segments:
     inked = np.abs(picture - behind).max(axis=-1) > 60
     height, width = inked.shape
     cells = inked.reshape(height // 4, 4, width // 2, 2)
-    # Unicode numbers a cell's dots down the left, then down the right; the lowest two came later
+    # Unicode numbers a cell's dots down the left, then down the right; the lowest two came later.
     bits = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
-    codes = (cells * bits[None, :, None, :]).sum(axis=(1, 3))
-    lines = ["".join(chr(0x2800 + int(code)) for code in line) for line in codes]
-    return Segments([part for line in lines for part in (Segment(line), Segment.line())])
+    points = 0x2800 + (cells * bits[None, :, None, :]).sum(axis=(1, 3))
+    segments = []
+    for line in points.tolist():
+        segments.append(Segment("".join(map(chr, line))))
+        segments.append(Segment.line())
+    return Segments(segments)

@@ -87,6 +87,7 @@ def save_motion(
 
 def _save_video(composition: Composition, backend: Backend, path: Path, on_progress: OnProgress) -> int:
     typical = []
+    # A GIF's 256 colours are chosen before its pictures come: by a few of them, spread over the motion.
     if path.suffix.lower() == ".gif":
         for frame in np.linspace(0, len(composition) - 1, _TYPICAL).astype(int).tolist():
             typical.append(composition.picture(backend.renderer, frame))

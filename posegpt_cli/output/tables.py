@@ -23,8 +23,9 @@ def joint_positions(motion: Motion, body: "Body") -> Float32Array:
 
 
 def write_csv(path: Path, motion: Motion, body: "Body") -> None:
-    """One row a frame: its number, its time in seconds, then pelvis_x, pelvis_y, pelvis_z, left_hip_x, ..."""
+    """One row per frame: number, time in seconds, then pelvis_x, pelvis_y, pelvis_z, left_hip_x, ..."""
     columns = [f"{name}_{axis}" for name in JOINT_NAMES[motion.body_type] for axis in "xyz"]
+    # Piece by piece: the joints of an hour would fill the memory.
     written = 0
     with atomic_file(path, force=True) as file:
         file.write((",".join(("frame", "time", *columns)) + "\n").encode())
@@ -48,6 +49,7 @@ def write_json(path: Path, motion: Motion, body: "Body") -> None:
         "joints": list(JOINT_NAMES[motion.body_type]),
         "parents": list(PARENTS[motion.body_type]),
     }
+    # The frames of an hour are written piece by piece into an object whose other keys came first.
     mark = ',"positions":['
     with atomic_file(path, force=True) as file:
         file.write(_json(head)[:-1])

@@ -9,7 +9,7 @@ from posegpt_cli.rendering.options import RenderOptions
 from posegpt_cli.rendering.person import make_people
 from posegpt_cli.rendering.scene import Animation
 from posegpt_cli.rendering.sheet import grid_shape, tile, write_text
-from posegpt_cli.rendering.skeleton import SkeletonRenderer
+from posegpt_cli.rendering.software.skeleton import SkeletonRenderer
 
 _CELL = (360, 300)
 """Pixels of one window, width and height."""

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from models.errors import PoseGPTError
-from posegpt_cli.rendering.gl import GL_FIX
+from posegpt_cli.rendering.opengl.context import GL_FIX
 from posegpt_cli.rendering.options import RendererName, RenderOptions
 from posegpt_cli.rendering.renderer import Renderer
 
@@ -34,16 +34,17 @@ def open_renderer(options: RenderOptions, size: tuple[int, int]) -> Iterator[Bac
 
 def make_backend(options: RenderOptions, size: tuple[int, int]) -> Backend:
     """The same, for the caller to close."""
-    from posegpt_cli.rendering.skeleton import SkeletonRenderer
+    from posegpt_cli.rendering.software.skeleton import SkeletonRenderer
 
     if options.renderer == "skeleton":
         return Backend(SkeletonRenderer(options, size), "skeleton")
     if options.renderer == "pytorch3d":
-        from posegpt_cli.rendering.torch3d import Torch3dRenderer
+        from posegpt_cli.rendering.torch3d.renderer import Torch3dRenderer
 
         return Backend(Torch3dRenderer(options, size), "pytorch3d")
+    # The mesh is preferred: the skeleton stands in for it, and says why.
     try:
-        from posegpt_cli.rendering.mesh import MeshRenderer
+        from posegpt_cli.rendering.opengl.mesh import MeshRenderer
 
         return Backend(MeshRenderer(options, size), "mesh")
     except PoseGPTError as error:

@@ -171,6 +171,7 @@ def _smooth(track: FloatArray, sigma: float) -> FloatArray:
     """Gaussian smoothing of a track (T,) that goes on at its ends as it came: the camera does not brake."""
     from scipy.ndimage import gaussian_filter1d
 
+    # Mirrored about its ends in time and value, a straight track stays straight up to its last frame.
     room = min(len(track) - 1, int(4 * sigma) + 1)
     if room < 1:
         return track

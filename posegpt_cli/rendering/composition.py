@@ -20,6 +20,7 @@ class Composition:
         self.motions = motions
         people = make_people(motions, options)
         groups = [people] if options.layout == "row" else [[person] for person in people]
+        # Whole pixels per cell: what does not divide evenly is padded in the end.
         columns, rows = cell_grid(len(groups), options.size)
         self.columns = columns
         self.cell_size = (options.size[0] // columns, options.size[1] // rows)

@@ -45,8 +45,9 @@ def draw_in_processes(motions: Sequence[Motion], options: RenderOptions, n_frame
         initializer=_begin,
         initargs=(list(motions), options),
     )
-    starts = range(0, n_frames, _CHUNK)
-    chunks = iter([range(start, min(start + _CHUNK, n_frames)) for start in starts])
+    chunks = []
+    for start in range(0, n_frames, _CHUNK):
+        chunks.append(range(start, min(start + _CHUNK, n_frames)))
     try:
         # Whatever is drawn ahead of the encoder fills the memory.
         yield from results_in_order(pool, _draw_chunk, chunks, options.jobs * _CHUNKS_AHEAD)
@@ -71,7 +72,8 @@ def _begin(motions: Sequence[Motion], options: RenderOptions) -> None:
     """Start a drawing process: its share of the processors, its own renderer."""
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
+    # Ctrl-C reaches all processes of the terminal: the parent ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threads = max(1, _processors() // options.jobs)
     torch.set_num_threads(threads)
     os.environ.setdefault("LP_NUM_THREADS", str(threads))  # Mesa's software renderer reads it

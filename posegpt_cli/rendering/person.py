@@ -76,6 +76,7 @@ class Person:
         """(T, 3) unit vectors along which the face looks."""
         from scipy.spatial.transform import Rotation
 
+        # From the pelvis to the head, each joint turns all that comes after it.
         body_type = self.motion.body_type
         chain = [joint_index("head", body_type)]
         while PARENTS[body_type][chain[0]] >= 0:

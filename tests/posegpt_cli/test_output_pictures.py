@@ -11,13 +11,13 @@ from models.body.body import load_body
 from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.rendering.composition import Composition
-from posegpt_cli.rendering.gl import check_gl
+from posegpt_cli.rendering.opengl.context import check_gl
 from posegpt_cli.rendering.options import RenderOptions
 from posegpt_cli.rendering.person import Person
 from posegpt_cli.rendering.renderer import Renderer
 from posegpt_cli.rendering.scene import Animation
 from posegpt_cli.rendering.sheet import write_text
-from posegpt_cli.rendering.skeleton import SkeletonRenderer
+from posegpt_cli.rendering.software.skeleton import SkeletonRenderer
 
 SIZE = (200, 160)
 needs_gl = pytest.mark.skipif(check_gl().platform is None, reason="there is no OpenGL here")
@@ -27,7 +27,7 @@ KINDS = ["skeleton", pytest.param("mesh", marks=needs_gl)]
 def make_renderer(kind: str, options: RenderOptions) -> Renderer:
     if kind == "skeleton":
         return SkeletonRenderer(options)
-    from posegpt_cli.rendering.mesh import MeshRenderer
+    from posegpt_cli.rendering.opengl.mesh import MeshRenderer
 
     return MeshRenderer(options)
 
@@ -247,7 +247,7 @@ def test_text_is_light_on_dark_pictures_and_dark_on_light_ones() -> None:
 
 @needs_gl
 def test_multisampling_smooths_the_outline_only(walk: Animation) -> None:
-    from posegpt_cli.rendering.mesh import MeshRenderer
+    from posegpt_cli.rendering.opengl.mesh import MeshRenderer
 
     pictures = []
     for samples in (1, 4):

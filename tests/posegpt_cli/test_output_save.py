@@ -15,7 +15,7 @@ from data.synthetic import make_motion
 from models.errors import PoseGPTError
 from posegpt_cli.output import RenderOptions, save_motion
 from posegpt_cli.output.video import open_video
-from posegpt_cli.rendering.gl import check_gl
+from posegpt_cli.rendering.opengl.context import check_gl
 
 SMALL = RenderOptions(size=(96, 80), renderer="skeleton")
 
@@ -164,7 +164,7 @@ def test_without_libraries_both_platforms_are_tried(tmp_path: Path) -> None:
             (tmp_path / f"lib{name}.so{suffix}").touch()
     environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path)}
     environment.pop("PYOPENGL_PLATFORM", None)
-    code = "from posegpt_cli.rendering.gl import check_gl; print(*check_gl().reasons, sep='\\n')"
+    code = "from posegpt_cli.rendering.opengl.context import check_gl; print(*check_gl().reasons, sep='\\n')"
     ran = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )

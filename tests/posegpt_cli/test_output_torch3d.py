@@ -16,7 +16,7 @@ from data.synthetic import make_motion
 from models.body.body import load_body
 from models.errors import PoseGPTError
 from posegpt_cli.rendering.composition import Composition
-from posegpt_cli.rendering.gl import check_gl
+from posegpt_cli.rendering.opengl.context import check_gl
 from posegpt_cli.rendering.options import RenderOptions
 from posegpt_cli.rendering.person import Person
 from posegpt_cli.rendering.scene import Animation
@@ -72,10 +72,10 @@ def naive_rasterize_meshes(
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pytorch3d with the two names that we use, and small shadow maps, as it is slow."""
-    from posegpt_cli.rendering import torch3d_shading
+    from posegpt_cli.rendering.torch3d import shading
 
-    monkeypatch.setattr(torch3d_shading, "SHADOW_MASK", 128)
-    monkeypatch.setattr(torch3d_shading, "SUN_MAP", 128)
+    monkeypatch.setattr(shading, "SHADOW_MASK", 128)
+    monkeypatch.setattr(shading, "SUN_MAP", 128)
     names = ("pytorch3d", "pytorch3d.renderer", "pytorch3d.renderer.mesh", "pytorch3d.structures")
     for name in (*names, "pytorch3d.renderer.mesh.rasterize_meshes"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
@@ -86,7 +86,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pixels_are_those_of_the_camera(stand_in: None) -> None:
-    from posegpt_cli.rendering.torch3d_raster import project, rasterize
+    from posegpt_cli.rendering.torch3d.raster import project, rasterize
 
     animation = Animation([Person(make_motion("walk", 3), load_body())], RenderOptions(size=SIZE))
     scene = animation.scene(1)
@@ -106,8 +106,8 @@ def test_pixels_are_those_of_the_camera(stand_in: None) -> None:
 @needs_gl
 @pytest.mark.parametrize("floor", ["checker", "grid"])
 def test_it_draws_what_the_mesh_renderer_draws(stand_in: None, floor: str) -> None:
-    from posegpt_cli.rendering.mesh import MeshRenderer
-    from posegpt_cli.rendering.torch3d import Torch3dRenderer
+    from posegpt_cli.rendering.opengl.mesh import MeshRenderer
+    from posegpt_cli.rendering.torch3d.renderer import Torch3dRenderer
 
     options = RenderOptions(size=SIZE, floor=floor)  # type: ignore[arg-type]
     scene = Animation([Person(make_motion("walk", 30), load_body())], options).scene(10)
@@ -120,7 +120,7 @@ def test_it_draws_what_the_mesh_renderer_draws(stand_in: None, floor: str) -> No
 
 
 def test_a_batch_is_the_same_as_one_by_one(stand_in: None) -> None:
-    from posegpt_cli.rendering.torch3d import Torch3dRenderer
+    from posegpt_cli.rendering.torch3d.renderer import Torch3dRenderer
 
     options = RenderOptions(size=(64, 48), past_frames=2, samples=1)
     animation = Animation([Person(make_motion("walk", 4), load_body())], options)
@@ -136,7 +136,7 @@ def test_a_batch_is_the_same_as_one_by_one(stand_in: None) -> None:
 def test_videos_are_drawn_in_batches(stand_in: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from posegpt_cli.rendering.backends import open_renderer
     from posegpt_cli.rendering.parallel import draw_frames
-    from posegpt_cli.rendering.torch3d import Torch3dRenderer
+    from posegpt_cli.rendering.torch3d.renderer import Torch3dRenderer
 
     options = RenderOptions(size=(48, 48), renderer="pytorch3d", samples=1, floor="none")
     composition = Composition([make_motion("walk", 5)], options)
@@ -155,9 +155,9 @@ def test_videos_are_drawn_in_batches(stand_in: None, monkeypatch: pytest.MonkeyP
 def test_a_package_that_does_not_load_is_told_from_one_that_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from posegpt_cli.rendering import torch3d
+    from posegpt_cli.rendering.torch3d.renderer import Torch3dRenderer
 
     monkeypatch.setitem(sys.modules, "pytorch3d", None)
     with pytest.raises(PoseGPTError, match="pytorch3d is not installed") as caught:
-        torch3d.Torch3dRenderer(RenderOptions())
+        Torch3dRenderer(RenderOptions())
     assert "pip install" in caught.value.hint and "--renderer mesh" in caught.value.hint

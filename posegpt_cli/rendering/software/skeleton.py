@@ -12,11 +12,11 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from models.body.skeleton import JOINT_NAMES, PARENTS, BodyType
 from posegpt_cli.rendering.camera import Camera, FloatArray
-from posegpt_cli.rendering.capsules import CapsulePainter
-from posegpt_cli.rendering.ground import SHADE, Ground
 from posegpt_cli.rendering.options import Color, RenderOptions
 from posegpt_cli.rendering.renderer import Renderer
 from posegpt_cli.rendering.scene import Figure, Picture, Scene
+from posegpt_cli.rendering.software.capsules import CapsulePainter
+from posegpt_cli.rendering.software.ground import SHADE, Ground
 
 COLORS: dict[str, Color] = {
     "left": (0.20, 0.50, 0.80),

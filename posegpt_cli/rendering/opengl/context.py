@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -66,6 +66,7 @@ class GlContext:
     def close(self) -> None:
         """Free this context. pyrender would end the whole display, and other contexts on it too."""
         if self.name == "egl":
+            # The display is shared by all contexts of the process: only this one is destroyed.
             from OpenGL.EGL import eglDestroyContext
 
             eglDestroyContext(self.platform._egl_display, self.platform._egl_context)
@@ -80,13 +81,15 @@ def import_pyrender(module: str) -> ModuleType:
     That would be a viewer, which needs X libraries that a server lacks, and trimesh with networkx, which
     take a second. Whoever imports pyrender as a whole still can.
     """
-    name, package = f"pyrender.{module}", "pyrender"
+    package = "pyrender"
+    name = f"{package}.{module}"
     if package in sys.modules or name in sys.modules:
         return importlib.import_module(name)
     spec = importlib.util.find_spec(package)
     if spec is None:
         raise ModuleNotFoundError("pyrender is not installed", name=package)
-    sys.modules[package] = importlib.util.module_from_spec(spec)  # known, but not run
+    # Python needs the package in sys.modules to import a part of it: known, but not run.
+    sys.modules[package] = importlib.util.module_from_spec(spec)
     try:
         return importlib.import_module(name)
     finally:
@@ -100,9 +103,8 @@ def open_context(size: tuple[int, int]) -> GlContext:
 
     Raises PoseGPTError with every platform's reason where none works.
     """
-    wanted = os.environ.get(_VARIABLE)
     reasons = []
-    for name in (wanted,) if wanted else tuple(_working) or PLATFORMS:
+    for name in _platforms_to_try():
         try:
             context = _open_platform(name, size)
         except Exception as error:  # loaders raise anything, from OSError to AttributeError on None
@@ -115,11 +117,20 @@ def open_context(size: tuple[int, int]) -> GlContext:
     raise PoseGPTError(f"no OpenGL to draw a mesh with ({'; '.join(reasons)})", GL_HINT)
 
 
+def _platforms_to_try() -> Sequence[str]:
+    """The one that the environment names, or that has worked in this process, or all."""
+    named = os.environ.get(_VARIABLE)
+    if named:
+        return (named,)
+    return tuple(_working) or PLATFORMS
+
+
 def check_gl() -> GlStatus:
     """Try to open a context and say what draws, or why nothing does."""
     try:
         context = open_context((16, 16))
     except PoseGPTError as error:
+        # The error lists the reasons in brackets.
         reasons = error.message.partition("(")[2].removesuffix(")").split("; ")
         return GlStatus(None, "", tuple(reasons))
     renderer = GL.glGetString(GL.GL_RENDERER).decode(errors="replace")
@@ -132,8 +143,9 @@ def _open_platform(name: str, size: tuple[int, int]) -> GlContext:
     openers: dict[str, Callable[[tuple[int, int]], Any]] = {"egl": _open_egl, "osmesa": _open_osmesa}
     if name not in openers:
         raise PoseGPTError(f"{_VARIABLE}={name} is not one of {', '.join(openers)}")
+    # PyOpenGL reads the variable at its first import; the user's environment stays as it was.
     before = os.environ.get(_VARIABLE)
-    os.environ[_VARIABLE] = name  # PyOpenGL reads it at its first import
+    os.environ[_VARIABLE] = name
     try:
         return GlContext(name, openers[name](size))
     finally:
@@ -176,7 +188,7 @@ def _forget_opengl() -> None:
 def _describe(error: Exception) -> str:
     if isinstance(error, PoseGPTError):
         return error.message
-    # PyOpenGL goes on without the library, until it is used
+    # PyOpenGL loads without the library and fails when it is used.
     if "NoneType" in str(error) or "undefined function" in str(error):
         return "its library is not installed"
     text = " ".join(str(error).split())

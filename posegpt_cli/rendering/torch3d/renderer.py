@@ -28,8 +28,8 @@ from posegpt_cli.rendering.shading import (
     fade_range,
     sun_view,
 )
-from posegpt_cli.rendering.torch3d_raster import check_package, project, rasterize
-from posegpt_cli.rendering.torch3d_shading import (
+from posegpt_cli.rendering.torch3d.raster import check_package, project, rasterize
+from posegpt_cli.rendering.torch3d.shading import (
     MeshBatch,
     floor_light,
     floor_places,
@@ -192,6 +192,7 @@ class _Topology:
 
 def _layer_scale(depths: Tensor, layers: Tensor) -> Tensor:
     """(V,) what brings every layer before the lower ones; perspective is the same at any scale of depth."""
+    # The farthest point of a layer comes before the nearest of the layer below.
     step = 0.99 * depths.min() / depths.max()
     return step**layers
 

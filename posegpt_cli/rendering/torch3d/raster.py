@@ -38,6 +38,7 @@ class Fragments:
 
     def interpolate(self, values: Tensor, faces: Tensor) -> Tensor:
         """(B, V, C) values at the vertices of faces (F, 3) to (B, H, W, C), zero where nothing is seen."""
+        # Pixels that see nothing take the first triangle's values, and lose them below.
         corners = faces[self.face.clamp(min=0)]
         batch = torch.arange(len(values), device=values.device)[:, None, None, None]
         mixed = (values[batch, corners] * self.bary[..., None]).sum(dim=-2)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from posegpt_cli.rendering.camera import Camera, FloatArray
-from posegpt_cli.rendering.gl import GL, open_context
-from posegpt_cli.rendering.gl_mesh import FigureMesh, Topology
-from posegpt_cli.rendering.gl_projection import (
+from posegpt_cli.rendering.opengl.context import GL, open_context
+from posegpt_cli.rendering.opengl.figures import FigureMesh, Topology
+from posegpt_cli.rendering.opengl.projection import (
     Box,
     first_row_within,
     grown,
@@ -23,7 +23,7 @@ from posegpt_cli.rendering.gl_projection import (
     upside_down_rays,
     view_matrix,
 )
-from posegpt_cli.rendering.gl_targets import Programs, Targets
+from posegpt_cli.rendering.opengl.targets import Programs, Targets
 from posegpt_cli.rendering.options import RenderOptions
 from posegpt_cli.rendering.renderer import Renderer
 from posegpt_cli.rendering.scene import Figure, Picture, Scene
@@ -63,6 +63,7 @@ class MeshRenderer(Renderer):
         sun_matrix = sun_view(points, scene.sun)
         mask = ShadowMask.around(points, scene.sun) if self.options.floor != "none" else None
 
+        # The order is that of the module's first lines: the processor never waits for OpenGL before the blur.
         GL.glDisable(GL.GL_BLEND)
         if mask:
             self._draw_footprints(meshes, scene, mask)
@@ -227,6 +228,7 @@ class MeshRenderer(Renderer):
 
     def _shade_ground(self, camera: Camera, mask: ShadowMask) -> None:
         """Multiply the floor by its shadow: a rectangle that lies there."""
+        # What is there, times what the shader says remains.
         GL.glBlendFunc(GL.GL_DST_COLOR, GL.GL_ZERO)
         GL.glActiveTexture(GL.GL_TEXTURE0)
         GL.glBindTexture(GL.GL_TEXTURE_2D, self._targets.shadow)
@@ -252,6 +254,7 @@ class MeshRenderer(Renderer):
             self._targets.draw_fullscreen()
 
     def _read(self) -> Picture:
+        # Rows of a width that is no multiple of four follow each other without a gap.
         picture = np.empty((self.size[1], self.size[0], 3), np.uint8)
         GL.glPixelStorei(GL.GL_PACK_ALIGNMENT, 1)
         GL.glReadPixels(0, 0, *self.size, GL.GL_RGB, GL.GL_UNSIGNED_BYTE, picture)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from posegpt_cli.rendering.gl import GL, import_pyrender
+from posegpt_cli.rendering.opengl.context import GL, import_pyrender
 from posegpt_cli.rendering.scene import Picture
 from posegpt_cli.rendering.shading import SHADOW_MASK, SUN_MAP
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.motion import Float32Array
-from posegpt_cli.rendering.gl import GL, import_pyrender
+from posegpt_cli.rendering.opengl.context import GL, import_pyrender
 from posegpt_cli.rendering.shading import Normals, Proxy, body_colors
 
 if TYPE_CHECKING:

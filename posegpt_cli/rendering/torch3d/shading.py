@@ -9,7 +9,7 @@ from torch import Tensor
 
 from posegpt_cli.rendering.camera import FOV_Y, Camera
 from posegpt_cli.rendering.shading import FLOOR, PATTERNS, SHADOW_BLUR, SHADOW_MASK, SUN_MAP
-from posegpt_cli.rendering.torch3d_raster import rasterize
+from posegpt_cli.rendering.torch3d.raster import rasterize
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,1 @@
+"""The skeleton renderer: numpy and Pillow, for machines without OpenGL."""
