@@ -13,16 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from data.formats.bvh import read_bvh
 from data.preparing.conversion import find_files
-from data.retargeting.retarget import (
-    JOINT,
-    LIMBS,
-    REST_JOINTS,
-    BodyMotion,
-    SourceMotion,
-    source_motion,
-    to_body,
-    to_motion,
-)
+from data.retargeting.body_motion import JOINT, LIMBS, REST_JOINTS, BodyMotion
+from data.retargeting.retarget import SourceMotion, source_motion, to_body, to_motion
 from data.retargeting.skeletons import detect_skeleton
 from models.motion import Motion
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.retargeting.retarget import JOINT, REST_JOINTS, SOLE
+from data.retargeting.body_motion import JOINT, REST_JOINTS, SOLE
 from data.store import SPLITS, StoreWriter
 from models.body.skeleton import JOINT_NAMES, REST_PELVIS
 from models.motion import Motion

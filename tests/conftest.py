@@ -74,7 +74,7 @@ def small_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bvh_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve procedural clips as BVH files, `walk_elderly_000.bvh` to `wave_happy_011.bvh`."""
     from data.formats.bvh import write_bvh
-    from data.retargeting.retarget import REST_JOINTS
+    from data.retargeting.body_motion import REST_JOINTS
     from data.synthetic import make_motion
 
     hands = REST_JOINTS[20:22] * 1.1  # a bit beyond the wrists

@@ -13,7 +13,7 @@ import pytest
 
 from data.formats.bvh import write_bvh
 from data.formats.smpl_npz import write_smpl_npz
-from data.retargeting.retarget import REST_JOINTS
+from data.retargeting.body_motion import REST_JOINTS
 from data.synthetic import make_motion
 from models.body.body_files import write_model_files
 from tests.data.acclaim import random_frames, write_amc, write_asf

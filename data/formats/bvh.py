@@ -3,6 +3,7 @@
 import math
 import re
 import warnings
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
+from data.formats.euler import euler_matrices
 from models.body.skeleton import JOINT_NAMES, PARENTS, REST_PELVIS
 from models.errors import PoseGPTError
 from models.files import atomic_file, read_text
@@ -97,30 +99,54 @@ def forward_kinematics(bvh: Bvh, values: FloatArray | None = None) -> GlobalPose
         values: (T, C) channel values in place of the file's own.
     """
     values = bvh.values if values is None else values
+    local = _all_local_rotations(bvh, values)
     rotations = np.empty((len(values), len(bvh.names), 3, 3))
     positions = np.empty((len(values), len(bvh.names), 3))
     for j, parent in enumerate(bvh.parents):
-        local_rotation = local_rotations(bvh, j, values)
-        local_position = _local_position(bvh, j, values)
+        offset = _local_position(bvh, j, values)
         if parent < 0:
-            rotations[:, j] = local_rotation
-            positions[:, j] = local_position
+            rotations[:, j] = local[j]
+            positions[:, j] = offset
         else:
-            rotations[:, j] = rotations[:, parent] @ local_rotation
-            positions[:, j] = positions[:, parent] + np.einsum(
-                "tij,tj->ti", rotations[:, parent], local_position
-            )
+            above = rotations[:, parent]
+            rotations[:, j] = above @ local[j]
+            positions[:, j] = positions[:, parent] + (above @ offset[..., None])[..., 0]
     return GlobalPose(rotations, positions)
 
 
 def local_rotations(bvh: Bvh, joint: int, values: FloatArray | None = None) -> FloatArray:
     """(T, 3, 3) rotation of one joint relative to its parent: its channels, intrinsic in the file's order."""
-    columns = _columns(bvh, joint, bvh.values if values is None else values)
-    axes = [k for k, channel in enumerate(bvh.channels[joint]) if channel.endswith("rotation")]
-    if not axes:
-        return np.broadcast_to(np.eye(3), (len(columns), 3, 3))
-    order = "".join(bvh.channels[joint][k][0].upper() for k in axes)
-    return Rotation.from_euler(order, columns[:, axes], degrees=True).as_matrix()
+    values = bvh.values if values is None else values
+    order, columns = _rotation_columns(bvh, joint)
+    return euler_matrices(order, values[:, columns])
+
+
+def _all_local_rotations(bvh: Bvh, values: FloatArray) -> dict[int, FloatArray]:
+    """(T, 3, 3) of every joint; those with the same order of axes are worked out together."""
+    by_order: dict[str, list[tuple[int, list[int]]]] = defaultdict(list)
+    for joint in range(len(bvh.names)):
+        order, columns = _rotation_columns(bvh, joint)
+        by_order[order].append((joint, columns))
+    local: dict[int, FloatArray] = {}
+    for order, members in by_order.items():
+        columns = [column for _, own in members for column in own]
+        angles = values[:, columns].reshape(len(values), len(members), len(order))
+        matrices = euler_matrices(order, np.swapaxes(angles, 0, 1))
+        for (joint, _), own_matrices in zip(members, matrices, strict=True):
+            local[joint] = own_matrices
+    return local
+
+
+def _rotation_columns(bvh: Bvh, joint: int) -> tuple[str, list[int]]:
+    """Order of a joint's axes, and the columns of their angles."""
+    first = sum(len(channels) for channels in bvh.channels[:joint])
+    order = ""
+    columns = []
+    for k, channel in enumerate(bvh.channels[joint]):
+        if channel.endswith("rotation"):
+            order += channel[0].upper()
+            columns.append(first + k)
+    return order, columns
 
 
 def zero_pose(bvh: Bvh) -> GlobalPose:
@@ -308,10 +334,13 @@ def _columns(bvh: Bvh, joint: int, values: FloatArray) -> FloatArray:
 
 
 def _local_position(bvh: Bvh, joint: int, values: FloatArray) -> FloatArray:
-    """(T, 3): OFFSET, with the axes that have a position channel replaced, or added to."""
+    """(T, 3) or (3,): OFFSET, with the axes that have a position channel replaced, or added to."""
     columns = _columns(bvh, joint, values)
-    position = np.broadcast_to(bvh.offsets[joint], (len(columns), 3)).copy()
-    base = bvh.offsets[joint] if bvh.positions_add and bvh.parents[joint] >= 0 else np.zeros(3)
+    offset = bvh.offsets[joint]
+    if not any(channel.endswith("position") for channel in bvh.channels[joint]):
+        return offset
+    position = np.broadcast_to(offset, (len(columns), 3)).copy()
+    base = offset if bvh.positions_add and bvh.parents[joint] >= 0 else np.zeros(3)
     for k, channel in enumerate(bvh.channels[joint]):
         if channel.endswith("position"):
             axis = "xyz".index(channel[0])

@@ -30,7 +30,7 @@ from models.motion import Motion
 SourceKind = Literal["bvh", "amc", "amass"]
 SUFFIX: dict[SourceKind, str] = {"bvh": ".bvh", "amc": ".amc", "amass": ".npz"}
 
-_VERSION = 3
+_VERSION = 4
 """Raised when the same file would be converted to something else."""
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.grouping import connected_groups
+from models.body.skeleton import BODY_JOINTS
 from models.motion import Motion
 
 SHARED_FRAMES = 8
@@ -22,9 +23,18 @@ _MOST_HASHES = 4_000_000
 """Hashes of all clips together that are compared; 32 MB."""
 
 
+_LEGS = frozenset(
+    BODY_JOINTS.index(f"{side}_{joint}") for side in ("left", "right") for joint in ("hip", "knee", "ankle")
+)
+
+
 def frame_hashes(motion: Motion) -> NDArray[np.uint64]:
-    """Sorted hashes of a clip's distinct poses; neither place, heading nor standing still counts."""
-    body = np.round(motion.poses[:, 1:].reshape(motion.n_frames, -1) / _ROUNDING).astype(np.int64)
+    """Sorted hashes of a clip's distinct poses; neither place, heading nor standing still counts.
+
+    Nor do the legs: how planted feet are kept on the floor depends on the frames around.
+    """
+    counted = [j for j in range(1, motion.poses.shape[1]) if j not in _LEGS]
+    body = np.round(motion.poses[:, counted].reshape(motion.n_frames, -1) / _ROUNDING).astype(np.int64)
 
     # A sum with fixed random odd weights, modulo 2^64, then the upper bits folded into the lower ones.
     weights = np.random.default_rng(0).integers(1, 2**63, body.shape[1], dtype=np.uint64) | np.uint64(1)

@@ -14,6 +14,8 @@ from scipy.spatial.transform import Rotation
 
 from data.formats.bvh import Bvh, forward_kinematics, local_rotations, zero_pose
 from data.formats.settings import ReadingSettings
+from data.retargeting.body_motion import BONES, HIPS, JOINT, LEGS, LIMBS, OFFSETS, BodyMotion
+from data.retargeting.ground import plant, source_feet
 from data.retargeting.skeletons import SourceSkeleton, detect_skeleton, plain_name
 from models.body.skeleton import BODY_JOINTS, BODY_PARENTS, BODY_TYPES, JOINT_NAMES, REST_PELVIS
 from models.errors import PoseGPTError
@@ -21,37 +23,6 @@ from models.motion import Motion
 
 FloatArray = NDArray[np.float64]
 
-REST_JOINTS = np.array([
-    [0.0000, -0.2233, 0.0282], [0.0816, -0.3130, 0.0226], [-0.0816, -0.3130, 0.0226],
-    [0.0000, -0.1124, 0.0034], [0.1164, -0.6883, 0.0158], [-0.1164, -0.6883, 0.0158],
-    [0.0000, 0.0121, -0.0021], [0.1026, -1.0828, -0.0256], [-0.1026, -1.0828, -0.0256],
-    [0.0000, 0.0811, 0.0123], [0.1288, -1.1323, 0.1130], [-0.1288, -1.1323, 0.1130],
-    [0.0000, 0.2930, -0.0049], [0.0651, 0.2225, 0.0108], [-0.0651, 0.2225, 0.0108],
-    [0.0000, 0.3588, 0.0282], [0.1785, 0.2207, 0.0083], [-0.1785, 0.2207, 0.0083],
-    [0.4454, 0.2127, -0.0077], [-0.4454, 0.2127, -0.0077], [0.6850, 0.2176, -0.0123],
-    [-0.6850, 0.2176, -0.0123],
-])  # fmt: skip
-"""(22, 3) joints of the default body's rest pose, metres."""
-
-SOLE = REST_PELVIS["smpl"][1] - 0.935
-"""Height of the soles in the rest pose: the pelvis stands 0.935 m above them."""
-
-LIMBS = tuple(
-    (f"{side}_{upper}", f"{side}_{lower}")
-    for side in ("left", "right")
-    for upper, lower in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
-)
-"""The bones (from joint, to joint) whose directions are kept exactly."""
-
-JOINT = {name: j for j, name in enumerate(BODY_JOINTS)}
-"""Index of each body joint."""
-
-_OFFSETS = REST_JOINTS - np.where(np.array(BODY_PARENTS)[:, None] < 0, 0.0, REST_JOINTS[list(BODY_PARENTS)])
-_BONES = np.zeros((22, 3))  # rest vector from each joint to its limb's next joint
-for _upper, _lower in LIMBS:
-    _BONES[JOINT[_upper]] = _OFFSETS[JOINT[_lower]]
-_HIPS = [JOINT["left_hip"], JOINT["right_hip"]]
-_LEGS = [JOINT[upper] for upper, _ in LIMBS if upper.endswith(("hip", "knee"))]
 _REST_HINT = (
     "--t-pose-frame 0 if its first frame is a T-pose; otherwise --up or --skeleton, or export it anew"
 )
@@ -62,8 +33,6 @@ _TWISTING = {upper: upper for upper, _ in LIMBS} | {
     for joint, limb in (("wrist", "elbow"), ("ankle", "knee"), ("foot", "knee"))
 }
 """Joints whose twist may flip -> the limb about whose bone it does."""
-
-_STANCE_SPEED = 0.15  # m/s; a sole slower than this rests
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,16 +47,6 @@ class SourceMotion:
     """(22, 3) T-pose vector from each joint to its limb's next joint; zero for joints that begin no limb."""
     present: NDArray[np.bool_]
     """(22,) joints that the source has; the others follow their parent."""
-
-
-@dataclass(frozen=True, eq=False)
-class BodyMotion:
-    """A motion on SMPL's body joints, before it is put on the floor."""
-
-    rotations: FloatArray
-    """(T, 22, 3, 3) global rotations."""
-    positions: FloatArray
-    """(T, 22, 3) joint positions, metres."""
 
 
 def retarget(
@@ -106,7 +65,9 @@ def retarget(
     if skeleton.is_smpl:
         return _read_smpl(bvh)
     source = source_motion(bvh, skeleton, reading)
-    return to_motion(to_body(source, reading.scale), bvh.fps, bvh.name)
+    scale = reading.scale or leg_scale(source)
+    feet = source_feet(source.positions * scale, source.present, bvh.fps)
+    return to_motion(plant(to_body(source, scale), feet, bvh.fps), bvh.fps, bvh.name)
 
 
 def source_motion(bvh: Bvh, skeleton: SourceSkeleton, reading: ReadingSettings | None = None) -> SourceMotion:
@@ -140,65 +101,34 @@ def to_body(source: SourceMotion, scale: float | None = None) -> BodyMotion:
         source: the motion.
         scale: metres a unit of the source; None makes the legs as long as SMPL's.
     """
-    rotations = np.empty_like(source.rotations)
-    for j, name in enumerate(BODY_JOINTS):
-        if source.present[j]:
-            rotations[:, j] = source.rotations[:, j] @ _alignment(name, source.bones).T
-        else:
-            rotations[:, j] = rotations[:, BODY_PARENTS[j]]
-    if scale is None:
-        legs = (np.linalg.norm(bones[_LEGS], axis=1).sum() for bones in (_BONES, source.bones))
-        scale = next(legs) / next(legs)
+    alignments = np.stack([_alignment(name, source.bones).T for name in BODY_JOINTS])
+    rotations = source.rotations @ alignments
+    for j in np.flatnonzero(~source.present).tolist():
+        rotations[:, j] = rotations[:, BODY_PARENTS[j]]
+    scale = scale or leg_scale(source)
     positions = np.empty_like(source.positions)
-    middle = source.positions[:, _HIPS].mean(axis=1) * scale
-    positions[:, 0] = middle - rotations[:, 0] @ _OFFSETS[_HIPS].mean(axis=0)
+    middle = source.positions[:, HIPS].mean(axis=1) * scale
+    positions[:, 0] = middle - rotations[:, 0] @ OFFSETS[HIPS].mean(axis=0)
     for j, parent in enumerate(BODY_PARENTS[1:], start=1):
-        positions[:, j] = positions[:, parent] + rotations[:, parent] @ _OFFSETS[j]
+        positions[:, j] = positions[:, parent] + rotations[:, parent] @ OFFSETS[j]
     return BodyMotion(rotations, positions)
 
 
+def leg_scale(source: SourceMotion) -> float:
+    """Metres per unit of the source that make its legs as long as SMPL's."""
+    own = np.linalg.norm(source.bones[LEGS], axis=1).sum()
+    return float(np.linalg.norm(BONES[LEGS], axis=1).sum() / own)
+
+
 def to_motion(body: BodyMotion, fps: float, name: str = "") -> Motion:
-    """SMPL parameters of a body's motion, put on the floor; the hands stay at rest."""
+    """SMPL parameters of a body's motion on the floor; the hands stay at rest."""
     parents = list(BODY_PARENTS[1:])
     local = body.rotations.copy()
     local[:, 1:] = np.swapaxes(body.rotations[:, parents], -1, -2) @ body.rotations[:, 1:]
     rotvecs = Rotation.from_matrix(local.reshape(-1, 3, 3)).as_rotvec().reshape(-1, 22, 3)
     poses = np.concatenate([rotvecs, np.zeros((len(rotvecs), 2, 3))], axis=1)
     trans = body.positions[:, 0] - REST_PELVIS["smpl"]
-    trans[:, 1] -= floor_height(body, fps)
     return Motion(poses.astype(np.float32), trans.astype(np.float32), fps, name=name)
-
-
-def floor_height(body: BodyMotion, fps: float) -> float:
-    """Height (m) of the floor under the feet, found from the motion.
-
-    It is where the lowest sole rests: the median over the frames in which that sole hardly moves, so that a
-    jump, a raised leg or a glitch does not count. Without such frames, a low percentile of the lowest sole.
-    """
-    soles = np.stack([_point(body, joint, offset) for joint, offset in _sole_points()], axis=1)
-    frames = np.arange(len(soles))
-    lowest = soles[..., 1].argmin(axis=1)
-    heights = soles[frames, lowest, 1]
-    if len(soles) > 1:
-        speeds = np.linalg.norm(np.gradient(soles, axis=0), axis=-1)[frames, lowest] * fps
-        resting = heights[speeds < _STANCE_SPEED]
-        if len(resting) >= max(3, 0.02 * len(soles)):
-            return float(np.median(resting))
-    return float(np.percentile(heights, 5))
-
-
-def _sole_points() -> list[tuple[str, FloatArray]]:
-    """Heel and ball of each foot, as (joint it moves with, offset from that joint in the rest pose)."""
-    return [
-        (name, np.array([0.0, SOLE - REST_JOINTS[JOINT[name], 1], forward]))
-        for side in ("left", "right")
-        for name, forward in ((f"{side}_ankle", -0.05), (f"{side}_foot", 0.0))
-    ]
-
-
-def _point(body: BodyMotion, joint: str, offset: FloatArray) -> FloatArray:
-    """(T, 3) position of a point that moves with a joint."""
-    return body.positions[:, JOINT[joint]] + body.rotations[:, JOINT[joint]] @ offset
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,7 +252,7 @@ def _nearest_axis(vector: FloatArray) -> FloatArray:
 def _check_rest_pose(bones: FloatArray, skeleton: SourceSkeleton, name: str, may_hang: bool) -> None:
     """The joint frames must be the known ones: legs down; arms out, or hanging in a zero pose."""
     for upper, lower in LIMBS:
-        bone, rest = bones[JOINT[upper]], _BONES[JOINT[upper]]
+        bone, rest = bones[JOINT[upper]], BONES[JOINT[upper]]
         length = float(np.linalg.norm(bone))
         hanging = may_hang and upper.endswith(("shoulder", "elbow"))
         if length == 0 or bone @ rest < length * np.linalg.norm(rest) * np.cos(
@@ -339,11 +269,11 @@ def _alignment(name: str, bones: FloatArray) -> FloatArray:
     """R_align of a joint: (3, 3), from the source's T-pose to SMPL's."""
     side, _, joint = name.partition("_")
     if joint in ("ankle", "foot"):
-        toe = _OFFSETS[JOINT[f"{side}_foot"]]
+        toe = OFFSETS[JOINT[f"{side}_foot"]]
         return Rotation.from_rotvec([0.0, np.arctan2(toe[0], toe[2]), 0.0]).as_matrix()
     limb = JOINT[f"{side}_elbow" if joint == "wrist" else name]  # a hand is straight on its forearm
     if bones[limb].any():
-        return _smallest_rotation(bones[limb], _BONES[limb])
+        return _smallest_rotation(bones[limb], BONES[limb])
     return np.eye(3)
 
 

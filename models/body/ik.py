@@ -9,6 +9,8 @@ FloatArray = NDArray[np.float64]
 
 _REACH = 1 - 1e-6
 """Share of its full length to which a limb stretches at most: a straight one has no bend plane."""
+_STRAIGHT, _BACKWARD = np.sin(np.deg2rad([6.0, 20.0]))
+"""Sines of the bends below which a limb counts as straight, and as bent backwards by mistake."""
 _TINY = 1e-12
 
 
@@ -46,11 +48,10 @@ def reach(
     distance = np.clip(_length(aim), shortest, longest)
 
     # The law of cosines gives the angle between the bones at the wanted distance.
-    bend_now = _angle(upper_bone, lower_bone)
     cosine = (distance**2 - upper_length**2 - lower_length**2) / (2 * upper_length * lower_length + _TINY)
     bend = np.arccos(np.clip(cosine, -1.0, 1.0))
     axis = _bend_axis(upper_bone, lower_bone, hinge)
-    fold = axis_turn(axis, bend - bend_now)
+    fold = axis_turn(axis, bend) @ smallest_turn(lower_bone, upper_bone)
 
     # With its new bend, the limb swings as a whole until its end lies on the line to the target.
     folded = upper_bone + apply(fold, lower_bone)
@@ -88,17 +89,19 @@ def apply(turns: FloatArray, vectors: FloatArray) -> FloatArray:
 
 
 def _bend_axis(upper_bone: FloatArray, lower_bone: FloatArray, hinge: FloatArray) -> FloatArray:
-    """Unit axis of the bend; where a limb is too straight to have one, its hinge, made square to the bone."""
+    """Unit axis of the bend, square to the upper bone.
+
+    A nearly straight limb bends about its hinge: the plane of its bones is noise, and one that is bent the
+    wrong way by a little must not close backwards.
+    """
     cross = np.cross(upper_bone, lower_bone)
     sine = _length(cross) / (_length(upper_bone) * _length(lower_bone) + _TINY)
     along = _unit(upper_bone)
     square = _unit(hinge - along * _dot(hinge, along))
-    return np.where(sine > 1e-3, _unit(cross), square)
-
-
-def _angle(a: FloatArray, b: FloatArray) -> FloatArray:
-    """(..., 1) angle in radians."""
-    return np.arctan2(_length(np.cross(a, b)), _dot(a, b))
+    own = _unit(cross)
+    is_backward = (_dot(own, square) < 0) & (sine < _BACKWARD)
+    share = np.clip(sine / _STRAIGHT, 0.0, 1.0) * ~is_backward
+    return _unit(own * share + square * (1 - share))
 
 
 def _dot(a: FloatArray, b: FloatArray) -> FloatArray:

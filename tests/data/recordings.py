@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from data.retargeting.retarget import JOINT, REST_JOINTS
+from data.retargeting.body_motion import JOINT, REST_JOINTS
 from models.body.skeleton import BODY_PARENTS, REST_PELVIS
 from models.motion import Motion
 

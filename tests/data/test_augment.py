@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from data.augment import mirror_labels, mirror_poses, mirror_trans, rotate_heading
-from data.retargeting.retarget import JOINT
+from data.retargeting.body_motion import JOINT
 from data.synthetic import make_motion
 from models.body.skeleton import BODY_TYPES, JOINT_NAMES, REST_PELVIS, n_joints
 from tests.data.retargeting.test_retarget import body_positions

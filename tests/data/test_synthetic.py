@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data.retargeting.retarget import JOINT
+from data.retargeting.body_motion import JOINT
 from data.store import find_store, open_store
 from data.synthetic import ACTIONS, make_motion, make_store
 from tests.data.retargeting.test_retarget import body_positions

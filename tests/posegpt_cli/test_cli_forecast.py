@@ -67,7 +67,7 @@ def test_until_says_where_the_future_begins(forecast, past, tmp_path):
 
 def test_frames_are_counted_at_the_generators_rate(forecast, bvh_folder, tmp_path):
     from data.formats.bvh import write_bvh
-    from data.retargeting.retarget import REST_JOINTS
+    from data.retargeting.body_motion import REST_JOINTS
 
     fast = make_motion("wave", 40, seed=0).resample(120.0)
     rest_joints = np.concatenate([REST_JOINTS, REST_JOINTS[20:22] * 1.1])

@@ -14,7 +14,8 @@ from data.formats.settings import ReadingSettings
 from data.preparing.conversion import ConversionSettings, SourceFile
 from data.preparing.prepare import prepare
 from data.preparing.settings import PrepareSettings
-from data.retargeting.retarget import JOINT, LIMBS, REST_JOINTS, retarget, source_motion, to_body
+from data.retargeting.body_motion import JOINT, LIMBS, REST_JOINTS
+from data.retargeting.retarget import retarget, source_motion, to_body
 from data.retargeting.skeletons import detect_skeleton
 from data.store import open_store
 from models.errors import PoseGPTError

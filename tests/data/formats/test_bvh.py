@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data.formats.bvh import forward_kinematics, local_rotations, read_bvh, write_bvh, zero_pose
-from data.retargeting.retarget import REST_JOINTS
+from data.retargeting.body_motion import REST_JOINTS
 from data.synthetic import make_motion
 from models.body.skeleton import n_joints
 from models.errors import PoseGPTError

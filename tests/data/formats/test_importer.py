@@ -8,7 +8,8 @@ from scipy.spatial.transform import Rotation
 
 from data.formats.bvh import read_bvh
 from data.formats.settings import ReadingSettings
-from data.retargeting.retarget import JOINT, LIMBS, _undo_flips, retarget, source_motion, to_body
+from data.retargeting.body_motion import JOINT, LIMBS
+from data.retargeting.retarget import _undo_flips, retarget, source_motion, to_body
 from data.retargeting.skeletons import KNOWN_SKELETONS, detect_skeleton, named_skeleton
 from data.synthetic import make_motion
 from models.errors import PoseGPTError

@@ -7,7 +7,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from data.formats.bvh import read_bvh
-from data.retargeting.retarget import JOINT, LIMBS, REST_JOINTS, SOLE, retarget, source_motion, to_body
+from data.retargeting.body_motion import JOINT, LIMBS, REST_JOINTS, SOLE
+from data.retargeting.retarget import retarget, source_motion, to_body
 from data.retargeting.skeletons import KNOWN_SKELETONS, detect_skeleton
 from data.synthetic import ACTIONS, make_motion
 from models.body.skeleton import BODY_PARENTS, REST_PELVIS
@@ -63,12 +64,17 @@ def test_rest_joints_are_the_default_bodys():
 def test_limb_directions_are_the_sources(tmp_path, action):
     path = tmp_path / f"{action}.bvh"
     write_bandai(path, make_motion(action, 20, seed=3))
-    joints = body_positions(retarget(read_bvh(path)))
+    bvh = read_bvh(path)
+    laid = to_body(source_motion(bvh, detect_skeleton(bvh.names))).positions
+    joints = body_positions(retarget(bvh))
     source = naive_positions(path)
     for upper, lower in LIMBS:
         before = np.array([frame[bandai_name(lower)] - frame[bandai_name(upper)] for frame in source])
+        assert degrees_between(before, laid[:, JOINT[lower]] - laid[:, JOINT[upper]]).max() < 1e-4
         after = joints[:, JOINT[lower]] - joints[:, JOINT[upper]]
-        assert degrees_between(before, after).max() < 0.1, (upper, lower)
+        # Planted feet move the legs by a little.
+        is_leg = upper.endswith(("hip", "knee"))
+        assert degrees_between(before, after).max() < (12 if is_leg else 0.1), (upper, lower)
 
 
 def test_a_retargeted_walk_is_the_walk_that_was_recorded(tmp_path):
