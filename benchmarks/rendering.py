@@ -154,7 +154,7 @@ def main() -> int:
         timings.append(measure_video("mesh, to MP4", animation, mesh, arguments.frames))
         timings.append(measure("skeleton", skeleton.draw, animation, frames))
         timings.append(measure_video("skeleton, to MP4", animation, skeleton, arguments.frames))
-    with MeshRenderer(RenderOptions(size=options.size, samples=1)) as mesh:
+    with MeshRenderer(RenderOptions(size=options.size, multisampling=False)) as mesh:
         timings.append(measure("mesh, one sample", mesh.draw, animation, frames))
     if arguments.jobs > 1:
         shared = RenderOptions(size=options.size, renderer="mesh", jobs=arguments.jobs)

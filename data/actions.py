@@ -116,10 +116,13 @@ def split_labels(labels: Sequence[str]) -> tuple[list[str], list[str]]:
     return actions, styles
 
 
-def resolve_label(name: str, vocabulary: Sequence[str]) -> str:
+def resolve_label(name: str, vocabulary: Sequence[str], kind: str = "action") -> str:
     """The label of `vocabulary` that `name` means; case, space, `_` and `-` are alike, `style:` is optional.
 
-    Raises PoseGPTError with the closest names where there is none.
+    Args:
+        kind: what the vocabulary holds, for messages.
+
+    Raises PoseGPTError with the closest names if there is none.
     """
     plain = {_plain(label): label for label in reversed(vocabulary)}
     for candidate in (name, STYLE_PREFIX + name):
@@ -131,8 +134,8 @@ def resolve_label(name: str, vocabulary: Sequence[str]) -> str:
     if close:
         hint = "did you mean " + " or ".join(repr(plain[c]) for c in close) + "?"
     else:
-        hint = "posegpt actions lists the labels"
-    raise PoseGPTError(f"no action named {name!r} among the {len(vocabulary)} labels", hint)
+        hint = "posegpt actions lists actions and styles"
+    raise PoseGPTError(f"no {kind} named {name!r} among the {len(vocabulary)} {kind}s", hint)
 
 
 def _plain(label: str) -> str:

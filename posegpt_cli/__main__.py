@@ -1,4 +1,4 @@
-"""The entry of `posegpt` and of `python -m posegpt_cli`: sees to it that `models` and `data` are ours."""
+"""The entry of `posegpt` and of `python -m posegpt_cli`: makes sure that `models` and `data` are ours."""
 
 import io
 import os
@@ -13,7 +13,8 @@ def main() -> int:
     """Run the command line in sys.argv and return its exit code."""
     _open_streams()
     home = Path(__file__).parents[1]
-    if foreign_packages(home):  # `python -m` looks into the working folder first, PYTHONPATH comes before us
+    if foreign_packages(home):
+        # `python -m` searches the working folder first, and PYTHONPATH comes before the installed packages.
         sys.path.insert(0, str(home))
     if foreign := foreign_packages(home):
         message, hint = describe_foreign(foreign)
@@ -21,13 +22,13 @@ def main() -> int:
         return 1
     from posegpt_cli.app import main as run
 
-    # As an exception, so that what is half-written is removed on the way out.
+    # As an exception, SIGTERM removes half-written files on the way out.
     signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
     return run()
 
 
 def _open_streams() -> None:
-    """Streams that whoever started us closed lead nowhere; characters that stdout cannot show become `?`."""
+    """Replace closed streams by the null device, and characters that stdout cannot show by `?`."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115

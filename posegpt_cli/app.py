@@ -1,4 +1,4 @@
-"""The `posegpt` command: its sub-commands, and how every error ends as two lines and an exit code."""
+"""The `posegpt` command: its sub-commands, and how every error becomes two lines and an exit code."""
 
 import errno
 import importlib
@@ -15,8 +15,8 @@ import typer
 from models import __version__
 from models.errors import PoseGPTError, SettingsError
 from posegpt_cli.console import UsageError, say, show_error, show_result
-from posegpt_cli.options.names import with_flags_named
-from posegpt_cli.options.shared import examples
+from posegpt_cli.options.flags import with_flags_named
+from posegpt_cli.options.help_text import examples
 from posegpt_cli.settings import DEBUG, read_settings
 
 
@@ -37,7 +37,7 @@ class Command:
     panel: str
     summary: str
     module: str = ""
-    """Its module in posegpt_cli.commands, where that is not called as the command."""
+    """Its module in posegpt_cli.commands, if that is not called like the command."""
 
 
 COMMANDS = (
@@ -45,18 +45,18 @@ COMMANDS = (
     Command("forecast", "Generate", "Continue an observed motion, in one way or several."),
     Command("render", "Generate", "Draw motion files as video, stills or a 3D page."),
     Command("export", "Generate", "Write motion for Blender, Unity, a browser or your own code."),
-    Command("actions", "Generate", "List the actions and styles that can be asked for."),
+    Command("actions", "Generate", "List the actions and styles that a generator knows."),
     Command("prepare", "Train", "Turn motion capture into a data set for training."),
     Command("train", "Train", "Train the tokenizer (vqvae), then the generator (gpt); and the classifier."),
     Command("eval", "Train", "Measure how good generated motion is.", "evaluate"),
-    Command("doctor", "Help", "Check this installation and say how to mend it."),
+    Command("doctor", "Help", "Check this installation and say how to repair it."),
 )
 
 _OS_HINTS = {
     errno.ENOSPC: "free some space on that disk, or choose another folder",
     errno.EDQUOT: "free some space on that disk, or choose another folder",
-    errno.EACCES: "choose a folder that you may write to, or mend its permissions",
-    errno.EPERM: "choose a folder that you may write to, or mend its permissions",
+    errno.EACCES: "choose a folder that you may write to, or change its permissions",
+    errno.EPERM: "choose a folder that you may write to, or change its permissions",
     errno.EROFS: "choose a folder that you may write to",
     errno.ENOENT: "check the path",
 }
@@ -66,8 +66,8 @@ def build_app(words: Sequence[str] | None = None) -> typer.Typer:
     """The Typer app.
 
     Args:
-        words: the command line. Only the modules of commands that are named in it are imported, so that
-            `posegpt --help` is quick; None imports all.
+        words: the command line. Only the modules of commands that it names are imported, which keeps
+            `posegpt --help` quick; None imports all.
     """
     app = typer.Typer(
         help="Generate 3D human motion from the terminal.",
@@ -146,4 +146,4 @@ def _global_options(
 
 
 def _not_named() -> None:
-    """Stands for a command that the words do not name, and so cannot run."""
+    """Stands in for a command that the words do not name, and that so cannot run."""

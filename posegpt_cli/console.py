@@ -1,4 +1,4 @@
-"""What the terminal shows: results on stdout, everything else on stderr, and the questions asked there."""
+"""What the terminal shows: results on stdout; messages, progress and questions on stderr."""
 
 import difflib
 import json
@@ -17,7 +17,7 @@ from rich.text import TextType
 from models.errors import PoseGPTError
 
 WIDTH_OFF_TERMINAL = 120
-"""Columns of tables in a pipe or a file, where nobody's window sets the width."""
+"""Columns of tables in a pipe or a file, whose width no window sets."""
 
 
 class UsageError(PoseGPTError):
@@ -45,7 +45,7 @@ def warn(message: str) -> None:
 
 
 def next_step(command: str) -> None:
-    """The line that ends a stage: what to type next."""
+    """The last line of a command: what to type next."""
     say(f"next: {command}", "green")
 
 
@@ -80,7 +80,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: 
 def progress(title: str) -> Iterator[Callable[..., None]]:
     """A bar on stderr with rate and time left; off a terminal nothing.
 
-    Yields `report(done, total, name="")`, to be called as the work goes on.
+    Yields `on_progress(done, total, name="")`, to be called as the work goes on.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -96,14 +96,15 @@ def progress(title: str) -> Iterator[Callable[..., None]]:
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task(title, total=None, rate="", item="")
 
-    def report(done: int, total: int, name: str = "") -> None:
-        bar.start()  # and its thread: not before the work has forked its own processes
+    def on_progress(done: int, total: int, name: str = "") -> None:
+        # Starting the bar starts a thread: only after the work has forked its processes.
+        bar.start()
         speed = bar.tasks[0].speed
         rate = f"{speed:.1f}/s" if speed else ""
         bar.update(task, completed=done, total=total, rate=rate, item=name.replace("[", r"\["))
 
     try:
-        yield report
+        yield on_progress
     finally:
         bar.stop()
 
@@ -114,11 +115,11 @@ def is_interactive(yes: bool = False) -> bool:
 
 
 def ask(flag: str, question: str, choices: Sequence[str], default: str, yes: bool = False) -> str:
-    """Ask on the terminal for what `flag` would have said.
+    """Ask on the terminal for the value of `flag`.
 
     With `yes` the default is taken.
 
-    Raises UsageError naming the flag where nobody can be asked.
+    Raises UsageError naming the flag if nobody can be asked.
     """
     if yes:
         return default
@@ -146,7 +147,8 @@ def ask(flag: str, question: str, choices: Sequence[str], default: str, yes: boo
 def ask_path(flag: str, question: str) -> str:
     """Ask on the terminal for the path that `flag` would have given; raises UsageError as `ask` does."""
     if not is_interactive():
-        raise UsageError(f"{flag} is missing", f"add {flag} PATH")
+        is_option = flag.startswith("-")
+        raise UsageError(f"{flag} is missing", f"add {flag} PATH" if is_option else f"add {flag}: {question}")
     answer = ""
     while not answer:
         answer = _typed_line(messages(), f"{flag}: {question}: ").strip()
@@ -154,13 +156,10 @@ def ask_path(flag: str, question: str) -> str:
 
 
 def _typed_line(console: Console, prompt: TextType, password: bool = False, stream: Any = None) -> str:
-    """A line from the keyboard, in the manner of rich's Prompt.get_input.
-
-    A Ctrl-C that comes after input() began and before it reads is noted by Python, but does not end the
-    read: input() is called only once a line is there, and meanwhile Python looks up now and then.
-    Ctrl-D leaves as Ctrl-C does.
-    """
+    """A line from the keyboard, with the signature of rich's Prompt.get_input. Ctrl-D acts like Ctrl-C."""
     console.print(prompt, end="")
+    # A Ctrl-C between the start of input() and its read would not end the read. So input() is called only
+    # once a line is there, and until then Python wakes up now and then.
     while not select.select([sys.stdin], [], [], 0.2)[0]:
         pass
     try:

@@ -8,7 +8,7 @@ OURS = ("models", "data")
 
 
 def foreign_packages(home: Path) -> dict[str, str]:
-    """Those of our packages that Python would import from elsewhere than `home`, with where it found them."""
+    """Our packages that Python would import from elsewhere than `home`, and where it found them."""
     found = {}
     for name in OURS:
         spec = importlib.util.find_spec(name)

@@ -1,4 +1,4 @@
-"""What the environment asks for, read in this one place. (NO_COLOR and COLUMNS are rich's own.)"""
+"""Environment variables, all read here. (NO_COLOR and COLUMNS are rich's own.)"""
 
 import os
 from collections.abc import Mapping
@@ -10,19 +10,19 @@ DEBUG = "POSEGPT_DEBUG"
 COMPLETE = "_POSEGPT_COMPLETE"
 """Set by the shell's completion script, which Typer installs."""
 TYPED = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
-"""Where that script puts what was typed: bash the one, other shells the other."""
+"""Where that script puts what was typed: bash uses the first, other shells the second."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The environment's part in how commands behave."""
+    """What the environment sets."""
 
     body_models: Path | None
-    """POSEGPT_BODY_MODELS: folder of the official SMPL-family files; None is the body in the box."""
+    """POSEGPT_BODY_MODELS: folder of the official SMPL-family files; None is the bundled body."""
     debug: bool
     """POSEGPT_DEBUG: errors come with their traceback."""
     typed: tuple[str, ...] | None
-    """What stands at the prompt of a shell that asks what could come next; None: no shell asks."""
+    """Words at the prompt of a shell that asks for completions; None if no shell asks."""
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:

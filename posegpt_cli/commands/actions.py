@@ -2,21 +2,30 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from data.actions import STYLE_PREFIX, split_labels
 from data.store import find_store, read_manifest
 from models.checkpoint import find_checkpoint, read_info
-from posegpt_cli.console import UsageError, next_step, show_json, show_result
-from posegpt_cli.options.sampling import file_stem, label_words
-from posegpt_cli.options.shared import GptRun, Json, examples
+from posegpt_cli.console import next_step, show_json, show_result
+from posegpt_cli.options.from_config import with_options
+from posegpt_cli.options.help_text import examples
+from posegpt_cli.options.labels import file_stem, label_words
+from posegpt_cli.options.parsing import refuse_together
+from posegpt_cli.options.shared import GeneratorChoice, JsonSettings
 
 HELP = """
-The labels are those of the checkpoint in the box, of another one (--gpt), or of a prepared data set \
-(--data). An action goes to `posegpt sample --action`, a style to `--style`.
+The labels are those of the bundled checkpoint, of another one (--gpt), or of a prepared data set (--data). \
+An action goes to `posegpt sample --action`, a style to `--style`.
 """
+
+
+class ActionsRequest(GeneratorChoice, JsonSettings):
+    """Whose labels `posegpt actions` lists."""
+
+    data: Path | None = None
+    """Prepared data set to list instead of a checkpoint."""
 
 
 def register(app: typer.Typer, summary: str, panel: str) -> None:
@@ -27,30 +36,26 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
     app.command("actions", help=f"{summary}\n{HELP}", epilog=epilog, rich_help_panel=panel)(actions)
 
 
-def actions(
-    gpt: GptRun = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Prepared data set to list instead of a checkpoint.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    if gpt and data:
-        raise UsageError("--gpt and --data are both given", "give one of them")
-    if data:
-        labels, source = read_manifest(find_store(data, "train")).label_names, data
+@with_options()
+def actions(request: ActionsRequest) -> None:
+    refuse_together("--gpt", request.gpt, {"--data": request.data})
+    if request.data:
+        source = request.data
+        labels = read_manifest(find_store(source, "train")).label_names
     else:
-        source = find_checkpoint(gpt, "gpt")
+        source = find_checkpoint(request.gpt, "gpt")
         labels = read_info(source).labels
     names, styles = split_labels(labels)
-    if as_json:
+    if request.as_json:
         show_json({"source": str(source), "actions": names, "styles": styles})
         return
+
     for name in names:
         show_result(name)
     for name in styles:
         show_result(f"{STYLE_PREFIX}{name}")
-    if not data and names:
-        generator = ["--gpt", str(gpt)] if gpt else []
+    if names and not request.data:
+        generator = ["--gpt", str(request.gpt)] if request.gpt else []
         asked = label_words([names[0], *(STYLE_PREFIX + style for style in styles[:1])])
         out = f"{file_stem(names[0])}.mp4"
         next_step(shlex.join(["posegpt", "sample", *generator, *asked, "--out", out]))

@@ -1,4 +1,4 @@
-"""`posegpt doctor`: what is installed, what works, and how to mend what does not."""
+"""`posegpt doctor`: what is installed, what works, and how to repair what does not."""
 
 import os
 import platform
@@ -16,7 +16,9 @@ import typer
 from models.checkpoint import TOKENIZER, find_checkpoint, read_info
 from models.errors import PoseGPTError
 from posegpt_cli.console import next_step, say, show_json, show_table
-from posegpt_cli.options.shared import Json, examples
+from posegpt_cli.options.from_config import with_options
+from posegpt_cli.options.help_text import examples
+from posegpt_cli.options.shared import JsonSettings
 from posegpt_cli.packages import describe_foreign, foreign_packages
 from posegpt_cli.settings import read_settings
 
@@ -26,29 +28,30 @@ FREE_GB = 2
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """One thing that was checked."""
 
     name: str
     state: Literal["ok", "warning", "broken"]
     found: str
     fix: str = ""
-    """What to do; empty where nothing is to be done."""
+    """What to do; empty if there is nothing to do."""
 
 
 def register(app: typer.Typer, summary: str, panel: str) -> None:
     """Add the command to `app`."""
     app.command(
         "doctor",
-        help=f"{summary}\n\nExits with 1 where something that is needed does not work.",
+        help=f"{summary}\n\nExits with 1 if something that is needed does not work.",
         epilog=examples("posegpt doctor", "posegpt doctor --json"),
         rich_help_panel=panel,
     )(doctor)
 
 
-def doctor(as_json: Json = False) -> None:
+@with_options()
+def doctor(shown: JsonSettings) -> None:
     checks = list(run_checks())
     broken = [check for check in checks if check.state == "broken"]
-    if as_json:
+    if shown.as_json:
         show_json({"ok": not broken, "checks": [asdict(check) for check in checks]})
     else:
         show_table(("", "check", "found"), [(_MARKS[c.state], c.name, c.found) for c in checks])
@@ -65,10 +68,10 @@ _MARKS = {"ok": "ok", "warning": "!", "broken": "X"}
 
 def run_checks() -> Iterator[Check]:
     """All checks, one after the other; a check that fails in an unforeseen way counts as broken."""
-    for name, look in _CHECKS.items():
+    for name, check in _CHECKS.items():
         try:
-            yield look(name)
-        except Exception as error:  # whatever a broken installation raises is what the doctor is for
+            yield check(name)
+        except Exception as error:  # a broken installation raises anything
             hint = error.hint if isinstance(error, PoseGPTError) else "install posegpt again"
             message = error.message if isinstance(error, PoseGPTError) else f"{type(error).__name__}: {error}"
             yield Check(name, "broken", message, hint)
@@ -149,7 +152,7 @@ def _check_body(name: str) -> Check:
 
     folder = read_settings().body_models
     body = load_body(model_dir=folder)
-    return Check(name, "ok", f"{folder or 'the one in the box'}, {body.n_vertices} vertices")
+    return Check(name, "ok", f"{folder or 'the bundled body'}, {body.n_vertices} vertices")
 
 
 def _check_checkpoint(name: str) -> Check:
@@ -161,9 +164,7 @@ def _check_checkpoint(name: str) -> Check:
         load_gpt(folder)
         load_vqvae(folder / TOKENIZER)
     except PoseGPTError as error:
-        return Check(
-            name, "broken", error.message, "install posegpt again: the generator in the box is damaged"
-        )
+        return Check(name, "broken", error.message, "install posegpt again: the bundled generator is damaged")
     return Check(
         name, "ok", f"{len(info.labels)} labels, {info.body_type}, {info.fps:g} fps, step {info.step}"
     )

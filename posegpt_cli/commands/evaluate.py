@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from data.store import Store
+from models.config import Seed
 from models.errors import PoseGPTError
 from models.evaluation.report import Report, check_comparable, read_reports
 from models.sampling.settings import DEFAULT_CODES, CodeSettings
@@ -24,18 +25,11 @@ from posegpt_cli.evaluation import (
     shipped_sets,
 )
 from posegpt_cli.options.completion import runs_of
-from posegpt_cli.options.sampling import CodeOptions
-from posegpt_cli.options.shared import (
-    BEHAVIOUR_PANEL,
-    Device,
-    Force,
-    GptRun,
-    Json,
-    default_note,
-    examples,
-    refuse_together,
-    with_flags,
-)
+from posegpt_cli.options.flags import BEHAVIOUR, DATA, flag_of
+from posegpt_cli.options.from_config import with_options
+from posegpt_cli.options.help_text import default_note, examples
+from posegpt_cli.options.parsing import refuse_together
+from posegpt_cli.options.shared import JsonSettings, SavingSettings
 from posegpt_cli.options.targets import check_targets
 from posegpt_cli.output.report import (
     REPORT_SUFFIXES,
@@ -53,23 +47,16 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 64
 REPEATS, STEPS, PASTS = 20, 600, (1, 15, 30)
-_DATA_PANEL = "Data"
 
-Data = Annotated[
-    Path | None, typer.Option(help="Prepared data set of real motion.", rich_help_panel=_DATA_PANEL)
-]
-Split = Annotated[str, typer.Option(help="Split to evaluate on.", rich_help_panel=_DATA_PANEL)]
+Data = Annotated[Path | None, typer.Option(help="Prepared data set of real motion.", rich_help_panel=DATA)]
+Split = Annotated[str, typer.Option(help="Split to evaluate on.", rich_help_panel=DATA)]
 Clips = Annotated[
     int,
-    typer.Option(
-        help="So many motions of the split, at random (0: all).", min=0, rich_help_panel=_DATA_PANEL
-    ),
+    typer.Option(help="So many motions of the split, at random (0: all).", min=0, rich_help_panel=DATA),
 ]
 MaxFrames = Annotated[
     int,
-    typer.Option(
-        help="Clips are cut into equal pieces of at most so many.", min=4, rich_help_panel=_DATA_PANEL
-    ),
+    typer.Option(help="Clips are cut into equal pieces of at most so many.", min=4, rich_help_panel=DATA),
 ]
 ClassifierRun = Annotated[
     Path | None,
@@ -90,39 +77,34 @@ VqvaeRun = Annotated[
 ]
 Generated = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder of .npz or .bvh files of any system, instead of --gpt.", rich_help_panel=_DATA_PANEL
-    ),
+    typer.Option(help="Folder of .npz or .bvh files of any system, instead of --gpt.", rich_help_panel=DATA),
 ]
 Labels = Annotated[
     Path | None,
-    typer.Option(
-        help="CSV (clip,labels) or JSON with the labels of --generated.", rich_help_panel=_DATA_PANEL
-    ),
+    typer.Option(help="CSV (clip,labels) or JSON with the labels of --generated.", rich_help_panel=DATA),
 ]
 Repeats = Annotated[int, typer.Option(help="Sets to generate; intervals are over them.", min=1)]
 Steps = Annotated[int, typer.Option(help="Training steps of each classifier of `transfer`.", min=1)]
-Seed = Annotated[
-    int, typer.Option(help="All randomness follows from it.", min=0, rich_help_panel=BEHAVIOUR_PANEL)
-]
-BatchSize = Annotated[
-    int, typer.Option(help="Motions sampled at once.", min=1, rich_help_panel=BEHAVIOUR_PANEL)
-]
-Outs = Annotated[
-    list[Path] | None,
-    typer.Option("--out", help="Report to write: .html, .md, .png or .json; several for several."),
+BatchSize = Annotated[int, typer.Option(help="Motions sampled at once.", min=1, rich_help_panel=BEHAVIOUR)]
+GptRun = Annotated[
+    Path | None,
+    typer.Option(
+        "--gpt",
+        help="Run or checkpoint folder of a generator. " + default_note("default: the bundled one"),
+        autocompletion=runs_of("gpt"),
+    ),
 ]
 
 
-@dataclass(frozen=True)
-class _Common:
+class _Common(SavingSettings):
     """Options of every protocol: what its randomness follows from, where it runs, where its report goes."""
 
     seed: Seed = 0
-    device: Device = "auto"
-    out: Outs = None
-    force: Force = False
-    as_json: Json = False
+    """All randomness follows from it."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    out: tuple[Path, ...] = ()
+    """Report to write: .html, .md, .png or .json; several for several."""
 
 
 def register(app: typer.Typer, summary: str, panel: str) -> None:
@@ -133,7 +115,7 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
     app.add_typer(group, name="eval", rich_help_panel=panel)
 
 
-@with_flags
+@with_options()
 def fid(
     *,
     gpt: GptRun = None,
@@ -145,11 +127,12 @@ def fid(
     split: Split = "val",
     clips: Clips = 0,
     max_frames: MaxFrames = MAX_FRAMES,
-    code_options: CodeOptions,
+    codes: CodeSettings,
     batch_size: BatchSize = 128,
     common: _Common,
 ) -> None:
-    of_generator = {"--gpt": gpt, "--repeats": repeats != REPEATS, **code_options.given}
+    of_generator: dict[str, object] = {"--gpt": gpt, "--repeats": repeats != REPEATS}
+    of_generator |= {flag_of(name): True for name in codes.model_fields_set}
     refuse_together("--generated", generated, of_generator)
     if labels and not generated:
         raise UsageError("--labels are those of --generated", "add --generated DIR, or leave out --labels")
@@ -162,7 +145,7 @@ def fid(
         max_frames,
         common.seed,
         common.device,
-        code_options.code_settings(),
+        codes,
         batch_size,
     )
     if data is None and (classifier is not None or split != "val"):
@@ -172,7 +155,7 @@ def fid(
         done([work.fid(repeats, generated, labels)])
 
 
-@with_flags
+@with_options()
 def reconstruction(
     *,
     vqvae: VqvaeRun = None,
@@ -187,7 +170,7 @@ def reconstruction(
         done([work.reconstruction()])
 
 
-@with_flags
+@with_options()
 def forecasts(
     *,
     gpt: GptRun = None,
@@ -207,25 +190,15 @@ def forecasts(
     ] = True,
     split: Split = "val",
     clips: Clips = 0,
-    code_options: CodeOptions,
+    codes: CodeSettings,
     common: _Common,
 ) -> None:
-    work = _Work(
-        gpt,
-        _needed(data),
-        None,
-        split,
-        clips,
-        MAX_FRAMES,
-        common.seed,
-        common.device,
-        code_options.code_settings(),
-    )
+    work = _Work(gpt, _needed(data), None, split, clips, MAX_FRAMES, common.seed, common.device, codes)
     with _reporting(common) as done:
         done([work.forecast(pasts=tuple(past or PASTS), future=future, samples=samples, labels=with_labels)])
 
 
-@with_flags
+@with_options()
 def classifiers(
     *,
     classifier: ClassifierRun = None,
@@ -241,7 +214,7 @@ def classifiers(
         done([work.classifier_report()])
 
 
-@with_flags
+@with_options()
 def transfer(
     *,
     gpt: GptRun = None,
@@ -258,7 +231,7 @@ def transfer(
         done([work.transfer(steps, repeats)])
 
 
-@with_flags
+@with_options()
 def physics(
     *,
     gpt: GptRun = None,
@@ -275,7 +248,7 @@ def physics(
         done([work.physics(generated)])
 
 
-@with_flags
+@with_options()
 def everything(
     *,
     gpt: GptRun = None,
@@ -297,10 +270,11 @@ def everything(
         )  # fmt: skip
 
 
+@with_options()
 def compare(
     first: Annotated[Path, typer.Argument(help="Report of --json or --out report.json.")],
     second: Annotated[Path, typer.Argument(help="Another one.")],
-    as_json: Json = False,
+    shown: JsonSettings,
 ) -> None:
     a, b = read_reports(first), read_reports(second)
     if set(a) != set(b):
@@ -310,7 +284,7 @@ def compare(
     for protocol in a:
         check_comparable(a[protocol], b[protocol])
     rows = [row for protocol in a for row in _differences(a[protocol], b[protocol])]
-    if as_json:
+    if shown.as_json:
         show_json({"differences": rows})
         return
     table = [
@@ -540,7 +514,7 @@ def _reporting(common: _Common, shared: bool = False) -> Iterator[Callable[[list
     Args:
         shared: whether several processes of torchrun can share the work.
     """
-    targets = common.out or []
+    targets = common.out
     check_targets(report_files(targets), common.force, REPORT_SUFFIXES, example="report.html")
     with processes(shared) as speaks:
 

@@ -1,10 +1,10 @@
 """`posegpt prepare`: BABEL and AMASS, or any motion capture, to a data set, with a table of what is in it."""
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -27,8 +27,12 @@ from posegpt_cli.console import (
     show_table,
     warn,
 )
-from posegpt_cli.options.from_config import Choices, ConfigField, config_options
-from posegpt_cli.options.shared import BEHAVIOUR_PANEL, DryRun, Json, examples, refuse_together
+from posegpt_cli.options.fields import ConfigField
+from posegpt_cli.options.flags import BEHAVIOUR
+from posegpt_cli.options.from_config import Choices, OptionSpec, with_options
+from posegpt_cli.options.help_text import examples
+from posegpt_cli.options.parsing import refuse_together
+from posegpt_cli.options.shared import PlanSettings
 
 HELP = """
 BABEL with AMASS becomes windows of labelled segments, as in the paper. Any other motion capture (BVH, \
@@ -46,7 +50,7 @@ PANELS = {
         ("labels", "label_pattern", "val_share", "test_share", "actor_pattern", "split_list", "seed"), _SPLIT
     ),
     **dict.fromkeys(("skeleton", "up", "scale", "t_pose_frame", "amc_fps"), _BVH),
-    **dict.fromkeys(("jobs", "force", "shard", "merge"), BEHAVIOUR_PANEL),
+    **dict.fromkeys(("jobs", "force", "shard", "merge"), BEHAVIOUR),
 }  # fmt: skip
 READ_BY = {
     **dict.fromkeys(("split", "n_actions", "untrimmed", "overlap"), ("babel",)),
@@ -58,10 +62,11 @@ READ_BY = {
     "skeleton": ("bvh",),
     "amc_fps": ("amc",),
 }
-"""Which sources an option is for, where not for all; --babel with the --amass that it annotates is one."""
+"""Which sources an option is for, if not for all; --babel with the --amass that it annotates is one."""
+PREVIEW_WINDOWS = 12
+"""Windows on the sheet of --preview."""
 SHOWN = 5
 """Files, labels and so on that a message names before it says how many more there are."""
-PREVIEW_WINDOWS = 12
 
 
 def register(app: typer.Typer, summary: str, panel: str) -> None:
@@ -75,37 +80,35 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
     app.command("prepare", help=f"{summary}\n{HELP}", epilog=epilog, rich_help_panel=panel)(prepare)
 
 
-@config_options(PrepareSettings, {}, PANELS, without=("out",))
-def prepare(
-    choices: Choices[PrepareSettings],
-    out: Annotated[Path | None, typer.Option(help="Folder for the prepared data.")] = None,
-    preview: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.png", help="Draw random windows with their labels on one sheet."),
-    ] = None,
-    check: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Only read prepared data from end to end.")
-    ] = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    if check:
-        _check(check, choices, {"--out": out, "--dry-run": dry_run}, preview, as_json)
+class PrepareRun(PlanSettings):
+    """What `posegpt prepare` does beside preparing."""
+
+    preview: Path | None = None
+    """Draw random windows with their labels on one sheet, a .png."""
+    check: Path | None = None
+    """Only read prepared data from end to end."""
+
+
+@with_options(OptionSpec(panels=PANELS))
+def prepare(choices: Choices[PrepareSettings], run: PrepareRun) -> None:
+    if run.check:
+        _check(run.check, choices, run)
         return
-    settings = _settings(choices, out)
-    refuse_together("--preview", preview, {"--shard": settings.shard})
-    if dry_run:
-        _show_plan(settings, as_json)
+    settings = _settings(choices)
+    refuse_together("--preview", run.preview, {"--shard": settings.shard})
+    if run.dry_run:
+        _show_plan(settings, run.as_json)
         return
-    _check_preview(preview, settings.force)
+
+    _check_preview(run.preview, settings.force)
     try:
-        with progress("prepare") as report:
-            made = prepare_data(settings, report)
+        with progress("prepare") as on_progress:
+            made = prepare_data(settings, on_progress)
     except KeyboardInterrupt:
         say("finished files are kept: the same command goes on from here")
         raise
     _show_left_out(made)
-    if as_json:
+    if run.as_json:
         show_json(_as_json(settings, made))
     elif made.splits:
         _show_tables(made)
@@ -113,14 +116,14 @@ def prepare(
         say(f"converted {made.converted} files of shard {settings.shard}")
         next_step("the same command with --merge instead of --shard, when all shards are done")
         return
-    if preview:
-        save_preview(list(made.folders.values()), settings.seq_len, settings.seed, preview)
+    if run.preview:
+        save_preview(list(made.folders.values()), settings.seq_len, settings.seed, run.preview)
     data = _data_to_train_with(settings, made)
     next_step(shlex.join(["posegpt", "train", "vqvae", "--data", str(data)]))
 
 
 def _data_to_train_with(settings: PrepareSettings, made: PrepareReport) -> Path:
-    """The folder given with --out, or the one store to train with where there are several."""
+    """The folder given with --out, or the one store to train with if there are several."""
     try:
         find_store(settings.out, "train")
     except PoseGPTError:
@@ -132,10 +135,7 @@ def _data_to_train_with(settings: PrepareSettings, made: PrepareReport) -> Path:
 
 
 def save_preview(stores: Sequence[Path], seq_len: int, seed: int, path: Path) -> None:
-    """A sheet of random windows out of stores, each as a trail of poses under its labels.
-
-    Raises PoseGPTError where the file cannot be written.
-    """
+    """A sheet of random windows out of stores; raises PoseGPTError if the file cannot be written."""
     from posegpt_cli.output.windows_sheet import write_windows_sheet
 
     windows = random_windows(stores, PREVIEW_WINDOWS, seq_len, seed)
@@ -143,22 +143,23 @@ def save_preview(stores: Sequence[Path], seq_len: int, seed: int, path: Path) ->
     say(f"drew {len(windows)} windows in {path}")
 
 
-def _settings(choices: Choices[PrepareSettings], out: Path | None) -> PrepareSettings:
+def _settings(choices: Choices[PrepareSettings]) -> PrepareSettings:
     given = {field.name for field in choices.flags}
-    preset = {}
+    preset = dict[str, Path]()
     if not given.intersection(SOURCES):
         if not is_interactive():
             flags = ", ".join(f"--{source}" for source in SOURCES)
             raise UsageError(f"one of {flags} is missing", "e.g. --bvh DIR")
         preset["bvh"] = Path(ask_path("--bvh", "folder of .bvh files"))
-    preset["out"] = out or Path(ask_path("--out", "folder for the prepared data"))
+    if "out" not in given:
+        preset["out"] = Path(ask_path("--out", "folder for the prepared data"))
     settings = replace(choices, preset=preset).resolve()
     _refuse_unread(choices.flags, settings)
     return settings
 
 
 def _refuse_unread(flags: Iterable[ConfigField], settings: PrepareSettings) -> None:
-    """Raises UsageError where an option was given that nothing of what is prepared hangs on."""
+    """Raises UsageError if an option was given that does not count for these sources."""
     sources = {"babel"} if settings.babel else {source for source in SOURCES if getattr(settings, source)}
     for field in flags:
         readers = READ_BY.get(field.name, SOURCES)
@@ -172,31 +173,25 @@ def _refuse_unread(flags: Iterable[ConfigField], settings: PrepareSettings) -> N
 
 
 def _check_preview(path: Path | None, force: bool) -> None:
-    """Raises, before the work, where the preview cannot be written."""
+    """Raises, before the work, if the preview cannot be written."""
     from posegpt_cli.options.targets import check_targets
 
     check_targets([path] if path else [], force, (".png",), "--preview", "windows.png")
 
 
-def _check(
-    root: Path,
-    choices: Choices[PrepareSettings],
-    others: Mapping[str, object],
-    preview: Path | None,
-    as_json: bool,
-) -> None:
+def _check(root: Path, choices: Choices[PrepareSettings], run: PrepareRun) -> None:
     """Verify every store at or below a folder, and draw windows of them.
 
-    Raises PoseGPTError where one is damaged, UsageError where options (`others` are those that are no
-    settings) say what to prepare.
+    Raises PoseGPTError if one is damaged, UsageError if options say what to prepare.
     """
     flags = {field.name: value for field, value in choices.flags.items()}
-    of_preview = ("seq_len", "seed", "force") if preview else ()
+    of_preview = ("seq_len", "seed", "force") if run.preview else ()
     foreign = {field.flag: True for field in choices.flags if field.name not in of_preview}
-    refuse_together("--check", root, {**others, **foreign})
-    _check_preview(preview, bool(flags.get("force")))
+    refuse_together("--check", root, {"--dry-run": run.dry_run, **foreign})
+    _check_preview(run.preview, bool(flags.get("force")))
+
     found = check_stores(root)
-    if as_json:
+    if run.as_json:
         show_json({"stores": {str(path): reason or "whole" for path, reason in found.items()}})
     else:
         show_table(("store", "state"), [(str(path), reason or "whole") for path, reason in found.items()])
@@ -206,10 +201,11 @@ def _check(
             f"{len(damaged)} of {len(found)} stores are damaged, the first is {damaged[0]}",
             "write it again with posegpt prepare --force",
         )
-    if preview:
+    if run.preview:
         fields = PrepareSettings.model_fields
-        length, seed = (flags.get(name, fields[name].default) for name in ("seq_len", "seed"))
-        save_preview(list(found), length, seed, preview)
+        length = flags.get("seq_len", fields["seq_len"].default)
+        seed = flags.get("seed", fields["seed"].default)
+        save_preview(list(found), length, seed, run.preview)
 
 
 def _show_plan(settings: PrepareSettings, as_json: bool) -> None:

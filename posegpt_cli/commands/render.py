@@ -1,23 +1,32 @@
 """`posegpt render`: motion files drawn, or turned into another format."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from data.formats.load import read_motion
-from models.motion import Motion
+from data.formats.settings import ReadingSettings
+from models.config import Config
 from posegpt_cli.console import UsageError, show_json
-from posegpt_cli.options.picture import Layout, PictureFlags, Titles
-from posegpt_cli.options.shared import Force, Json, Out, examples, with_flags
-from posegpt_cli.options.targets import check_targets, numbered, preview, save_all, show_files
-from posegpt_cli.output import NUMBER_SUFFIXES
+from posegpt_cli.options.from_config import OptionSpec, with_options
+from posegpt_cli.options.help_text import examples
+from posegpt_cli.options.picture import complete_options
+from posegpt_cli.options.shared import TargetSettings
+from posegpt_cli.options.targets import check_targets, list_files, preview, save_all, share_out, show_files
+from posegpt_cli.rendering.options import RenderOptions
 
 HELP = """
-Reads .npz (AMASS, or what `posegpt sample` wrote) and .bvh of any known skeleton. Several motions are drawn \
-side by side; as .npz, .bvh, .csv and .json each gets a file of its own (name_00.npz, name_01.npz, ...).
+Reads .npz (AMASS, or what `posegpt sample` wrote), .bvh and .amc of any known skeleton. Several motions are \
+drawn side by side; as .npz, .bvh, .csv and .json each gets a file of its own (name_00.npz, name_01.npz, ...).
 """
+SPEC = OptionSpec(without=("chapters",))
+
+
+class RenderRequest(Config):
+    """What `posegpt render` draws."""
+
+    motions: tuple[Path, ...]
+    """Motion files."""
 
 
 def register(app: typer.Typer, summary: str, panel: str) -> None:
@@ -33,55 +42,25 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
     app.command("render", help=f"{summary}\n{HELP}", epilog=epilog, rich_help_panel=panel)(render)
 
 
-@with_flags
+@with_options(SPEC)
 def render(
-    motions: Annotated[list[Path], typer.Argument(metavar="MOTION...", help="Motion files.")],
-    *,
-    out: Out = None,
-    fps: Annotated[float, typer.Option(help="Frames a second of videos, .glb and .html.")] = 30.0,
-    past_frames: Annotated[
-        int,
-        typer.Option(help="So many first frames in another colour: the given past of a forecast.", min=0),
-    ] = 0,
-    layout: Layout = "grid",
-    title: Titles = None,
-    picture: PictureFlags,
-    force: Force = False,
-    as_json: Json = False,
+    request: RenderRequest, target: TargetSettings, reading: ReadingSettings, picture: RenderOptions
 ) -> None:
-    outs, titles = out or [], tuple(title or ())
-    if not outs and not picture.preview:
-        raise UsageError("--out is missing", f"add --out {motions[0].stem}.mp4, or --preview")
-    if len(titles) > len(motions):
-        raise UsageError(f"--title is given {len(titles)} times for {len(motions)} motions", "once for each")
-    options = picture.options(outs, fps=fps, past_frames=past_frames, layout=layout, titles=titles)
-    check_targets(list_files(outs, len(motions)), force)
-    read = [read_motion(path) for path in motions]
-    if picture.preview:
-        preview(read, options, is_all=not outs)
-    files = save_all(share_out(outs, read), options)
-    if as_json:
+    paths = request.motions
+    if not target.out and not target.preview:
+        raise UsageError("--out is missing", f"add --out {paths[0].stem}.mp4, or --preview")
+    if len(picture.titles) > len(paths):
+        raise UsageError(
+            f"--title is given {len(picture.titles)} times for {len(paths)} motions", "once for each"
+        )
+    options = complete_options(picture, target.out)
+    check_targets(list_files(target.out, len(paths)), target.force)
+
+    motions = [read_motion(path, reading) for path in paths]
+    if target.preview:
+        preview(motions, options, is_all=not target.out)
+    files = save_all(share_out(target.out, motions), options)
+    if target.as_json:
         show_json({"files": [str(path) for path in files]})
     else:
         show_files(files)
-
-
-def list_files(outs: Sequence[Path], n_motions: int) -> list[Path]:
-    """The files that these outputs of so many motions become."""
-    return [path for out in outs for path in _files_of(out, n_motions)]
-
-
-def share_out(outs: Sequence[Path], motions: Sequence[Motion]) -> list[tuple[Path, Sequence[Motion]]]:
-    """Which motions go into which file: of numbers each takes its own, pictures and scenes show all."""
-    jobs: list[tuple[Path, Sequence[Motion]]] = []
-    for out in outs:
-        files = _files_of(out, len(motions))
-        if len(files) == 1:
-            jobs.append((files[0], motions))
-        else:
-            jobs += [(path, [motion]) for path, motion in zip(files, motions, strict=True)]
-    return jobs
-
-
-def _files_of(out: Path, n_motions: int) -> list[Path]:
-    return numbered(out, n_motions) if out.suffix.lower() in NUMBER_SUFFIXES else [out]

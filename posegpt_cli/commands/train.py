@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 import yaml
@@ -26,16 +26,13 @@ from posegpt_cli.console import (
     show_result,
     warn,
 )
-from posegpt_cli.options.completion import runs_of
-from posegpt_cli.options.from_config import (
-    Choices,
-    config_fields,
-    config_options,
-    dashed_words,
-    read_config_file,
-    switch_words,
-)
-from posegpt_cli.options.shared import BEHAVIOUR_PANEL, DryRun, Force, Json, examples, refuse_together
+from posegpt_cli.options.config_file import dashed_words, read_config_file, switch_words
+from posegpt_cli.options.fields import config_fields
+from posegpt_cli.options.flags import BEHAVIOUR
+from posegpt_cli.options.from_config import Choices, OptionSpec, with_options
+from posegpt_cli.options.help_text import examples
+from posegpt_cli.options.parsing import refuse_together
+from posegpt_cli.options.shared import PlanSettings
 from posegpt_cli.training.curves import draw_curves
 from posegpt_cli.training.live import show_figures, show_size, show_training
 from posegpt_cli.training.visits import SAMPLES, Visits
@@ -84,46 +81,28 @@ PANELS = {
     ),
     **dict.fromkeys(("network", "encoder", "init"), "Network"),
     **dict.fromkeys(("losses", "body_model"), "Losses"),
-    **dict.fromkeys(("seed", "debug"), BEHAVIOUR_PANEL),
+    **dict.fromkeys(("seed", "debug"), BEHAVIOUR),
 }  # fmt: skip
 """Help panel of a field, or of a part of the config; the help keeps this order."""
 
 PRESET_HELP = "Settings to start from: tiny for a CPU, base for a GPU, paper for the original's architecture."
 ALIASES = {"vqvae": ("--vq-ckpt",)}
 """PoseGPT's own names of fields that are called otherwise here."""
-COMPLETIONS = {"vqvae": runs_of("vqvae"), "classifier": runs_of("classifier"), "init": runs_of("*")}
 OLD_FLAGS = {"--style": "--arch"}
 """Flags of `train gpt` that have another name now."""
 OF_TOKENIZER = ("--n-codebook", "--n-e", "--e-dim", "--hid-dim", "--dropout", "--model")
 """What PoseGPT's command for the generator repeats of its tokenizer."""
 
-Resume = Annotated[
-    bool,
-    typer.Option(
-        "--resume",
-        help="Go on where the run of this name stopped, its settings in the preset's place.",
-        rich_help_panel=BEHAVIOUR_PANEL,
-    ),
-]
-Plot = Annotated[
-    bool,
-    typer.Option(
-        "--plot",
-        help="Draw curves.png at every validation, not only at the end. Of a run that exists: draw it, stop.",
-        rich_help_panel=BEHAVIOUR_PANEL,
-    ),
-]
 
+class TrainMode(PlanSettings):
+    """How `posegpt train` treats the run, beside the run's config."""
 
-@dataclass(frozen=True)
-class _Wishes:
-    """What a command line asks for beside the run's config."""
-
-    resume: bool
-    force: bool
-    plot: bool
-    dry_run: bool
-    as_json: bool
+    resume: bool = False
+    """Go on where the run of this name stopped, its settings in the preset's place."""
+    plot: bool = False
+    """Draw curves.png at every validation, not only at the end. Of a run that exists: draw it, stop."""
+    force: bool = False
+    """Replace what exists."""
 
 
 def register(app: typer.Typer, summary: str, panel: str) -> None:
@@ -176,34 +155,30 @@ def _command(stage: str, config: type[RunConfig]) -> Callable[..., None]:
     """`posegpt train STAGE`, with an option for every field of its config."""
     presets = {name: PRESETS[stage][name] for name in PRESET_ORDER}
 
-    @config_options(config, presets, PANELS, SET_BY_DATA[stage], ALIASES, PRESET_HELP, COMPLETIONS)
-    def train_stage(
-        choices: Choices[Any],
-        resume: Resume = False,
-        plot: Plot = False,
-        force: Force = False,
-        dry_run: DryRun = False,
-        as_json: Json = False,
-    ) -> None:
-        _train(stage, choices, _Wishes(resume, force, plot, dry_run, as_json))
+    spec = OptionSpec(presets, PRESET_HELP, PANELS, SET_BY_DATA[stage], ALIASES)
 
-    return train_stage
+    def train_stage(choices: Choices[Any], mode: TrainMode) -> None:
+        _train(stage, choices, mode)
+
+    # The run's config differs from stage to stage.
+    train_stage.__annotations__["choices"] = Choices[config]  # type: ignore[valid-type]
+    return with_options(spec)(train_stage)
 
 
-def _train(stage: str, choices: Choices[Any], wishes: _Wishes) -> None:
+def _train(stage: str, choices: Choices[Any], mode: TrainMode) -> None:
     from models.distributed import is_first_process
 
-    refuse_together("--resume", wishes.resume, {"--force": wishes.force})
+    refuse_together("--resume", mode.resume, {"--force": mode.force})
     run = choices.resolve()
     if isinstance(run, GPTRun) and run.classifier and not (run.eval_fid or run.eval_classif):
         raise UsageError("--classifier judges at validations, which was not asked for", "add --eval-fid")
     folder = run.out / stage / run.name
-    if wishes.resume:
+    if mode.resume:
         run = _resumed(choices, folder)
-    elif folder.exists() and not wishes.force and not wishes.dry_run and is_first_process():
-        if wishes.plot:
+    elif folder.exists() and not mode.force and not mode.dry_run and is_first_process():
+        if mode.plot:
             curves = str(draw_curves(folder))
-            show_json({"curves": curves}) if wishes.as_json else show_result(curves)
+            show_json({"curves": curves}) if mode.as_json else show_result(curves)
             return
         raise PoseGPTError(
             f"{folder} exists already", "--resume it, --force to replace it, or give another --name"
@@ -211,17 +186,17 @@ def _train(stage: str, choices: Choices[Any], wishes: _Wishes) -> None:
     run = _with_data(run)
     with _data_folder(run) as data_folder:
         data = _open_data(run, data_folder)
-        if wishes.dry_run:
-            _show_plan(run, folder, data, wishes.as_json)
+        if mode.dry_run:
+            _show_plan(run, folder, data, mode.as_json)
             return
         if is_first_process():
-            if not wishes.resume:
+            if not mode.resume:
                 _make_stage(run, data.info)  # what cannot be trained leaves the old run as it is
                 _remove_run(folder, run)
             write_atomically(folder / RUN_FILE, _to_yaml(run).encode(), force=True)
-        result = _run(run, folder, data, wishes)
+        result = _run(run, folder, data, mode)
     if is_first_process():
-        _show_end(result, wishes.as_json)
+        _show_end(result, mode.as_json)
         next_step(shlex.join(["posegpt", *_next_words(stage, run, choices, data.info.labels)]))
 
 
@@ -386,14 +361,14 @@ def _val_windows(run: RunConfig, folder: Path, train_store: "Store") -> "Windows
     return windows(train_store)
 
 
-def _run(run: RunConfig, folder: Path, data: _Data, wishes: _Wishes) -> "TrainResult":
+def _run(run: RunConfig, folder: Path, data: _Data, mode: TrainMode) -> "TrainResult":
     """Train, the first process showing how it goes; an interruption that was saved exits with 130 or 143."""
     from models.distributed import is_first_process
     from models.training.train import TrainingInterrupted, train
 
     windows = (data.info, data.train, data.val)
     if not is_first_process():
-        return train(run, folder, *windows, resume=wishes.resume)
+        return train(run, folder, *windows, resume=mode.resume)
     try:
         with (
             show_training(f"train {folder.parent.name}") as show,
@@ -402,10 +377,10 @@ def _run(run: RunConfig, folder: Path, data: _Data, wishes: _Wishes) -> "TrainRe
 
             def report(progress: "Progress") -> None:
                 show(progress)
-                if progress.metrics and wishes.plot:
+                if progress.metrics and mode.plot:
                     visits.draw(draw_curves, folder)
 
-            return train(run, folder, *windows, report, wishes.resume, visits)
+            return train(run, folder, *windows, report, mode.resume, visits)
     except TrainingInterrupted as stop:
         say(str(stop))
         again = [word for word in sys.argv[1:] if word not in ("--resume", "--force")]

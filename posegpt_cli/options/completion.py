@@ -1,4 +1,4 @@
-"""What the shell is offered where a word is a name of ours: actions, styles, runs. Imports no torch."""
+"""Completion of names of ours in the shell: actions, styles, runs. Imports no torch."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ import typer
 
 
 def complete_action(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Actions that begin like this, of the checkpoint given with --gpt, or of the one in the box."""
+    """Actions that begin like this, of the checkpoint given with --gpt, or of the bundled one."""
     return [name for name in _vocabulary(ctx)[0] if name.startswith(incomplete)]
 
 
@@ -17,7 +17,7 @@ def complete_style(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def runs_of(stage: str) -> Callable[[str], list[str]]:
-    """Completes folders below `runs`; `*` is any stage. Where none fits, it offers files."""
+    """Completes folders below `runs`; `*` is any stage. If none fits, it offers files."""
 
     def complete(incomplete: str) -> list[str]:
         found = [path.parent.as_posix() for path in sorted(Path("runs").glob(f"{stage}/*/checkpoints"))]
@@ -27,7 +27,7 @@ def runs_of(stage: str) -> Callable[[str], list[str]]:
 
 
 def _vocabulary(ctx: typer.Context) -> tuple[list[str], list[str]]:
-    """Actions and styles; none where the checkpoint cannot be read."""
+    """Actions and styles; none if the checkpoint cannot be read."""
     from data.actions import split_labels  # here, because `posegpt --help` imports this module
     from models.checkpoint import find_checkpoint, read_info
     from models.errors import PoseGPTError

@@ -1,4 +1,4 @@
-"""Output files: refused before the work where they cannot be written, and written one after the other."""
+"""Output files: checked before the work, and written after it."""
 
 import tempfile
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.console import UsageError, progress, show_result, warn
-from posegpt_cli.output import SUFFIXES, RenderOptions, save_motion
+from posegpt_cli.output import NUMBER_SUFFIXES, SUFFIXES, RenderOptions, save_motion
 
 
 def numbered(path: Path, n: int) -> list[Path]:
@@ -26,12 +26,12 @@ def check_targets(
     flag: str = "--out",
     example: str = "walk.mp4",
 ) -> None:
-    """Raises where a path has an unknown extension, is named twice, exists, or cannot be written.
+    """Raises if a path has an unknown extension, is named twice, exists, or cannot be written.
 
     Args:
         known: the extensions that the command writes.
-        flag: what named the paths, and
-        example: what it could have named, for messages.
+        flag: option that named the paths, for messages.
+        example: a path that it could have named, for messages.
     """
     times = Counter(paths)
     for path in times:
@@ -50,6 +50,23 @@ def check_targets(
         _check_writable(folder)
 
 
+def list_files(outs: Sequence[Path], n_motions: int) -> list[Path]:
+    """The files that these outputs become for n motions."""
+    return [path for out in outs for path in _files_of(out, n_motions)]
+
+
+def share_out(outs: Sequence[Path], motions: Sequence[Motion]) -> list[tuple[Path, Sequence[Motion]]]:
+    """Which motions go into which file: pictures and scenes show all, a file of numbers holds one."""
+    jobs: list[tuple[Path, Sequence[Motion]]] = []
+    for out in outs:
+        files = _files_of(out, len(motions))
+        if len(files) == 1:
+            jobs.append((files[0], motions))
+        else:
+            jobs += [(path, [motion]) for path, motion in zip(files, motions, strict=True)]
+    return jobs
+
+
 def preview(motions: Sequence[Motion], options: RenderOptions, is_all: bool) -> None:
     """Play motions in the terminal; `is_all`: nothing else was asked for."""
     from posegpt_cli.output.preview import preview_motions
@@ -58,24 +75,28 @@ def preview(motions: Sequence[Motion], options: RenderOptions, is_all: bool) -> 
 
 
 def save_all(jobs: Sequence[tuple[Path, Sequence[Motion]]], options: RenderOptions) -> list[Path]:
-    """Write each file with its motions, and say once whatever there is to warn of."""
+    """Write each file with its motions, and give each warning once."""
     warnings = set()
-    with progress("write") as report:
+    with progress("write") as on_progress:
         for path, motions in jobs:
-            warnings.add(save_motion(motions, path, options, report).warning)
+            warnings.add(save_motion(motions, path, options, on_progress).warning)
     for warning in sorted(warnings - {""}):
         warn(warning)
     return [path for path, _ in jobs]
 
 
 def show_files(paths: Sequence[Path]) -> None:
-    """The names of the files written, one a line."""
+    """The names of the files written, one per line."""
     if paths:
         show_result("\n".join(map(str, paths)))
 
 
+def _files_of(out: Path, n_motions: int) -> list[Path]:
+    return numbered(out, n_motions) if out.suffix.lower() in NUMBER_SUFFIXES else [out]
+
+
 def _check_writable(folder: Path) -> None:
-    """Make the folder where it is missing, and try it: permission bits alone do not tell."""
+    """Make the folder if it is missing, and try to write: permission bits alone do not tell."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -7,8 +7,8 @@ from itertools import accumulate
 from data.actions import resolve_label, split_labels
 from models.errors import PoseGPTError
 from posegpt_cli.console import UsageError
-from posegpt_cli.options.sampling import resolve_labels
-from posegpt_cli.options.shared import parse_length
+from posegpt_cli.options.labels import resolve_labels
+from posegpt_cli.options.parsing import parse_length
 
 GRAMMAR = "ACTION[+ACTION][/STYLE] LENGTH, ..."
 
@@ -25,7 +25,7 @@ class Part:
 def parse_timeline(text: str, vocabulary: tuple[str, ...], fps: float) -> list[Part]:
     """Segments separated by commas; a length is frames (60) or seconds (2s).
 
-    Raises UsageError where a segment reads otherwise, and PoseGPTError for labels that are not known.
+    Raises UsageError if a segment reads otherwise, and PoseGPTError for unknown labels.
     """
     return [_parse_part(part.strip(), vocabulary, fps) for part in text.split(",")]
 

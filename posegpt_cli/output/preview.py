@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -99,8 +98,7 @@ def play(
 
 def _small(options: RenderOptions, dots: tuple[int, int], is_colored: bool) -> RenderOptions:
     """The options of a preview: few pixels, no text, and without colour no floor either."""
-    return replace(
-        options.at_fps(_FPS),
+    return options.at_fps(_FPS).replaced(
         size=(dots[0] * _FINE, dots[1] * _FINE) if is_colored else (dots[0] * 3, dots[1] * 3),
         renderer="skeleton" if options.renderer == "auto" else options.renderer,
         floor=options.floor if is_colored else "none",

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from data.ordered_pool import results_in_order
 from models.errors import PoseGPTError
@@ -30,7 +30,7 @@ def draw_frames(composition: Composition, backend: Backend) -> Iterator[Picture]
         yield from _draw_range(composition, backend.renderer, range(len(composition)))
         return
     # Every process must draw alike: the renderer that was chosen here holds for all.
-    options = replace(composition.options, renderer=backend.name)
+    options = composition.options.replaced(renderer=backend.name)
     yield from draw_in_processes(composition.motions, options, len(composition))
 
 

@@ -135,7 +135,7 @@ class Animation:
         Who stands farther away is covered by who stands nearer; in one place earlier poses by later ones.
         """
         name: CameraName = self.options.camera if self.options.camera in ("front", "side") else "fixed"
-        fixed = Animation(self.people, replace(self.options, camera=name), self.size, is_still=True)
+        fixed = Animation(self.people, self.options.replaced(camera=name), self.size, is_still=True)
         camera = fixed.path.camera(0, self.size)
 
         frames = np.linspace(0, len(self) - 1, n_poses).round().astype(int).tolist()

@@ -20,7 +20,7 @@ from models.body.body_files import read_model, write_model_files
 from models.checkpoint import load_gpt, load_vqvae, save_checkpoint
 from models.errors import PoseGPTError
 from models.training.config import VQVAERun
-from posegpt_cli.options.from_config import read_config_file
+from posegpt_cli.options.config_file import read_config_file
 from tests.data.miniature import label, record, write_babel
 from tests.hostile.mutations import WORDS, damaged, fuzz, other_json, survives
 

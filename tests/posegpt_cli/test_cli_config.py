@@ -7,9 +7,13 @@ from models.errors import PoseGPTError, SettingsError
 from models.training.config import PRESETS, ClassifierRun, GPTRun, VQVAERun
 from posegpt_cli.commands.train import SET_BY_DATA, original_spelling
 from posegpt_cli.console import UsageError
-from posegpt_cli.options.from_config import Choices, config_fields, merge, read_config_file, switch_words
-from posegpt_cli.options.names import with_flags_named
-from posegpt_cli.options.shared import parse_length, parse_size
+from posegpt_cli.options.config_file import merge, read_config_file, switch_words
+from posegpt_cli.options.fields import config_fields
+from posegpt_cli.options.flags import with_flags_named
+from posegpt_cli.options.from_config import Choices
+from posegpt_cli.options.parsing import parse_length, parse_size
+from posegpt_cli.options.picture import complete_options
+from posegpt_cli.rendering.options import RenderOptions
 
 FIELDS = {field.name: field for field in config_fields(VQVAERun)}
 
@@ -91,9 +95,10 @@ def test_values_out_of_range_name_the_flag():
     [
         ("n_frames=64", "--len 64"),
         ("give n_frames=64 and n=1", "give --len 64 and -n 1"),
-        ("greedy=True, or no greedy", "--greedy, or no --greedy"),
+        ("greedy=True, or nothing greedy", "--greedy, or nothing greedy"),
+        ("greedy: whether to be greedy", "--greedy: whether to be greedy"),
         ("mirror=False", "--no-mirror"),
-        ("a file of labels-only n's", "a file of labels-only -n's"),
+        ("a file of labels-only n's", "a file of labels-only n's"),
     ],
 )
 def test_errors_of_the_library_name_flags(hint, shown):
@@ -154,11 +159,15 @@ def test_lengths_that_are_none(text):
         parse_length(text, fps=30)
 
 
-def test_sizes(tmp_path):
-    assert parse_size("640x480", [tmp_path / "a.mp4"]) == (640, 480)
-    assert parse_size("641x480", [tmp_path / "a.png"]) == (641, 480)
+@pytest.mark.parametrize("text", ["big", "640", "640x", "9" * 5000 + "x2"])
+def test_sizes_that_are_none(text):
+    with pytest.raises(UsageError, match="--size"):
+        parse_size(text)
+
+
+def test_sizes_of_videos_are_even(tmp_path):
+    odd = RenderOptions(size=parse_size("641x480"))
+    assert complete_options(odd, [tmp_path / "a.png"]).size == (641, 480)
     with pytest.raises(UsageError) as caught:
-        parse_size("641x480", [tmp_path / "a.png", tmp_path / "a.mp4"])
+        complete_options(odd, [tmp_path / "a.png", tmp_path / "a.mp4"])
     assert caught.value.hint == "--size 642x480"
-    with pytest.raises(UsageError):
-        parse_size("big", [])

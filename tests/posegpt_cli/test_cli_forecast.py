@@ -114,7 +114,7 @@ def test_what_follows_can_be_typed(forecast, posegpt, past, tmp_path):
     [
         (["nowhere.npz"], 1, "nowhere.npz", "path"),
         (["text.txt"], 1, "text.txt", ".bvh"),
-        ([], 2, "PAST", "posegpt forecast --help"),
+        ([], 2, "PAST", "add PAST: Motion file"),
         (
             ["PAST", "--past-frames", "41"],
             1,

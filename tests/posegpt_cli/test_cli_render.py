@@ -1,7 +1,5 @@
 """`posegpt render`: every option reaches the picture, and what cannot be drawn is refused before any work."""
 
-from dataclasses import fields
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -33,13 +31,27 @@ def test_every_option_reaches_the_renderer(posegpt, walk, tmp_path, monkeypatch)
     assert ran.code == 0, ran.err
     assert asked == [
         RenderOptions(
-            size=(80, 64), fps=24, camera="side", renderer="skeleton", floor="grid", background="#101010",
-            color="steelblue", past_frames=3, samples=1, layout="row", titles=("one",), captions=True,
-            trail=4, body_type="smplx", body_model=tmp_path, jobs=2,
+            size=(80, 64),
+            fps=24,
+            camera="side",
+            renderer="skeleton",
+            floor="grid",
+            background="#101010",
+            color="steelblue",
+            past_frames=3,
+            multisampling=False,
+            layout="row",
+            titles=("one",),
+            captions=True,
+            trail=4,
+            body_type="smplx",
+            body_model=tmp_path,
+            jobs=2,
         )
-    ]  # fmt: skip
-    untouched = [f.name for f in fields(RenderOptions) if getattr(asked[0], f.name) == f.default]
-    assert untouched == ["chapters", "sheet_frames"]  # those come with a timeline and without --trail
+    ]
+    fields = RenderOptions.model_fields.items()
+    untouched = {name for name, info in fields if getattr(asked[0], name) == info.default}
+    assert untouched == {"chapters", "sheet_frames"}  # those come with a timeline and without --trail
     assert posegpt("render", walk, "--out", tmp_path / "a.png", "--sheet-frames", 5).code == 0
     assert asked[1] == RenderOptions(sheet_frames=5)
 
@@ -63,11 +75,21 @@ def test_what_is_generated_is_drawn_with_the_same_options(posegpt, walk, tmp_pat
     given = {} if command == "sample" else {"layout": "row", "titles": ("one",), "past_frames": 12}
     assert asked == [
         RenderOptions(
-            size=(80, 64), camera="side", renderer="skeleton", floor="grid", background="#101010",
-            color="steelblue", samples=1, captions=True, trail=4, body_type="smplx", body_model=tmp_path,
-            jobs=2, **given,
+            size=(80, 64),
+            camera="side",
+            renderer="skeleton",
+            floor="grid",
+            background="#101010",
+            color="steelblue",
+            multisampling=False,
+            captions=True,
+            trail=4,
+            body_type="smplx",
+            body_model=tmp_path,
+            jobs=2,
+            **given,
         )
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("command", ["sample", "forecast"])
@@ -127,10 +149,11 @@ def test_one_frame_is_drawn_in_every_format(posegpt, walk, tmp_path):
         (["--background", "nocolour"], "nocolour", "steelblue"),
         (["--color", "nocolour"], "nocolour", "steelblue"),
         (["--fps", "1000"], "1000", "--fps 30"),
-        (["--jobs", "999"], "999", "--jobs 2"),
+        (["--jobs", "999"], "64, got 999", "--jobs: Processes"),
         (["--title", "a", "--title", "b"], "2 times for 1", "once for each"),
         (["--camera", "drone"], "drone", "render --help"),
-        (["--trail", "-1"], "--trail", "render --help"),
+        (["--trail", "-1"], "--trail must be greater than or equal to 0, got -1", "--trail: As .png"),
+        (["--size", "720"], "--size expected WIDTHxHEIGHT", "--size 720x720"),
         (["--trail", "6"], "--trail is for a .png, and no --out is one", "add --out still.png"),
         (["--sheet-frames", "6"], "--sheet-frames is for a .png", "add --out still.png"),
         (["--trail", "6", "--sheet-frames", "6"], "--trail does not go with --sheet-frames", "one of them"),

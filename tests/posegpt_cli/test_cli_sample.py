@@ -311,7 +311,7 @@ def test_a_stream_ends_quietly_when_its_reader_leaves(online_generator):
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert [json.loads(line)["frame"] for line in ran.stdout.splitlines()] == [0, 1, 2]
-    assert ran.stderr.splitlines() == ["walk: 30 frames a second, smpl"]
+    assert ran.stderr.splitlines() == ["walk: 30 frames per second, smpl"]
 
 
 @pytest.fixture(scope="module")

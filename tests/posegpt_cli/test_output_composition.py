@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +114,7 @@ def test_all_titles_stand_above_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compositions, "write_text", lambda picture, text, *_: written.append(text) or picture)
     motions = [make_motion("walk", 2), make_motion("wave", 2)]
     for layout, expected in (("grid", ["before", "after"]), ("row", ["before   ·   after"])):
-        composition = Composition(motions, replace(SMALL, layout=layout, titles=("before", "after")))
+        composition = Composition(motions, SMALL.replaced(layout=layout, titles=("before", "after")))
         with open_renderer(composition.options, composition.cell_size) as backend:
             composition.picture(backend.renderer, 0)
         assert written == expected

@@ -149,7 +149,7 @@ def test_the_last_pose_of_a_trail_on_the_spot_covers_the_earlier_ones(renderer: 
 def test_titles_and_labels_stand_in_trails(kind: str) -> None:
     motions = [make_motion("wave", 8), make_motion("walk", 8)]
     bare = RenderOptions(size=(200, 120), trail=2)
-    written = replace(bare, titles=("a", "b"), captions=True)
+    written = bare.replaced(titles=("a", "b"), captions=True)
     made = make_renderer(kind, RenderOptions(size=(100, 120)))
     pictures = [Composition(motions, options).trail(made).astype(int) for options in (bare, written)]
     made.close()
@@ -250,8 +250,8 @@ def test_multisampling_smooths_the_outline_only(walk: Animation) -> None:
     from posegpt_cli.rendering.opengl.mesh import MeshRenderer
 
     pictures = []
-    for samples in (1, 4):
-        with MeshRenderer(RenderOptions(size=SIZE, samples=samples)) as made:
+    for multisampling in (False, True):
+        with MeshRenderer(RenderOptions(size=SIZE, multisampling=multisampling)) as made:
             pictures.append(made.draw(walk.scene(10)).astype(int))
     difference = np.abs(pictures[0] - pictures[1]).max(axis=-1)
     assert 50 < (difference > 20).sum() < 3000
@@ -279,7 +279,7 @@ def test_wrong_options_say_what_is_expected() -> None:
         ({"floor": "lava"}, "lava"),
         ({"background": "nocolour"}, "nocolour"),
         ({"fps": 0}, "got 0"),
-        ({"samples": 3}, "got 3"),
+        ({"multisampling": 3}, "got 3"),
     ):
         with pytest.raises(PoseGPTError, match=message) as caught:
             RenderOptions(**wrong)

@@ -122,7 +122,7 @@ def test_it_draws_what_the_mesh_renderer_draws(stand_in: None, floor: str) -> No
 def test_a_batch_is_the_same_as_one_by_one(stand_in: None) -> None:
     from posegpt_cli.rendering.torch3d.renderer import Torch3dRenderer
 
-    options = RenderOptions(size=(64, 48), past_frames=2, samples=1)
+    options = RenderOptions(size=(64, 48), past_frames=2, multisampling=False)
     animation = Animation([Person(make_motion("walk", 4), load_body())], options)
     with Torch3dRenderer(options) as renderer:
         together = renderer.draw_batch([animation.scene(k) for k in (1, 2)])
@@ -138,7 +138,7 @@ def test_videos_are_drawn_in_batches(stand_in: None, monkeypatch: pytest.MonkeyP
     from posegpt_cli.rendering.parallel import draw_frames
     from posegpt_cli.rendering.torch3d.renderer import Torch3dRenderer
 
-    options = RenderOptions(size=(48, 48), renderer="pytorch3d", samples=1, floor="none")
+    options = RenderOptions(size=(48, 48), renderer="pytorch3d", multisampling=False, floor="none")
     composition = Composition([make_motion("walk", 5)], options)
     sizes = []
     real = Torch3dRenderer.draw_batch

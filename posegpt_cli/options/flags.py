@@ -1,0 +1,116 @@
+"""Where each setting appears on the command line: the one table of flags, used for options and errors.
+
+Defaults and help texts stand with the settings themselves, in their Config. Imports no pydantic.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.errors import PoseGPTError
+from posegpt_cli.options.completion import complete_action, complete_style, runs_of
+from posegpt_cli.options.parsing import parse_size
+
+BEHAVIOUR = "Behaviour"
+SAMPLING = "Sampling"
+PICTURE = "Picture"
+READING = "Reading"
+DATA = "Data"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """How a setting appears on the command line, as far as its name and type do not say."""
+
+    names: tuple[str, ...] = ()
+    """Flags, in place of the setting's own name."""
+    panel: str | None = None
+    """Panel of the help."""
+    metavar: str | None = None
+    """What stands for the value in the help."""
+    default: str = ""
+    """What the help says of a default that is None or empty."""
+    complete: Callable[..., list[str]] | None = None
+    """What the shell offers."""
+    parse: Callable[[str], Any] | None = None
+    """Makes the value from what was typed; raises UsageError."""
+    is_argument: bool = False
+    """A positional argument."""
+
+
+_BUNDLED = "the bundled one"
+
+# fmt: off
+FLAGS: Mapping[str, Flag] = {
+    "motions": Flag(metavar="MOTION...", is_argument=True),
+    "past_motion": Flag(metavar="PAST", is_argument=True),
+    "actions": Flag(("--action",), metavar="ACTION", complete=complete_action),
+    "style": Flag(metavar="STYLE", complete=complete_style),
+    "n_frames": Flag(("--len",)),
+    "last_frames": Flag(("--past-frames",)),
+    "length": Flag(("--len",), metavar="LENGTH", default="64"),
+    "until": Flag(metavar="LENGTH"),
+    "out": Flag(metavar="PATH"),
+    "timeline": Flag(metavar="SEGMENTS"),
+    "gpt": Flag(default=_BUNDLED, complete=runs_of("gpt")),
+    "vqvae": Flag(default=_BUNDLED, complete=runs_of("vqvae")),
+    "classifier": Flag(default=_BUNDLED, complete=runs_of("classifier")),
+    "decoder": Flag(default="the generator's own"),
+    "init": Flag(complete=runs_of("*")),
+    "n": Flag(("-n",)),
+    "samples": Flag(("--samples", "-k")),
+    **dict.fromkeys(("temperature", "top_k", "top_p", "min_p", "greedy", "guidance"), Flag(panel=SAMPLING)),
+    **dict.fromkeys(
+        ("renderer", "camera", "floor", "background", "captions", "sheet_frames", "trail", "multisampling",
+         "past_frames", "layout"),
+        Flag(panel=PICTURE),
+    ),
+    "size": Flag(panel=PICTURE, metavar="WxH", parse=parse_size),
+    "color": Flag(panel=PICTURE, default="its own colours"),
+    "titles": Flag(("--title",), panel=PICTURE, metavar="TEXT"),
+    "body_type": Flag(panel=PICTURE, default="the motion's own; in .npz smplh or smplx"),
+    "body_model": Flag(panel=PICTURE),
+    **dict.fromkeys(("skeleton", "up", "scale", "t_pose_frame", "fps_in", "gender"), Flag(panel=READING)),
+    "preview": Flag(panel=BEHAVIOUR),
+    "jobs": Flag(panel=BEHAVIOUR),
+    "device": Flag(panel=BEHAVIOUR),
+    "force": Flag(panel=BEHAVIOUR),
+    "yes": Flag(("--yes", "-y"), panel=BEHAVIOUR),
+    "dry_run": Flag(panel=BEHAVIOUR),
+    "as_json": Flag(("--json",), panel=BEHAVIOUR),
+}
+# fmt: on
+"""By the setting's name; a setting that is not here has a flag of its own name."""
+
+
+def flag_of(setting: str) -> str:
+    """The flag of a setting or parameter: `n_frames` has `--len`, `top_k` has `--top-k`."""
+    names = FLAGS.get(setting, Flag()).names
+    return names[0] if names else "--" + setting.replace("_", "-")
+
+
+def off_flag_of(setting: str) -> str:
+    """What turns a switch off."""
+    return "--no-" + flag_of(setting).removeprefix("--")
+
+
+def with_flags_named(error: PoseGPTError) -> tuple[str, str]:
+    """Message and hint of an error, with flags in place of the parameters that it names."""
+    message = _name_values(error.message, error.parameters)
+    hint = _name_values(error.hint, error.parameters)
+    for name in error.parameters:
+        message = re.sub(rf"(?<![\w-]){name}(?![\w-])", flag_of(name), message)
+        # A hint may be a sentence, in which the word is just a word.
+        hint = re.sub(rf"^{name}(?![\w-])", flag_of(name), hint)
+    return message, hint
+
+
+def _name_values(text: str, parameters: Iterable[str]) -> str:
+    """`n_frames=64` becomes `--len 64`, `greedy=True` becomes `--greedy`."""
+    for name in parameters:
+        flag = flag_of(name)
+        text = re.sub(rf"(?<![\w-]){name}=True\b", flag, text)
+        text = re.sub(rf"(?<![\w-]){name}=False\b", off_flag_of(name), text)
+        text = re.sub(rf"(?<![\w-]){name}=(?=\S)", f"{flag} ", text)
+    return text
