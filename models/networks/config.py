@@ -101,6 +101,8 @@ class GPTConfig(Config):
     """Condition on action labels."""
     seqlen_conditional: bool = True
     """Condition on the duration."""
+    phase_conditional: bool = False
+    """Condition every token on its place in the clip: tokens since the beginning and tokens that remain."""
     gen_eos: bool = False
     """Learn an end-of-sequence token."""
     embed_every_step: bool = True
@@ -111,8 +113,10 @@ class GPTConfig(Config):
     """Share of training clips whose labels are hidden, for guidance at sampling."""
     label_subset: Share = 0.5
     """Share of training clips that show only some of their labels."""
+    label_groups: tuple[int, ...] = ()
+    """Group of each label: actions are 0, styles 1; set by the data (empty: all labels are one group)."""
     seqlen_dropout: Share = 0.1
-    """Share of training clips whose duration is hidden."""
+    """Share of training clips whose duration is hidden; also of those whose beginning or end is."""
     past_dropout: Share = 0.1
     """Share of training clips whose labels are hidden up to a random token, as in an observed past."""
     label_changes: bool = False

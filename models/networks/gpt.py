@@ -8,7 +8,8 @@ labels and duration are hidden at random in training, for classifier-free guidan
 Letters of shapes: B sequences, S tokens, K books (codes a token), C codes a book, D width, L labels.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 
 from models.networks.config import GPTConfig
 from models.networks.layers import BlockSizes, KVCache, Transformer, make_norm
+
+HIDDEN = -1
+"""A place in an action that is not given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +35,10 @@ class Condition:
     """(B,) bool: generate as if no label were given."""
     hide_duration: Tensor
     """(B,) bool: generate as if no duration were given."""
+    position: Tensor | None = None
+    """(B, S) tokens since the action began, int64; HIDDEN where it is not known (None: nowhere)."""
+    remaining: Tensor | None = None
+    """(B, S) tokens until the action ends, the present one included; as `position`."""
 
     @classmethod
     def of(cls, labels: Tensor, duration: Tensor) -> "Condition":
@@ -44,8 +52,68 @@ class Condition:
 
     def with_hidden(self) -> "Condition":
         """The motions, and then the same without their labels."""
-        parts = zip(vars(self).values(), vars(self.hidden()).values(), strict=True)
-        return Condition(*(torch.cat(pair) for pair in parts))
+        hidden = self.hidden()
+        doubled: dict[str, Any] = {}
+        for field in fields(self):
+            shown = getattr(self, field.name)
+            doubled[field.name] = None if shown is None else torch.cat([shown, getattr(hidden, field.name)])
+        return replace(self, **doubled)
+
+    def without_phase(self, position: Tensor, remaining: Tensor) -> "Condition":
+        """Places hidden where the masks (B, S) or (B, 1) say so."""
+        return replace(
+            self,
+            position=None if self.position is None else self.position.masked_fill(position, HIDDEN),
+            remaining=None if self.remaining is None else self.remaining.masked_fill(remaining, HIDDEN),
+        )
+
+    def from_token(self, offset: int) -> "Condition":
+        """The condition of tokens offset, offset + 1, ...; the last labels and places go on."""
+
+        def cut(per_token: Tensor) -> Tensor:
+            return per_token[:, min(offset, per_token.shape[1] - 1) :]
+
+        return replace(
+            self,
+            labels=cut(self.labels) if self.labels.dim() == 3 else self.labels,
+            position=None if self.position is None else cut(self.position),
+            remaining=None if self.remaining is None else cut(self.remaining),
+        )
+
+
+class PhaseEmbedding(nn.Module):
+    """Where a token stands in its action: an embedding of the tokens before it and of those that remain.
+
+    Both are told apart exactly up to N_EXACT tokens and by ratio beyond. Their share is embedded too, because
+    half-way through an action means the same in a quick bow and in a slow one.
+    """
+
+    N_EXACT = 16
+    N_PLACES = 64
+    N_SHARES = 32
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        # The last row of each table stands for "not known".
+        self.position = nn.Embedding(self.N_PLACES + 1, dim)
+        self.remaining = nn.Embedding(self.N_PLACES + 1, dim)
+        self.share = nn.Embedding(self.N_SHARES + 1, dim)
+
+    def forward(self, position: Tensor, remaining: Tensor) -> Tensor:
+        """(B, S) tokens before and from here on, HIDDEN where unknown, to (B, S, D)."""
+        total = (position + remaining).clamp(min=1)
+        share = (self.N_SHARES * position // total).clamp(0, self.N_SHARES - 1)
+        is_unknown = (position == HIDDEN) | (remaining == HIDDEN)
+        share = share.masked_fill(is_unknown, self.N_SHARES)
+        return (
+            self.position(self._place(position)) + self.remaining(self._place(remaining)) + self.share(share)
+        )
+
+    def _place(self, count: Tensor) -> Tensor:
+        """Rows of a table for counts: one each up to N_EXACT, then eight per octave."""
+        octaves = (count.clamp(min=self.N_EXACT) / self.N_EXACT).log2()
+        row = torch.where(count < self.N_EXACT, count, self.N_EXACT + (8 * octaves).long())
+        return row.clamp(max=self.N_PLACES - 1).masked_fill(count == HIDDEN, self.N_PLACES)
 
 
 class BookHead(nn.Module):
@@ -94,6 +162,9 @@ class BookHead(nn.Module):
 class GPT(nn.Module):
     """Predicts the codes of token s from the tokens before it and the condition."""
 
+    groups: Tensor
+    """(G, L) bool: the labels of each group."""
+
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.config = config
@@ -108,11 +179,18 @@ class GPT(nn.Module):
         parts = 1
         if config.class_conditional:
             self.embed_labels = nn.Linear(config.n_labels, dim, bias=False)
-            self.no_labels = nn.Parameter(torch.zeros(dim))
+            groups = sorted(set(config.label_groups))
+            self.no_labels = nn.Parameter(torch.zeros(len(groups), dim) if groups else torch.zeros(dim))
+            in_group = [[of == group for of in config.label_groups] for group in groups]
+            everything = [[True] * config.n_labels]
+            self.register_buffer("groups", torch.tensor(in_group or everything), persistent=False)
             parts += 1
         if config.seqlen_conditional:
             self.embed_steps = nn.Embedding(config.gpt_blocksize + 1, dim)
             self.no_steps = nn.Parameter(torch.zeros(dim))
+            parts += 1
+        if config.phase_conditional:
+            self.phase = PhaseEmbedding(dim)
             parts += 1
         self.concat = nn.Linear(parts * dim, dim) if config.concat_emb and parts > 1 else None
 
@@ -208,21 +286,37 @@ class GPT(nn.Module):
         return loss / (valid.sum() * codes.shape[-1])
 
     def _condition_parts(self, condition: Condition) -> list[Tensor]:
-        """Label and duration embeddings, each (B, S, D) for labels per token, else (B, 1, D)."""
+        """Embeddings of what is given: all (B, S, D) if one changes between tokens, else (B, 1, D)."""
         parts = []
         if self.config.class_conditional:
-            # (B, S, L): the embedding of several labels is the mean of theirs.
-            labels = condition.labels if condition.labels.dim() == 3 else condition.labels[:, None]
-            labels = labels.to(self.embed_labels.weight.dtype)
-            count = labels.sum(-1, keepdim=True)
-            x = self.embed_labels(labels / count.clamp(min=1))
-            is_hidden = condition.hide_labels[:, None, None] | (count == 0)
-            parts.append(torch.where(is_hidden, self.no_labels.to(x.dtype), x))
+            parts.append(self._embed_labels(condition))
         if self.config.seqlen_conditional:
             x = self.embed_steps(condition.duration.clamp(max=self.config.gpt_blocksize))
             x = torch.where(condition.hide_duration[:, None], self.no_steps.to(x.dtype), x)
-            parts.append(x[:, None].expand(-1, parts[0].shape[1] if parts else 1, -1))
-        return parts
+            parts.append(x[:, None])
+        if self.config.phase_conditional:
+            unknown = torch.full_like(condition.duration, HIDDEN)[:, None]
+            position = unknown if condition.position is None else condition.position
+            remaining = unknown if condition.remaining is None else condition.remaining
+            parts.append(self.phase(position, remaining))
+        longest = max((part.shape[1] for part in parts), default=1)
+        return [part.expand(-1, longest, -1) if part.shape[1] == 1 else part for part in parts]
+
+    def _embed_labels(self, condition: Condition) -> Tensor:
+        """(B, S, D), or (B, 1, D): the sum over groups of the mean of a group's labels.
+
+        Each group has a vector for "none", so that an action without a style is as sharp as one with it.
+        """
+        labels = condition.labels if condition.labels.dim() == 3 else condition.labels[:, None]
+        labels = labels.to(self.embed_labels.weight.dtype)
+        is_hidden = condition.hide_labels[:, None, None]
+        embedded: list[Tensor] = []
+        for group, none in zip(self.groups, self.no_labels.view(len(self.groups), -1), strict=True):
+            of_group = labels * group
+            count = of_group.sum(-1, keepdim=True)
+            x = self.embed_labels(of_group / count.clamp(min=1))
+            embedded.append(torch.where(is_hidden | (count == 0), none.to(x.dtype), x))
+        return torch.stack(embedded).sum(0)
 
     def _end_loss(self, hidden: Tensor, length: Tensor, ended: Tensor | None) -> Tensor:
         """Cross-entropy of the end-of-sequence class of book 0, at the token after each clip's last."""
@@ -248,14 +342,19 @@ class GPT(nn.Module):
         if labels.dim() == 3 and self.config.embed_every_step:
             begin = (torch.rand(n, device=device) * condition.duration).floor()
             begin = begin * (torch.rand(n, device=device) < self.config.past_dropout)
-            is_shown = torch.arange(labels.shape[1], device=device) >= begin[:, None]
-            labels = labels * is_shown[..., None]
+            is_past = torch.arange(labels.shape[1], device=device) < begin[:, None]
+            labels = labels * ~is_past[..., None]
+            condition = condition.without_phase(is_past, is_past)
 
-        return Condition(
-            labels,
-            condition.duration,
-            condition.hide_labels | (uniform[0] < self.config.label_dropout),
-            condition.hide_duration | (uniform[1] < self.config.seqlen_dropout),
+        # A forecast knows neither where its past began nor, without a length, where it ends.
+        if self.config.phase_conditional:
+            hidden = torch.rand(2, n, 1, device=device) < self.config.seqlen_dropout
+            condition = condition.without_phase(hidden[0], hidden[1])
+        return replace(
+            condition,
+            labels=labels,
+            hide_labels=condition.hide_labels | (uniform[0] < self.config.label_dropout),
+            hide_duration=condition.hide_duration | (uniform[1] < self.config.seqlen_dropout),
         )
 
     def _corrupt(self, codes: Tensor) -> Tensor:

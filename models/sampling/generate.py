@@ -16,7 +16,7 @@ from models.distributed import resolve_device
 from models.errors import PoseGPTError
 from models.motion import Motion
 from models.networks.features import Pose, Root, features_to_motion, yaw_of
-from models.networks.gpt import GPT, Condition
+from models.networks.gpt import GPT, HIDDEN, Condition
 from models.networks.vqvae import VQVAE
 from models.sampling.blend import append, join
 from models.sampling.sampler import CodeRequest, OnProgress, sample_codes
@@ -176,6 +176,7 @@ def forecast(
         condition = make_condition(generator, labels, n_tokens, n, hide_duration=True)
         if generator.gpt.config.label_changes:
             condition = _labels_from(condition, n_past, n_tokens)
+        condition = _ending(condition, n_past, n_tokens)
         request = CodeRequest(condition, make_rngs(seed, n), settings, observed.codes)
         sampled = sample_codes(generator.gpt, request, n_tokens, on_progress)
         return _continue(generator, observed, sampled.codes, n_frames, tuple(labels))
@@ -195,7 +196,12 @@ def make_condition(
             )
         k_hot[:, generator.labels.index(label)] = 1
     condition = Condition.of(k_hot, torch.full((n,), n_tokens, device=generator.device))
-    return replace(condition, hide_duration=torch.full_like(condition.hide_duration, hide_duration))
+    if hide_duration:
+        return replace(condition, hide_duration=torch.ones_like(condition.hide_duration))
+
+    # A motion of known length is a whole action: it begins with the first token and ends with the last.
+    position = torch.arange(n_tokens, device=generator.device).expand(n, -1)
+    return replace(condition, position=position, remaining=n_tokens - position)
 
 
 def make_rngs(seed: int, n: int) -> list[torch.Generator]:
@@ -228,6 +234,13 @@ def _labels_from(condition: Condition, first: int, n_tokens: int) -> Condition:
     labels = condition.labels[:, None].repeat(1, n_tokens, 1)
     labels[:, :first] = 0
     return replace(condition, labels=labels)
+
+
+def _ending(condition: Condition, first: int, n_tokens: int) -> Condition:
+    """The same, ending with the last token: from token `first` on it is known how many remain."""
+    remaining = n_tokens - torch.arange(n_tokens, device=condition.labels.device)
+    remaining[:first] = HIDDEN
+    return replace(condition, remaining=remaining.expand(len(condition.labels), -1))
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from einops import repeat
@@ -174,7 +174,7 @@ class _CachedRun:
 
     def _begin(self) -> None:
         """An empty cache, for what begins with token `first`."""
-        self.embedded = self.gpt.embed_condition(_from_token(self.condition, self.first), self.block)
+        self.embedded = self.gpt.embed_condition(self.condition.from_token(self.first), self.block)
         self.cache = self.gpt.blocks.new_cache(len(self.condition.duration), self.block)
 
 
@@ -183,14 +183,6 @@ def _past_of(gpt: GPT, request: CodeRequest) -> Tensor:
     if request.past is not None:
         return request.past
     return request.condition.duration.new_zeros(len(request.rngs), 0, gpt.config.n_codebook)
-
-
-def _from_token(condition: Condition, offset: int) -> Condition:
-    """The condition of tokens offset, offset + 1, ...; the last set of labels goes on."""
-    if condition.labels.dim() == 2 or not offset:
-        return condition
-    last = condition.labels.shape[1] - 1
-    return replace(condition, labels=condition.labels[:, min(offset, last) :])
 
 
 def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
