@@ -61,6 +61,8 @@ class CheckpointInfo(Config):
     """Checksum of the tokenizer's weights, of a generator."""
     weights_sha256: str = ""
     """Checksum of model.safetensors."""
+    licence: str = ""
+    """Terms of its weights in one sentence, which the motion it generates carries along."""
     step: int = 0
     """Training steps."""
     metrics: dict[str, float] = Field(default_factory=dict)

@@ -31,6 +31,8 @@ class Motion:
     """Action names of the clip."""
     name: str = ""
     """Where it comes from, for titles and messages."""
+    licence: str = ""
+    """Terms of what generated it, passed on to files; empty for people's own motion."""
     notes: tuple[str, ...] = ()
     """What its reader found out or put right, one sentence each, for commands to print."""
 

@@ -25,10 +25,15 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="run or checkpoint folder of a generator")
     parser.add_argument("--streaming", type=Path, help="run of an OnlineVQVAE for the tokenizer's codes")
     parser.add_argument("--out", type=Path, default=PRETRAINED / "gpt", help="where to put it")
+    parser.add_argument("--licence", help="terms of the weights (default: those of what is replaced)")
     arguments = parser.parse_args()
     source = find_checkpoint(arguments.run, "gpt")
     gpt, info = load_gpt(source)
     vqvae, about = load_vqvae(source / TOKENIZER)
+    licence = arguments.licence
+    if licence is None and arguments.out.exists():
+        licence = read_info(arguments.out).licence
+    info = info.model_copy(update={"licence": licence or info.licence})
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = Path(folder) / TOKENIZER
         save_checkpoint(tokenizer, about, vqvae.state_dict(), half=True)

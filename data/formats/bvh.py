@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.transform import Rotation
 
-from data.formats.euler import euler_matrices
+from data.formats.euler import euler_matrices, rotvecs_to_zyx
 from models.body.skeleton import JOINT_NAMES, PARENTS, REST_PELVIS
 from models.errors import PoseGPTError
 from models.files import atomic_file, read_text
@@ -181,21 +180,26 @@ def write_bvh(path: Path | str, motion: Motion, rest_joints: ArrayLike, force: b
     lines += [f"Frames: {motion.n_frames}", f"Frame Time: {1 / motion.fps:.8f}"]
     with atomic_file(Path(path), force) as file:
         file.write(("\n".join(lines) + "\n").encode())
+        before = None
         for piece in motion.pieces():
-            np.savetxt(file, _values(piece), fmt="%.6f")
+            values, before = _values(piece, before)
+            np.savetxt(file, values, fmt="%.6f")
 
 
-def _values(motion: Motion) -> FloatArray:
-    """(T, 3 + 3 J) root position (cm) and angles (degrees), in the file's order."""
+def _values(motion: Motion, before: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+    """(T, 3 + 3 J) root position (cm) and angles (degrees) in the file's order, and (J, 3) the last angles.
+
+    Args:
+        motion: a piece of the whole.
+        before: (J, 3) the last angles of the piece before.
+    """
     # the values stand in the order in which the hierarchy names the joints: depth first, not SMPL's
     order = _depth_first(PARENTS[motion.body_type])
     rotvecs = motion.poses[:, order].astype(float)
-    with warnings.catch_warnings():  # at gimbal lock one angle is free; scipy picks zero, which is exact
-        warnings.simplefilter("ignore", UserWarning)
-        # intrinsic, R = Rz Ry Rx: the order that most packages write
-        angles = Rotation.from_rotvec(rotvecs.reshape(-1, 3)).as_euler("ZYX", degrees=True)
+    # Intrinsic, R = Rz Ry Rx: the order that most packages write.
+    angles = rotvecs_to_zyx(rotvecs, before)
     root = (motion.trans.astype(float) + REST_PELVIS[motion.body_type]) * 100
-    return np.concatenate([root, angles.reshape(len(root), -1)], axis=1)
+    return np.concatenate([root, angles.reshape(len(root), -1)], axis=1), angles[-1]
 
 
 @dataclass

@@ -24,6 +24,7 @@ _Z_TO_Y_QUAT = np.array([-(0.5**0.5), 0.0, 0.0, 0.5**0.5])  # the same
 _BODY_TYPE_OF_WIDTH: dict[int, BodyType] = {n_joints(b) * 3: b for b in BODY_TYPES}
 _FIRST_OF_HANDS = [JOINT_NAMES["smplh"].index(f"{side}_index1") for side in ("left", "right")]
 _RATE_KEYS = ("mocap_framerate", "mocap_frame_rate", "fps")  # SMPL-H release, SMPL-X release, ours of old
+_LONGEST_LICENCE = 1000
 _NO_AMASS = "give an AMASS .npz with poses, trans and mocap_framerate"
 
 
@@ -41,7 +42,7 @@ def read_smpl_npz(path: Path | str, fps: float | None = None, to_fps: float | No
     Raises PoseGPTError where the file is damaged, holds objects, lacks a key, or is of no known body.
     """
     path = Path(path)
-    arrays = read_arrays(path, ("poses", "trans", "labels", *_RATE_KEYS), _NO_AMASS)
+    arrays = read_arrays(path, ("poses", "trans", "labels", "licence", *_RATE_KEYS), _NO_AMASS)
     poses, trans = (_numbers(arrays, key, path) for key in ("poses", "trans"))
     body_type = _BODY_TYPE_OF_WIDTH.get(poses.shape[-1]) if poses.ndim == 2 else None
     if body_type is None or trans.shape != (len(poses), 3):
@@ -66,6 +67,7 @@ def read_smpl_npz(path: Path | str, fps: float | None = None, to_fps: float | No
         fps=to_fps or rate,
         body_type=body_type,
         labels=_labels(arrays),
+        licence=_licence(arrays),
         name=path.stem,
     )
 
@@ -74,6 +76,8 @@ def write_smpl_npz(
     path: Path | str, motion: Motion, body_type: BodyType | None = "smplh", force: bool = False
 ) -> None:
     """Write a motion in AMASS's layout, Z up, with both names of the frame rate, and its labels beside.
+
+    SMPL-X files also hold the poses by part (root_orient, pose_body, ...), as AMASS's SMPL-X release does.
 
     Args:
         path: the file to write.
@@ -86,10 +90,16 @@ def write_smpl_npz(
     motion = motion.to_body_type(body_type or motion.body_type)
     poses = motion.poses.astype(float)
     poses[:, 0], trans = _turn_world(poses[:, 0], motion.trans.astype(float), motion.body_type, back=True)
+    flat = poses.reshape(motion.n_frames, -1)
+    more: dict[str, Any] = {}
+    if motion.body_type == "smplx":
+        more |= _smplx_parts(flat, motion.fps)
+    if motion.licence:
+        more["licence"] = np.array(motion.licence)
     with atomic_file(Path(path), force) as file:
         np.savez_compressed(
             file,
-            poses=poses.reshape(motion.n_frames, -1),
+            poses=flat,
             trans=trans,
             betas=np.zeros(10 if motion.body_type == "smpl" else 16),
             gender=np.array("neutral"),
@@ -97,7 +107,21 @@ def write_smpl_npz(
             mocap_framerate=np.array(motion.fps),
             mocap_frame_rate=np.array(motion.fps),
             labels=np.array(motion.labels, dtype=np.str_),
+            **more,
         )
+
+
+def _smplx_parts(poses: FloatArray, fps: float) -> dict[str, NDArray[Any]]:
+    """SMPL-X poses (T, 165) by the names of AMASS's SMPL-X release."""
+    return {
+        "root_orient": poses[:, :3],
+        "pose_body": poses[:, 3:66],
+        "pose_jaw": poses[:, 66:69],
+        "pose_eye": poses[:, 69:75],
+        "pose_hand": poses[:, 75:],
+        "num_betas": np.array(16),
+        "mocap_time_length": np.array(len(poses) / fps),
+    }
 
 
 def _turn_world(
@@ -138,6 +162,15 @@ def _frame_rate(arrays: dict[str, NDArray[Any]], path: Path, fallback: float | N
     if fallback is None:
         raise PoseGPTError(f"{path.name} has no frame rate ({' or '.join(_RATE_KEYS[:2])})", _NO_AMASS)
     return fallback
+
+
+def _licence(arrays: dict[str, NDArray[Any]]) -> str:
+    """Terms that the file names, as one printable line."""
+    licence = arrays.get("licence")
+    if licence is None or licence.dtype.kind != "U" or licence.size != 1:
+        return ""
+    text = " ".join(str(licence.reshape(())).split())
+    return "".join(filter(str.isprintable, text))[:_LONGEST_LICENCE]
 
 
 def _labels(arrays: dict[str, NDArray[Any]]) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ class Generator:
     fps: float
     body_type: BodyType
     device: str
+    licence: str = ""
+    """Terms of its weights; its motions carry them."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def load_generator(gpt: Path | None = None, device: str = "auto") -> Generator:
     network, info = load_gpt(folder, device)
     vqvae, about = load_vqvae(folder / TOKENIZER, device)
     check_tokenizer(folder, info, about)
-    return Generator(network, vqvae, info.labels, info.fps, info.body_type, device)
+    return Generator(network, vqvae, info.labels, info.fps, info.body_type, device, info.licence)
 
 
 def sample(
@@ -292,10 +294,11 @@ def _to_motions(generator: Generator, pose: Pose, labels: tuple[str, ...]) -> li
     poses = roma.rotmat_to_rotvec(pose.rotmats).cpu().numpy()
     trans = pose.trans.cpu().numpy()
     name = " + ".join(labels)
-    return [
-        Motion(p, t, generator.fps, generator.body_type, labels, name)
-        for p, t in zip(poses, trans, strict=True)
-    ]
+    motions = []
+    for rotvecs, path in zip(poses, trans, strict=True):
+        made = Motion(rotvecs, path, generator.fps, generator.body_type, labels, name)
+        motions.append(replace(made, licence=generator.licence))
+    return motions
 
 
 def _in_batches(

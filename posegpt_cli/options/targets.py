@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models.errors import PoseGPTError
 from models.motion import Motion
-from posegpt_cli.console import UsageError, progress, show_result, warn
+from posegpt_cli.console import UsageError, progress, say, show_result, warn
 from posegpt_cli.output import NUMBER_SUFFIXES, SUFFIXES, RenderOptions, save_motion
 
 
@@ -77,11 +77,17 @@ def preview(motions: Sequence[Motion], options: RenderOptions, is_all: bool) -> 
 def save_all(jobs: Sequence[tuple[Path, Sequence[Motion]]], options: RenderOptions) -> list[Path]:
     """Write each file with its motions, and give each warning once."""
     warnings = set()
+    licences = set()
     with progress("write") as on_progress:
         for path, motions in jobs:
-            warnings.add(save_motion(motions, path, options, on_progress).warning)
+            saved = save_motion(motions, path, options, on_progress)
+            warnings.add(saved.warning)
+            licences.add(saved.licence)
     for warning in sorted(warnings - {""}):
         warn(warning)
+    # Files with room for it carry their licence themselves.
+    for licence in sorted(licences - {""}):
+        say(f"licence: {licence}")
     return [path for path, _ in jobs]
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.body.skeleton import JOINT_NAMES, PARENTS
 from models.files import write_atomically
 from models.motion import Float32Array, Motion
+from posegpt_cli.output.licences import licence_of
 from posegpt_cli.rendering.options import Color, RenderOptions, parse_color
 from posegpt_cli.rendering.person import Person, make_people, stand_in_a_row
 from posegpt_cli.rendering.shading import Normals, body_colors
@@ -54,8 +55,9 @@ def glb_bytes(people: Sequence[Person], poses: Sequence[Float32Array], color: Co
     """
     import pygltflib as g
 
+    licence = licence_of(person.motion for person in people)
     gltf = g.GLTF2(
-        asset=g.Asset(version="2.0", generator="posegpt"),
+        asset=g.Asset(version="2.0", generator="posegpt", copyright=licence or None),
         scene=0,
         scenes=[g.Scene(nodes=[])],
         materials=[_material(color)],

@@ -11,6 +11,7 @@ import numpy as np
 from models.files import write_atomically
 from models.motion import Motion
 from posegpt_cli.output.gltf import glb_bytes
+from posegpt_cli.output.licences import licence_of
 from posegpt_cli.rendering.camera import ELEVATION
 from posegpt_cli.rendering.options import BETWEEN_TITLES, Color, RenderOptions, parse_color
 from posegpt_cli.rendering.person import make_people
@@ -30,6 +31,7 @@ def write_page(path: Path, motions: Sequence[Motion], options: RenderOptions) ->
     # Whatever stands in {{braces}} in page.html is replaced by the part of that name.
     parts = {
         "title": html.escape(_title(motions, options) or "posegpt"),
+        "licence": html.escape(licence_of(motions)),
         "background": to_hex(parse_color(options.background)),
         # A page ends its script at the first "</script": nothing of the user's may spell it.
         "settings": json.dumps(_settings(animation, motions, options)).replace("<", "\\u003c"),
@@ -72,6 +74,7 @@ def _settings(animation: Animation, motions: Sequence[Motion], options: RenderOp
         "title": _title(motions, options),
         "fps": options.fps,
         "frames": len(animation),
+        "licence": html.escape(licence_of(motions)),
         "background": to_hex(parse_color(options.background)),
         "floor": options.floor,
         "sun": animation.sun.round(4).tolist(),

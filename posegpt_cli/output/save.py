@@ -8,6 +8,7 @@ import numpy as np
 
 from models.errors import PoseGPTError
 from models.motion import Motion
+from posegpt_cli.output.licences import LICENCELESS_SUFFIXES, licence_of
 from posegpt_cli.output.pictures import write_png
 from posegpt_cli.output.video import GIF_FPS, check_even, open_video
 from posegpt_cli.rendering.backends import Backend, open_renderer
@@ -39,6 +40,8 @@ class Saved:
     """Pictures drawn."""
     warning: str = ""
     """What the user should know, e.g. that there is no OpenGL, and what to do about it."""
+    licence: str = ""
+    """Terms of the motions that the file has no room for, for the terminal; empty if there are none."""
 
 
 def save_motion(
@@ -62,6 +65,8 @@ def save_motion(
     path = Path(path)
     options = options or RenderOptions()
     motions = [motions] if isinstance(motions, Motion) else list(motions)
+    licence = licence_of(motions)
+    untold = licence if path.suffix.lower() in LICENCELESS_SUFFIXES else ""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise PoseGPTError(
@@ -73,7 +78,7 @@ def save_motion(
 
         write = write_scene if suffix in SCENE_SUFFIXES else write_numbers
         write(motions, path, options)
-        return Saved(path, "", 0)
+        return Saved(path, "", 0, licence=untold)
     if suffix == ".gif":
         options = options.at_fps(min(options.fps, GIF_FPS))
     if suffix == ".mp4":
@@ -82,7 +87,7 @@ def save_motion(
     save = _save_still if suffix == ".png" else _save_video
     with open_renderer(options, composition.cell_size) as backend:
         n_pictures = save(composition, backend, path, on_progress or _quiet)
-    return Saved(path, backend.name, n_pictures, backend.warning)
+    return Saved(path, backend.name, n_pictures, backend.warning, untold)
 
 
 def _save_video(composition: Composition, backend: Backend, path: Path, on_progress: OnProgress) -> int:
@@ -92,7 +97,8 @@ def _save_video(composition: Composition, backend: Backend, path: Path, on_progr
         for frame in np.linspace(0, len(composition) - 1, _TYPICAL).astype(int).tolist():
             typical.append(composition.picture(backend.renderer, frame))
     options = composition.options
-    with open_video(path, options.size, options.fps, typical) as video:
+    licence = licence_of(composition.motions)
+    with open_video(path, options.size, options.fps, typical, licence) as video:
         for done, picture in enumerate(draw_frames(composition, backend), 1):
             video.write(picture)
             on_progress(done, len(composition), path.name)
@@ -103,7 +109,7 @@ def _save_still(composition: Composition, backend: Backend, path: Path, on_progr
     """A contact sheet with times under the pictures, or the trail."""
     options = composition.options
     if options.trail:
-        write_png(path, composition.trail(backend.renderer))
+        write_png(path, composition.trail(backend.renderer), licence_of(composition.motions))
         on_progress(1, 1, path.name)
         return 1
     n_cells = min(options.sheet_frames, len(composition))
@@ -115,7 +121,7 @@ def _save_still(composition: Composition, backend: Backend, path: Path, on_progr
             picture = write_text(picture, f"{frame / options.fps:.2f} s")
         cells.append(picture)
         on_progress(len(cells), n_cells, path.name)
-    write_png(path, tile(cells, grid_shape(n_cells)[0]))
+    write_png(path, tile(cells, grid_shape(n_cells)[0]), licence_of(composition.motions))
     return n_cells
 
 

@@ -49,6 +49,8 @@ def write_json(path: Path, motion: Motion, body: "Body") -> None:
         "joints": list(JOINT_NAMES[motion.body_type]),
         "parents": list(PARENTS[motion.body_type]),
     }
+    if motion.licence:
+        head["licence"] = motion.licence
     # The frames of an hour are written piece by piece into an object whose other keys came first.
     mark = ',"positions":['
     with atomic_file(path, force=True) as file:

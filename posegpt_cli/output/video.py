@@ -84,7 +84,7 @@ class VideoWriter:
 
 @contextmanager
 def open_video(
-    path: Path, size: tuple[int, int], fps: float, typical: Sequence[Picture] = ()
+    path: Path, size: tuple[int, int], fps: float, typical: Sequence[Picture] = (), licence: str = ""
 ) -> Iterator[VideoWriter]:
     """A video to write pictures into; the file appears under its name when all of them are in it.
 
@@ -93,6 +93,7 @@ def open_video(
         size: width and height, even numbers for .mp4.
         fps: pictures a second.
         typical: pictures whose colours a .gif is made of; it cannot know the later ones while it is written.
+        licence: the comment in the metadata of an .mp4.
 
     Raises PoseGPTError if the size is odd, or the file cannot be written; nothing is left behind then.
     """
@@ -104,8 +105,11 @@ def open_video(
         tempfile.TemporaryDirectory() as folder,
     ):
         # ffmpeg makes a palette of a whole video only: here it is made of a few pictures beforehand.
-        palette = _write_palette(Path(folder), typical) if path.suffix.lower() == ".gif" else None
-        encoder = _start(partial, palette, size, fps, log)
+        if path.suffix.lower() == ".gif":
+            output = ["-i", str(_write_palette(Path(folder), typical)), *_GIF]
+        else:
+            output = ["-metadata", f"comment={licence}", *_MP4] if licence else _MP4
+        encoder = _start(partial, output, size, fps, log)
         assert encoder.stdin is not None
         writer = VideoWriter(encoder.stdin, size)
         try:
@@ -144,16 +148,15 @@ def _write_palette(folder: Path, typical: Sequence[Picture]) -> Path:
 
 
 def _start(
-    partial: Path, palette: Path | None, size: tuple[int, int], fps: float, log: IO[bytes]
+    partial: Path, output: Sequence[str], size: tuple[int, int], fps: float, log: IO[bytes]
 ) -> "subprocess.Popen[bytes]":
     from imageio_ffmpeg import get_ffmpeg_exe
 
     shape = f"{size[0]}x{size[1]}"
     command = [get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y"]
     command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", shape, "-r", f"{fps:g}", "-i", "-"]
-    command += _MP4 if palette is None else ["-i", str(palette), *_GIF]
     return subprocess.Popen(
-        [*command, str(partial)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log,
+        [*command, *output, str(partial)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log,
         process_group=0,  # Ctrl-C is ours: training finishes its picture first
     )  # fmt: skip
 

@@ -24,7 +24,7 @@ from posegpt_cli.rendering.opengl.projection import (
     view_matrix,
 )
 from posegpt_cli.rendering.opengl.targets import Programs, Targets
-from posegpt_cli.rendering.options import RenderOptions
+from posegpt_cli.rendering.options import FloorName, RenderOptions
 from posegpt_cli.rendering.renderer import Renderer
 from posegpt_cli.rendering.scene import Figure, Picture, Scene
 from posegpt_cli.rendering.shading import (
@@ -40,6 +40,14 @@ from posegpt_cli.rendering.shading import (
     sun_view,
 )
 
+_SHADE = {
+    "TINT_RED": SHADOW_TINT[0],
+    "TINT_GREEN": SHADOW_TINT[1],
+    "TINT_BLUE": SHADOW_TINT[2],
+    "CONTACT_DARK": CONTACT_DARK,
+}
+"""The shadow's constants for its shader."""
+
 
 class MeshRenderer(Renderer):
     """Draws by OpenGL; one context for as long as it lives.
@@ -53,6 +61,7 @@ class MeshRenderer(Renderer):
         self._programs = Programs()
         self._targets = Targets(self.size, 2 if options.samples > 1 else 1)
         self._topologies: dict[int, Topology] = {}
+        self._floor = _floor_constants(options.floor)
 
     def draw(self, scene: Scene) -> Picture:
         """The scene's picture, (H, W, 3) sRGB."""
@@ -205,26 +214,15 @@ class MeshRenderer(Renderer):
         horizon = first_row_within(camera, float(np.linalg.norm(camera.eye - camera.target)) + fade_end)
         GL.glScissor(0, horizon, self.size[0], self.size[1] - horizon)
         with _enabled(GL.GL_SCISSOR_TEST):
-            program = self._programs.use("fullscreen.vert", "ground.frag")
-            self._set_floor(program)
+            program = self._programs.use("fullscreen.vert", "ground.frag", self._floor)
+            program.set_uniform("background", np.array(self.background))
+            program.set_uniform("floor_color", np.array(self.floor_paint.color))
+            program.set_uniform("contrast", self.floor_paint.contrast)
             program.set_uniform("eye", camera.eye)
             program.set_uniform("rays", upside_down_rays(camera))
             program.set_uniform("target", camera.target[[0, 2]])
             program.set_uniform("fade", np.array([fade_start, 1 / (fade_end - fade_start)]))
             self._targets.draw_fullscreen()
-
-    def _set_floor(self, program: Any) -> None:
-        """The floor's recipe, as `FLOOR` has it."""
-        checker = (FLOOR.checker_bright, FLOOR.checker_depth)
-        grid = (FLOOR.grid_bright, FLOOR.grid_depth)
-        program.set_uniform("background", np.array(self.background))
-        program.set_uniform("floor_color", np.array(self.floor_paint.color))
-        program.set_uniform("contrast", self.floor_paint.contrast)
-        program.set_uniform("pattern", PATTERNS[self.options.floor])
-        program.set_uniform("tile_size", FLOOR.tile)
-        program.set_uniform("brightness", np.array([*checker, *grid]))
-        program.set_uniform("line", np.array([FLOOR.line_metres, *FLOOR.line_thin]))
-        program.set_uniform("floor_fall", FLOOR.fall)
 
     def _shade_ground(self, camera: Camera, mask: ShadowMask) -> None:
         """Multiply the floor by its shadow: a rectangle that lies there."""
@@ -233,12 +231,11 @@ class MeshRenderer(Renderer):
         GL.glActiveTexture(GL.GL_TEXTURE0)
         GL.glBindTexture(GL.GL_TEXTURE_2D, self._targets.shadow)
         with _enabled(GL.GL_BLEND):
-            program = self._programs.use("shade.vert", "shade.frag")
+            program = self._programs.use("shade.vert", "shade.frag", _SHADE)
             program.set_uniform("view_matrix", view_matrix(camera))
             program.set_uniform("shadow_mask", 0)
             program.set_uniform("mask_rect", np.concatenate((mask.corner, mask.extent)))
             program.set_uniform("mask_share", np.array(mask.pixels) / SHADOW_MASK)
-            program.set_uniform("darkness", np.array([*SHADOW_TINT, CONTACT_DARK]))
             self._targets.draw_rectangle()
 
     def _compose(self, box: Box) -> None:
@@ -259,6 +256,23 @@ class MeshRenderer(Renderer):
         GL.glPixelStorei(GL.GL_PACK_ALIGNMENT, 1)
         GL.glReadPixels(0, 0, *self.size, GL.GL_RGB, GL.GL_UNSIGNED_BYTE, picture)
         return picture
+
+
+def _floor_constants(pattern: FloorName) -> dict[str, float]:
+    """The floor's recipe for its shader. Compiled in: software OpenGL pays for uniforms by the pixel."""
+    thin, least = FLOOR.line_thin
+    return {
+        "PATTERN": PATTERNS.get(pattern, 0.0),
+        "TILE": FLOOR.tile,
+        "CHECKER_BRIGHT": FLOOR.checker_bright,
+        "CHECKER_DEPTH": FLOOR.checker_depth,
+        "GRID_BRIGHT": FLOOR.grid_bright,
+        "GRID_DEPTH": FLOOR.grid_depth,
+        "LINE_METRES": FLOOR.line_metres,
+        "LINE_THIN": thin,
+        "LINE_LEAST": least,
+        "FALL": FLOOR.fall,
+    }
 
 
 @contextmanager

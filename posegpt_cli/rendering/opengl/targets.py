@@ -1,5 +1,6 @@
 """What the mesh renderer draws with and into: our shaders, compiled once, and textures to draw into."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ class Programs:
     def __init__(self) -> None:
         self._cache = import_pyrender("shader_program").ShaderProgramCache(shader_dir=str(SHADERS))
 
-    def use(self, vertex_shader: str, fragment_shader: str) -> Any:
-        """The program, compiled at its first use, bound."""
-        program = self._cache.get_program(vertex_shader, fragment_shader)
+    def use(
+        self, vertex_shader: str, fragment_shader: str, constants: Mapping[str, float] | None = None
+    ) -> Any:
+        """The program, compiled at its first use with these constants, bound."""
+        program = self._cache.get_program(vertex_shader, fragment_shader, defines=constants)
         if not program._in_context():
             program._add_to_context()
         program._bind()
