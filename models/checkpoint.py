@@ -8,10 +8,8 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
@@ -20,6 +18,7 @@ from pydantic import Field
 from models.body.skeleton import BodyType
 from models.config import Config
 from models.errors import PoseGPTError, SettingsError
+from models.files import atomic_folder, read_bytes, standing_folder
 from models.networks.config import ClassifierConfig, GPTConfig, VQVAEConfig
 
 if TYPE_CHECKING:
@@ -29,13 +28,14 @@ if TYPE_CHECKING:
     from models.networks.gpt import GPT
     from models.networks.vqvae import VQVAE
 
-Stage = Literal["vqvae", "gpt", "classifier"]
+StageName = Literal["vqvae", "gpt", "classifier"]
 PRETRAINED = Path(__file__).parent / "pretrained"
 TOKENIZER = "tokenizer"
 STREAMING = "streaming"
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
 FORMAT = 1
-_REPLACED = "-old"
+_LARGEST_CONFIG = 1 << 26
 _C = TypeVar("_C", bound=Config)
 _N = TypeVar("_N", bound="nn.Module")
 
@@ -45,14 +45,14 @@ class CheckpointInfo(Config):
 
     format: int = FORMAT
     """Version of this file's layout."""
-    stage: Stage
+    stage: StageName
     """Which network it holds."""
     network: dict[str, Any]
     """The network's config."""
     body_type: BodyType
     """Body whose motion it knows."""
     fps: float
-    """Frames a second of that motion."""
+    """Frames per second of that motion."""
     labels: tuple[str, ...]
     """Label vocabulary, in the order of the network's input."""
     data_fingerprint: str
@@ -69,10 +69,10 @@ class CheckpointInfo(Config):
     """Validation figures at that step."""
 
 
-def find_checkpoint(path: Path | None, stage: Stage) -> Path:
-    """Folder of a checkpoint: the one in the box (None), a checkpoint, a run, or a generator's tokenizer.
+def find_checkpoint(path: Path | None, stage: StageName) -> Path:
+    """Folder of a checkpoint: the bundled one (None), a checkpoint, a run, or a generator's tokenizer.
 
-    Raises PoseGPTError where there is none, or only one of another stage.
+    Raises PoseGPTError if there is none, or only one of another stage.
     """
     if path is None:
         return PRETRAINED / "gpt" / TOKENIZER if stage == "vqvae" else PRETRAINED / stage
@@ -81,34 +81,30 @@ def find_checkpoint(path: Path | None, stage: Stage) -> Path:
         raise PoseGPTError(f"{path} is a file, expected the folder of a {stage} run", train_hint)
     if not path.is_dir():
         raise PoseGPTError(f"{path} does not exist, expected the folder of a {stage} run", train_hint)
-    names = ("best", "last")
-    tried = [path, *(path / "checkpoints" / name for name in names)]
-    # Where a process was killed while it put a new checkpoint in place, the one before it stands here.
-    tried += [replaced_by(path / "checkpoints" / name) for name in names]
+
+    checkpoints = path / "checkpoints"
+    tried = [path, standing_folder(checkpoints / "best"), standing_folder(checkpoints / "last")]
     found = [folder for folder in tried if (folder / CONFIG).is_file()]
     if stage == "vqvae":
         found += [folder / TOKENIZER for folder in found if (folder / TOKENIZER / CONFIG).is_file()]
     if not found:
         raise PoseGPTError(f"{path} holds no checkpoint (no {CONFIG}, no checkpoints/best)", train_hint)
-    stages = {}
-    for folder in found:
-        if (of := read_info(folder).stage) == stage:
-            return folder
-        stages[of] = folder
-    raise PoseGPTError(f"{path} holds a {next(iter(stages))}, expected a {stage}", train_hint)
+
+    stages = [read_info(folder).stage for folder in found]
+    if stage not in stages:
+        raise PoseGPTError(f"{path} holds a {stages[0]}, expected a {stage}", train_hint)
+    return found[stages.index(stage)]
 
 
 def read_info(folder: Path) -> CheckpointInfo:
-    """config.json of a checkpoint folder; raises PoseGPTError where it is damaged or of another kind."""
+    """config.json of a checkpoint folder; raises PoseGPTError if it is damaged or of another kind."""
     path = folder / CONFIG
     if not path.exists() and folder.is_relative_to(PRETRAINED):
         raise PoseGPTError(f"no checkpoint came with this installation ({path})", "install posegpt again")
     try:
-        info = CheckpointInfo.model_validate_json(path.read_bytes())
-    except (OSError, ValueError, SettingsError) as error:
-        raise PoseGPTError(
-            f"{path} is not a posegpt checkpoint: {_first_line(error)}", "use another run"
-        ) from error
+        info = CheckpointInfo.model_validate_json(read_bytes(path, _LARGEST_CONFIG))
+    except (ValueError, PoseGPTError) as error:
+        raise PoseGPTError(f"{path} is not a posegpt checkpoint: {error}", "use another run") from error
     if info.format != FORMAT:
         raise PoseGPTError(
             f"{folder} has checkpoint format {info.format}, expected {FORMAT}", "update posegpt"
@@ -120,28 +116,25 @@ def load_vqvae(folder: Path, device: str = "cpu") -> "tuple[VQVAE, CheckpointInf
     """Tokenizer in evaluation mode, float32."""
     from models.networks.vqvae import make_vqvae
 
-    info = read_info(folder)
-    return _load(make_vqvae, _network(VQVAEConfig, info, folder), folder, info).to(device), info
+    return _load(make_vqvae, VQVAEConfig, folder, device)
 
 
 def load_gpt(folder: Path, device: str = "cpu") -> "tuple[GPT, CheckpointInfo]":
     """Generator in evaluation mode, float32."""
     from models.networks.gpt import GPT
 
-    info = read_info(folder)
-    return _load(GPT, _network(GPTConfig, info, folder), folder, info).to(device), info
+    return _load(GPT, GPTConfig, folder, device)
 
 
 def load_classifier(folder: Path, device: str = "cpu") -> "tuple[Classifier, CheckpointInfo]":
     """Classifier in evaluation mode, float32."""
     from models.networks.classifier import Classifier
 
-    info = read_info(folder)
-    return _load(Classifier, _network(ClassifierConfig, info, folder), folder, info).to(device), info
+    return _load(Classifier, ClassifierConfig, folder, device)
 
 
 def check_tokenizer(folder: Path, info: CheckpointInfo, tokenizer: CheckpointInfo) -> None:
-    """Raises PoseGPTError where a generator in `folder` was trained on another tokenizer's codes."""
+    """Raises PoseGPTError if a generator in `folder` was trained on another tokenizer's codes."""
     if info.tokenizer_sha256 and info.tokenizer_sha256 != tokenizer.weights_sha256:
         raise PoseGPTError(
             f"{folder} was trained with the tokenizer {info.tokenizer_sha256[:12]}, "
@@ -150,50 +143,23 @@ def check_tokenizer(folder: Path, info: CheckpointInfo, tokenizer: CheckpointInf
         )
 
 
-def _load(make: "Callable[[_C], _N]", config: _C, folder: Path, info: CheckpointInfo) -> "_N":
-    """A network with its weights, in evaluation mode; what a file does not fill is never made room for."""
-    import torch
-    from torch.overrides import TorchFunctionMode
+def _load(
+    make: "Callable[[_C], _N]", kind: type[_C], folder: Path, device: str
+) -> "tuple[_N, CheckpointInfo]":
+    """A network with its weights, in evaluation mode, and what its checkpoint says of itself."""
+    from models.networks.weights import build, read_tensors
 
-    class NoInit(TorchFunctionMode):
-        """Leaves initial values out: on the device `meta` they would import torch._dynamo, two seconds."""
-
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if getattr(func, "__module__", None) == "torch.nn.init":
-                return None  # what they return is never used
-            return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
-
-    try:
-        with torch.device("meta"), NoInit():
-            expected = make(config).state_dict()
-    except (RuntimeError, OverflowError) as error:
-        raise PoseGPTError(f"{folder / CONFIG}: {_first_line(error)}", "use another run") from error
-    weights = read_weights(folder, info, expected)
-    network = make(config)
-    network.load_state_dict(weights)
-    return network.eval().requires_grad_(False)
+    info = read_info(folder)
+    config = _network(kind, info, folder)
+    tensors = read_tensors(folder / WEIGHTS, info.weights_sha256)
+    return build(make, config, tensors, folder).to(device), info
 
 
 def read_weights(folder: Path, info: CheckpointInfo, expected: "dict[str, Tensor]") -> "dict[str, Tensor]":
     """Tensors of model.safetensors, checked against the checksum and the network's names and shapes."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
+    from models.networks.weights import fitting, read_tensors
 
-    path = folder / WEIGHTS
-    try:
-        blob = path.read_bytes()
-        tensors = load(blob)
-    except (OSError, SafetensorError) as error:
-        raise PoseGPTError(
-            f"{path} cannot be read: {_first_line(error)}", "copy the checkpoint again"
-        ) from error
-    if info.weights_sha256 and hashlib.sha256(blob).hexdigest() != info.weights_sha256:
-        raise PoseGPTError(f"{path} does not match the checksum in {CONFIG}", "copy the checkpoint again")
-    for name, tensor in expected.items():
-        got = tuple(tensors[name].shape) if name in tensors else "nothing"
-        if got != tuple(tensor.shape):
-            raise PoseGPTError(f"{path}: {name} expected {tuple(tensor.shape)}, got {got}", "use another run")
-    return {name: tensors[name].to(tensor.dtype) for name, tensor in expected.items()}
+    return fitting(expected, read_tensors(folder / WEIGHTS, info.weights_sha256), folder)
 
 
 def save_checkpoint(
@@ -201,7 +167,7 @@ def save_checkpoint(
     info: CheckpointInfo,
     state: "dict[str, Tensor]",
     tokenizer: Path | None = None,
-    extra: Mapping[str, Callable[[BinaryIO], object]] | None = None,
+    extra: Mapping[str, Callable[[Any], object]] | None = None,
     half: bool = False,
 ) -> None:
     """Write a checkpoint folder whole or not at all; the one before it is whole until then.
@@ -211,92 +177,88 @@ def save_checkpoint(
         extra: what writes further files, by their names (optimizer state).
         half: store floating-point weights in half precision.
 
-    Raises PoseGPTError where it cannot be written.
+    Raises PoseGPTError if it cannot be written.
     """
     import torch
     from safetensors.torch import save
 
-    tensors = {
-        name: (t.half() if half and t.dtype == torch.float32 else t).contiguous().cpu()
-        for name, t in state.items()
-    }
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        stored = tensor.half() if half and tensor.dtype == torch.float32 else tensor
+        tensors[name] = stored.contiguous().cpu()
     blob = save(tensors)
     sums = {"weights_sha256": hashlib.sha256(blob).hexdigest()}
     if tokenizer:
         sums["tokenizer_sha256"] = read_info(tokenizer).weights_sha256
-    about = json.dumps(info.model_copy(update=sums).model_dump(mode="json"), indent=1) + "\n"
-    with _new_folder(folder) as temporary:
-        _write(temporary / WEIGHTS, lambda file: file.write(blob))
-        _write(temporary / CONFIG, lambda file: file.write(about.encode()))
+    about = info.model_copy(update=sums).model_dump(mode="json")
+
+    with _new_checkpoint(folder) as temporary:
+        (temporary / WEIGHTS).write_bytes(blob)
+        (temporary / CONFIG).write_text(json.dumps(about, indent=1) + "\n")
         for name, write in (extra or {}).items():
-            _write(temporary / name, write)
+            with (temporary / name).open("wb") as file:
+                _write(write, file)
         if tokenizer:
             (temporary / TOKENIZER).mkdir()
             for name in (WEIGHTS, CONFIG):
-                with (tokenizer / name).open("rb") as source:
-                    _write(temporary / TOKENIZER / name, partial(shutil.copyfileobj, source))
+                shutil.copyfile(tokenizer / name, temporary / TOKENIZER / name)
 
 
 def link_checkpoint(source: Path, folder: Path) -> None:
-    """The same checkpoint under another name, without copying what it holds where the disk can do that.
+    """The same checkpoint under another name, without a copy of its content if the disk can do that.
 
-    Raises PoseGPTError where it cannot be written.
+    Raises PoseGPTError if it cannot be written.
     """
-    with _new_folder(folder) as temporary:
+    with _new_checkpoint(folder) as temporary:
         shutil.copytree(source, temporary, copy_function=_link, dirs_exist_ok=True)
 
 
-def replaced_by(folder: Path) -> Path:
-    """Where a checkpoint stands for the moment in which another takes its place."""
-    return folder.with_name(f".{folder.name}{_REPLACED}")
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left half-written in a folder of checkpoints."""
-    for path in folder.glob(".*-*"):
-        name, replaced = path.name.removeprefix(".").removesuffix(_REPLACED), path.name.endswith(_REPLACED)
-        if replaced and not (folder / name).exists():
-            path.rename(folder / name)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
-
-
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
+def _new_checkpoint(folder: Path) -> Iterator[Path]:
     """A temporary folder to fill, which then takes the place of `folder`."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
+        with atomic_folder(folder, force=True) as temporary:
             yield temporary
-            temporary.chmod(0o755)
-            _replace_folder(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except (OSError, RuntimeError) as error:  # torch.save makes a RuntimeError of a full disk
-        reason = error.strerror if isinstance(error, OSError) else _first_line(error)
+    except (OSError, PoseGPTError) as error:
+        # An error of the block comes as it is, one of making and placing the folder is explained already.
+        cause = error.__cause__ if isinstance(error, PoseGPTError) else error
+        if not isinstance(cause, OSError):
+            raise
+        reason = cause.strerror or cause
         raise PoseGPTError(
             f"cannot write the checkpoint {folder}: {reason}; the one before it stays as it was",
             "make room, then go on with --resume",
-        ) from error
+        ) from cause
 
 
-def _replace_folder(new: Path, folder: Path) -> None:
-    """Put `new` in the place of `folder`; at any moment one of them, or the one replaced, is whole."""
-    old = replaced_by(folder)
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+class _Watched:
+    """A file for torch.save, which hides why a write failed: it makes a RuntimeError of a full disk."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        try:
+            return self.file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
-def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """A file that is on the disk itself before its folder takes its name: power may fail, too."""
-    with path.open("wb") as file:
-        write(file)
+def _write(write: Callable[[Any], object], file: BinaryIO) -> None:
+    """Let `write` fill a file; raises OSError with the system's own reason if that fails."""
+    watched = _Watched(file)
+    try:
+        write(watched)
         file.flush()
-        os.fsync(file.fileno())
+    except RuntimeError:
+        if watched.error is None:
+            raise
+        raise watched.error from None
 
 
 def _link(source: str, target: str) -> None:
@@ -306,22 +268,25 @@ def _link(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-def _network(kind: "type[_C]", info: CheckpointInfo, folder: Path) -> "_C":
+def _network(kind: type[_C], info: CheckpointInfo, folder: Path) -> _C:
+    """The config of a checkpoint's network; raises PoseGPTError if it is of another stage or damaged."""
     expected = _STAGE_OF[kind]
     if info.stage != expected:
         raise PoseGPTError(f"{folder} holds a {info.stage}, expected a {expected}", "use another run")
     try:
-        return kind.model_validate(info.network)
+        config = kind.model_validate(info.network)
     except SettingsError as error:
-        raise PoseGPTError(f"{folder / CONFIG}: {_first_line(error)}", "use another run") from error
+        raise PoseGPTError(f"{folder / CONFIG}: {error}", "use another run") from error
+    n_labels = getattr(config, "n_labels", len(info.labels))
+    if n_labels != len(info.labels):
+        raise PoseGPTError(
+            f"{folder / CONFIG}: expected {n_labels} labels, got {len(info.labels)}", "use another run"
+        )
+    return config
 
 
-_STAGE_OF: dict[type[Config], Stage] = {
+_STAGE_OF: dict[type[Config], StageName] = {
     VQVAEConfig: "vqvae",
     GPTConfig: "gpt",
     ClassifierConfig: "classifier",
 }
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -1,6 +1,28 @@
 """The exceptions that users are meant to read."""
 
+import re
 from collections.abc import Iterable
+
+LONGEST = 300
+"""Characters of a message or a hint, whatever a damaged file brings into it."""
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, which a terminal obeys, and those that turn the direction of writing."""
+
+
+def printable(text: str) -> str:
+    """Text from anywhere, safe to show: control characters become question marks."""
+    return _UNPRINTABLE.sub("?", text)
+
+
+def one_line(text: object, longest: int = LONGEST) -> str:
+    """A text or an error as one printable line; what is too long loses its middle."""
+    line = printable(" ".join(str(text).split()))
+    if len(line) <= longest:
+        return line
+    kept = longest - len(" ... ")
+    end = kept // 2  # a message often begins with a path and ends with the reason
+    return f"{line[: kept - end]} ... {line[-end:]}"
 
 
 class PoseGPTError(Exception):
@@ -17,8 +39,8 @@ class PoseGPTError(Exception):
 
     def __init__(self, message: str, hint: str = "", parameter: str | Iterable[str] = ()) -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = one_line(message)
+        self.hint = one_line(hint)
         self.parameters = (parameter,) if isinstance(parameter, str) else tuple(parameter)
 
     def __str__(self) -> str:

@@ -176,7 +176,7 @@ def read_bytes(path: Path, limit: int = LARGEST_TEXT) -> bytes:
         with os.fdopen(descriptor, "rb") as file:
             about = os.fstat(descriptor)
             if stat.S_ISREG(about.st_mode) and about.st_size <= limit:
-                return file.read(limit)
+                return file.read(about.st_size)
     except OSError as error:
         raise PoseGPTError(
             f"cannot read {path}: {error.strerror or error}", "check the path and its permissions"

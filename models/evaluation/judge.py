@@ -1,7 +1,7 @@
 """What the classifier says of a set of motions, computed once and kept in a file."""
 
+import contextlib
 import io
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,6 +16,7 @@ from models.checkpoint import CheckpointInfo, find_checkpoint, load_classifier
 from models.distributed import gather_rows, own_share, resolve_device
 from models.errors import PoseGPTError
 from models.evaluation.clips import batches, fit, label_matrix
+from models.files import write_atomically
 from models.motion import Motion
 from models.networks.classifier import Classifier
 from models.npz import read_arrays
@@ -176,14 +177,6 @@ def cached_features(path: Path, compute: Callable[[], Features]) -> Features:
     if path.exists():
         return read_features(path)
     features = compute()
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(pack_features(features))
-        partial.replace(path)
-    except OSError:
-        pass  # computed anew next time
-    finally:
-        if partial.exists():
-            partial.unlink()
+    with contextlib.suppress(PoseGPTError):  # what cannot be kept is computed anew next time
+        write_atomically(path, pack_features(features), force=True)
     return features

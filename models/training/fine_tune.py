@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from models.checkpoint import Stage, find_checkpoint, load_classifier, load_gpt, load_vqvae
+from models.checkpoint import StageName, find_checkpoint, load_classifier, load_gpt, load_vqvae
 from models.config import Config
 from models.errors import PoseGPTError
 from models.sampling.codes import FREE_SETTINGS
@@ -17,7 +17,7 @@ IN_THE_BOX = Path("pretrained")
 """What names the checkpoint in the box, where there is no such folder."""
 
 _LOAD = {"vqvae": load_vqvae, "gpt": load_gpt, "classifier": load_classifier}
-_OF_LABELS: dict[Stage, dict[str, int]] = {
+_OF_LABELS: dict[StageName, dict[str, int]] = {
     "vqvae": {},
     "gpt": {"embed_labels.weight": 1},
     "classifier": {"head.weight": 0, "head.bias": 0},

@@ -18,11 +18,10 @@ from models.checkpoint import (
     link_checkpoint,
     read_info,
     read_weights,
-    remove_leftovers,
-    replaced_by,
     save_checkpoint,
 )
 from models.errors import PoseGPTError
+from models.files import standing_folder, sweep, write_atomically
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -80,9 +79,8 @@ class Checkpoints:
 
         Raises PoseGPTError where there is none, it is damaged, or it is of other data or another network.
         """
-        last = self.folder / LAST
-        folder = next((f for f in (last, replaced_by(last)) if (f / STATE).is_file()), None)
-        if folder is None:
+        folder = standing_folder(self.folder / LAST)
+        if not (folder / STATE).is_file():
             raise PoseGPTError(
                 f"{self.folder.parent} has nothing to resume (no {STATE})", "leave out --resume"
             )
@@ -98,7 +96,7 @@ class Checkpoints:
 
     def clean(self) -> None:
         """Remove what killed processes left half-written or half-removed."""
-        remove_leftovers(self.folder)
+        sweep(self.folder)
         self._remove_older()
 
     def _remove_older(self) -> None:
@@ -193,9 +191,7 @@ def _drop_after(path: Path, step: int) -> None:
     if not path.is_file():
         return
     kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("".join(f"{line}\n" for line in kept))
-    partial.replace(path)
+    write_atomically(path, "".join(f"{line}\n" for line in kept).encode(), force=True)
 
 
 def _step_of(line: str) -> float:

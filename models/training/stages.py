@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from models.batch import Batch
 from models.body.kinematics import forward_kinematics
 from models.body.skeleton import BODY_JOINTS, BodyType, n_joints
-from models.checkpoint import CheckpointInfo, Stage, find_checkpoint, load_vqvae
+from models.checkpoint import CheckpointInfo, StageName, find_checkpoint, load_vqvae
 from models.errors import PoseGPTError
 from models.metrics import mean_average_precision
 from models.networks.classifier import Classified, Classifier
@@ -60,7 +60,7 @@ class DataInfo:
 class TrainStage(nn.Module):
     """What the loop trains: `network` is what a checkpoint holds, `forward` gives the loss terms."""
 
-    stage: Stage
+    stage: StageName
     network: nn.Module
     best_metric: str
     tokenizer: Path | None = None
@@ -99,7 +99,7 @@ class TrainStage(nn.Module):
 class VQVAEStage(TrainStage):
     """Reconstruct windows through the bottleneck."""
 
-    stage: Stage = "vqvae"
+    stage: StageName = "vqvae"
     network: VQVAE
     best_metric = "mpjpe"
 
@@ -195,7 +195,7 @@ class VQVAEStage(TrainStage):
 class GPTStage(TrainStage):
     """Predict the tokens of windows, given their labels and duration."""
 
-    stage: Stage = "gpt"
+    stage: StageName = "gpt"
     network: GPT
     best_metric = "nll"
 
@@ -315,7 +315,7 @@ class GPTStage(TrainStage):
 class ClassifierStage(TrainStage):
     """Tell the actions of windows: their own name among the names, and all other labels that hold."""
 
-    stage: Stage = "classifier"
+    stage: StageName = "classifier"
     network: Classifier
 
     def __init__(self, run: ClassifierRun, info: DataInfo) -> None:
