@@ -138,7 +138,8 @@ class Windows:
         if len(usable) == 0:
             raise PoseGPTError(
                 f"none of the {len(lengths)} clips in {store.path} has {self.min_seq_len} frames",
-                "prepare longer clips, or lower --min-seq-len",
+                "prepare longer clips, or lower `min_seq_len`",
+                "min_seq_len",
             )
         windows = _SLOTS_PER_WINDOW * lengths[usable] / seq_len
         self._slots = np.repeat(

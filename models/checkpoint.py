@@ -227,7 +227,8 @@ def _new_checkpoint(folder: Path) -> Iterator[Path]:
         reason = cause.strerror or cause
         raise PoseGPTError(
             f"cannot write the checkpoint {folder}: {reason}; the one before it stays as it was",
-            "make room, then go on with --resume",
+            "make room, then go on with resume=True",
+            "resume",
         ) from cause
 
 

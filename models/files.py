@@ -116,7 +116,9 @@ def temporary_folder() -> Iterator[Path]:
 def refuse_existing(path: Path, force: bool) -> None:
     """Raises PoseGPTError if `path` exists, be it a link that leads nowhere, and `force` is off."""
     if os.path.lexists(path) and not force:
-        raise PoseGPTError(f"{path} exists already", "choose another path, or replace it with --force")
+        raise PoseGPTError(
+            f"{path} exists already", "choose another path, or replace it with force=True", "force"
+        )
 
 
 @contextlib.contextmanager

@@ -118,7 +118,9 @@ def load_body(body_type: BodyType = "smpl", model_dir: Path | None = None, gende
         return _to_body(read_model(body_type, Path(model_dir), gender))
     if gender != "neutral":
         raise PoseGPTError(
-            f"the default body is neutral, not {gender}", "give official files with --body-model DIR"
+            f"the default body is neutral, not {gender}",
+            "give official files with model_dir=DIR",
+            "model_dir",
         )
     return _to_body(default_model(body_type))
 

@@ -67,18 +67,22 @@ def read_model(body_type: BodyType, model_dir: Path, gender: str = "neutral") ->
         return _to_model(body_type, arrays)
     except (KeyError, TypeError, ValueError, OverflowError) as problem:
         raise PoseGPTError(
-            f"{path} is not a {body_type} model: {problem}", _where(body_type, gender)
+            f"{path} is not a {body_type} model: {problem}", _where(body_type, gender), "model_dir"
         ) from problem
 
 
 def find_model(body_type: BodyType, model_dir: Path, gender: str = "neutral") -> Path:
     """Path of a model file under `model_dir`. Raises PoseGPTError with the places that were tried."""
     if not model_dir.is_dir():
-        raise PoseGPTError(f"there is no folder {model_dir} with body models", _where(body_type, gender))
+        raise PoseGPTError(
+            f"there is no folder {model_dir} with body models", _where(body_type, gender), "model_dir"
+        )
     for candidate in _candidates(body_type, gender):
         if (model_dir / candidate).is_file():
             return model_dir / candidate
-    raise PoseGPTError(f"no {gender} {body_type} model under {model_dir}", _where(body_type, gender))
+    raise PoseGPTError(
+        f"no {gender} {body_type} model under {model_dir}", _where(body_type, gender), "model_dir"
+    )
 
 
 def write_model_files(folder: Path) -> dict[BodyType, Path]:
@@ -162,7 +166,7 @@ def _where(body_type: BodyType, gender: str) -> str:
     places = " or ".join(_candidates(body_type, gender)[:2])
     return (
         f"put the file from https://{_SITES[body_type]} there as {places}, "
-        "or leave --body-model out for the default body"
+        "or leave out `model_dir` for the default body"
     )
 
 

@@ -269,7 +269,8 @@ def _check_sets(real: Features, train: Features) -> None:
         raise PoseGPTError(
             f"features of two classifiers or lengths: {real.classifier} up to {real.max_frames} frames and "
             f"{train.classifier} up to {train.max_frames} frames",
-            "compute both anew from --data",
+            "compute both anew from `data`",
+            "data",
         )
     _check_size("validation", real)
     _check_size("training", train)

@@ -154,7 +154,9 @@ def _long_enough(generator: Generator, motions: Sequence[Motion], settings: Fore
     clips = [motion.crop(0, n_frames) for motion in fitted if motion.n_frames >= n_frames]
     if not clips:
         raise PoseGPTError(
-            f"none of the {len(motions)} motions has {n_frames} frames", "lower --past or --future"
+            f"none of the {len(motions)} motions has {n_frames} frames",
+            "lower `pasts` or `future`",
+            ("pasts", "future"),
         )
     return clips
 

@@ -49,7 +49,8 @@ class WindowJudge:
         if len(wanted) < 2:
             raise PoseGPTError(
                 f"the validation has {len(wanted)} labelled windows, expected at least 2",
-                "raise --eval-batches, or leave out --eval-fid and --eval-classif",
+                "raise `eval_batches`, or leave out `eval_fid` and `eval_classif`",
+                ("eval_batches", "eval_fid", "eval_classif"),
             )
         names, width = [w.labels for w in wanted], judge.network.config.hid_dim
         real = Gaussian.of(classify(judge, motions)[:, :width]) if with_fid else None

@@ -30,14 +30,14 @@ def take_codes(network: VQVAE, source: Path, fps: float) -> None:
         raise PoseGPTError(
             f"{folder} was trained on {about.body_type} at {about.fps:g} fps, "
             f"the data is {network.config.body_type} at {fps:g} fps",
-            "prepare the data like that, or train without encoder",
+            "prepare the data like that, or train without `encoder`",
             "encoder",
         )
     if trained.causal_encoder != network.causal_encoder:
         raise PoseGPTError(
             f"the encoder of {folder} is that of an {trained.config.model}, "
             f"which {network.config.model} cannot share",
-            "give as encoder a CausalVQVAE or an OnlineVQVAE",
+            "give as `encoder` a CausalVQVAE or an OnlineVQVAE",
             "encoder",
         )
     differing = _differing(network.config, trained.config)

@@ -84,7 +84,7 @@ def stream(
         raise PoseGPTError(
             f"streaming needs an OnlineVQVAE, this generator has a {vqvae.config.model}",
             "train one for its codes: posegpt train vqvae --model OnlineVQVAE --encoder RUN --data DIR, "
-            "then give it as decoder",
+            "then give it as `decoder`",
             "decoder",
         )
     n_tokens = vqvae.n_tokens(n_frames) if n_frames else 1

@@ -27,16 +27,19 @@ def make_fabric(run: RunConfig) -> "Fabric":
     devices, num_nodes = _processes(run)
     world = devices * num_nodes
     if run.compile and device != "cuda":
-        raise PoseGPTError(f"--compile needs CUDA, this run is on {device}", "leave out --compile")
+        raise PoseGPTError(f"compile needs CUDA, this run is on {device}", "compile=False", "compile")
     if world > 1 and run.train_batch_size % world:
         raise PoseGPTError(
             f"{run.train_batch_size} windows cannot be shared evenly by {world} processes",
-            f"--train-batch-size {-(-run.train_batch_size // world) * world}",
+            f"train_batch_size={-(-run.train_batch_size // world) * world}",
+            "train_batch_size",
         )
     strategy: Any = "auto"
     if run.strategy == "fsdp":
         if device == "mps":
-            raise PoseGPTError("--strategy fsdp runs on cuda and cpu, this run is on mps", "--strategy auto")
+            raise PoseGPTError(
+                "strategy=fsdp runs on cuda and cpu, this run is on mps", "strategy=auto", "strategy"
+            )
         strategy = ModelParallelStrategy(_shard, data_parallel_size=world, tensor_parallel_size=1)
     elif world > 1 or run.strategy == "ddp":
         strategy = DDPStrategy(gradient_as_bucket_view=True)
@@ -77,7 +80,8 @@ def _processes(run: RunConfig) -> tuple[int, int]:
     asked = run.devices * run.num_nodes
     if asked not in (1, int(world)):
         raise PoseGPTError(
-            f"{launcher} started {world} processes, --devices and --num-nodes ask for {asked}",
-            "leave --devices and --num-nodes out",
+            f"{launcher} started {world} processes, `devices` and `num_nodes` ask for {asked}",
+            "leave out `devices` and `num_nodes`",
+            ("devices", "num_nodes"),
         )
     return here, int(world) // here

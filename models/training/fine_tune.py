@@ -48,13 +48,15 @@ def warm_start(stage: TrainStage, source: Path, info: DataInfo) -> None:
         raise PoseGPTError(
             f"{folder} was trained on {about.body_type} at {about.fps:g} fps, "
             f"the data is {info.body_type} at {info.fps:g} fps",
-            "prepare the data like that, or train without --init",
+            "prepare the data like that, or train without `init`",
+            "init",
         )
     ours, theirs = stage.network_config(), cast(Config, trained.config).model_dump()
     names = [name for name in theirs if name not in _FREE[stage.stage] and theirs[name] != ours[name]]
     if names:
         listed = ", ".join(f"{name} {theirs[name]} (here {ours[name]})" for name in names)
-        raise PoseGPTError(f"{folder} has {listed}", f"give {' '.join(_flag(n, theirs[n]) for n in names)}")
+        asked = " ".join(f"{name}={theirs[name]}" for name in names)
+        raise PoseGPTError(f"{folder} has {listed}", f"give {asked}", names)
     state = stage.network.state_dict()
     weights = trained.state_dict() | {name: state[name] for name in stage.fixed()}
     for name, dim in _OF_LABELS[stage.stage].items():
@@ -71,11 +73,3 @@ def _by_label(
     to = torch.tensor([labels.index(label) for label in both], dtype=torch.long)
     origin = torch.tensor([known.index(label) for label in both], dtype=torch.long)
     return initial.index_copy(dim, to, learned.index_select(dim, origin))
-
-
-def _flag(name: str, value: object) -> str:
-    """A setting as it is typed."""
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{flag}" if value else f"--no-{flag}"
-    return f"--{flag} {value}"

@@ -82,7 +82,7 @@ class Checkpoints:
         folder = standing_folder(self.folder / LAST)
         if not (folder / STATE).is_file():
             raise PoseGPTError(
-                f"{self.folder.parent} has nothing to resume (no {STATE})", "leave out --resume"
+                f"{self.folder.parent} has nothing to resume (no {STATE})", "leave out `resume`", "resume"
             )
         info = read_info(folder)
         _refuse_change(info, now, self.folder.parent)
@@ -90,7 +90,7 @@ class Checkpoints:
             training = torch.load(folder / STATE, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             raise PoseGPTError(
-                f"{folder / STATE} cannot be read: {error}", "start again with --force"
+                f"{folder / STATE} cannot be read: {error}", "start again with force=True", "force"
             ) from error
         return SavedState(read_weights(folder, info, expected), training)
 
@@ -119,7 +119,8 @@ def _refuse_change(then: CheckpointInfo, now: CheckpointInfo, folder: Path) -> N
         if old != new:
             raise PoseGPTError(
                 f"the {what} of {folder} was {_short(old)}, got {_short(new)}",
-                f"resume with the {what} it began with, or begin another run with another --name",
+                f"resume with the {what} it began with, or begin another run with another `name`",
+                "name",
             )
 
 
@@ -182,7 +183,8 @@ class FigureLog:
             raise PoseGPTError(
                 f"cannot write the figures in {self.folder}: {error.strerror or error}; "
                 "the last checkpoint stays as it was",
-                "make room, then go on with --resume",
+                "make room, then go on with resume=True",
+                "resume",
             ) from error
 
 

@@ -207,7 +207,8 @@ class GPTStage(TrainStage):
         if run.vq_model not in (None, vqvae.config.model):
             raise PoseGPTError(
                 f"{self.tokenizer} is a {vqvae.config.model}, expected a {run.vq_model}",
-                f"--vq-model {vqvae.config.model}, or give another --vqvae",
+                f"vq_model={vqvae.config.model}, or another `vqvae`",
+                ("vq_model", "vqvae"),
             )
         if about.body_type != info.body_type or about.fps != info.fps:
             raise PoseGPTError(
@@ -219,7 +220,8 @@ class GPTStage(TrainStage):
         if run.network.arch == "paper" and n_steps > longest:
             raise PoseGPTError(
                 f"windows of {run.seq_len} frames are {n_steps} steps, learned positions there are {longest}",
-                f"--gpt-blocksize {n_steps}, or a shorter --seq-len",
+                f"gpt_blocksize={n_steps}, or a shorter `seq_len`",
+                ("gpt_blocksize", "seq_len"),
             )
         # In a list, so that it is no part of what is trained, averaged and saved.
         self._vqvae = [vqvae]

@@ -67,5 +67,7 @@ class TokenCache:
                 os.close(descriptor)
         except OSError as error:
             raise PoseGPTError(
-                f"cannot write {self.path}: {error.strerror}", "make room, or go without: --token-copies 0"
+                f"cannot write {self.path}: {error.strerror}",
+                "make room, or go without: token_copies=0",
+                "token_copies",
             ) from error

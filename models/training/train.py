@@ -207,7 +207,8 @@ class _Loop:
         if not math.isfinite(norm):
             raise PoseGPTError(
                 f"the loss is {loss:.4g}, its gradient {norm:.4g} at step {self.step}",
-                "lower --learning-rate, then --resume from the last checkpoint",
+                "lower `learning_rate`, then resume=True goes on from the last checkpoint",
+                ("learning_rate", "resume"),
             )
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -248,7 +249,8 @@ class _Loop:
             reason = str(error).partition("\n")[0]
             raise PoseGPTError(
                 f"the state of {self.folder} is not as this version of posegpt writes it: {reason}",
-                f"begin a run with another --name and --init {self.folder}",
+                f"begin a run with another `name` and init={self.folder}",
+                ("name", "init"),
             ) from error
 
     def _take_up(self, state: dict[str, Any]) -> None:

@@ -59,6 +59,7 @@ FLAGS: Mapping[str, Flag] = {
     "decoder": Flag(default="the generator's own"),
     "init": Flag(complete=runs_of("*")),
     "n": Flag(("-n",)),
+    "pasts": Flag(("--past",)),
     "samples": Flag(("--samples", "-k")),
     **dict.fromkeys(("temperature", "top_k", "top_p", "min_p", "greedy", "guidance"), Flag(panel=SAMPLING)),
     **dict.fromkeys(
@@ -71,6 +72,7 @@ FLAGS: Mapping[str, Flag] = {
     "titles": Flag(("--title",), panel=PICTURE, metavar="TEXT"),
     "body_type": Flag(panel=PICTURE, default="the motion's own; in .npz smplh or smplx"),
     "body_model": Flag(panel=PICTURE),
+    "model_dir": Flag(("--body-model",)),
     **dict.fromkeys(("skeleton", "up", "scale", "t_pose_frame", "fps_in", "gender"), Flag(panel=READING)),
     "preview": Flag(panel=BEHAVIOUR),
     "jobs": Flag(panel=BEHAVIOUR),
@@ -101,15 +103,17 @@ def with_flags_named(error: PoseGPTError) -> tuple[str, str]:
     hint = _name_values(error.hint, error.parameters)
     for name in error.parameters:
         message = re.sub(rf"(?<![\w-]){name}(?![\w-])", flag_of(name), message)
-        # A hint may be a sentence, in which the word is just a word.
-        hint = re.sub(rf"^{name}(?![\w-])", flag_of(name), hint)
+        # In the midst of a hint, a word without "_" may be just a word.
+        start = r"(?<![\w-])" if "_" in name else "^"
+        hint = re.sub(rf"{start}{name}(?![\w-])", flag_of(name), hint)
     return message, hint
 
 
 def _name_values(text: str, parameters: Iterable[str]) -> str:
-    """`n_frames=64` becomes `--len 64`, `greedy=True` becomes `--greedy`."""
+    """Put `--len 64` for n_frames=64, `--greedy` for greedy=True, and flags for names in backticks."""
     for name in parameters:
         flag = flag_of(name)
+        text = text.replace(f"`{name}`", flag)
         text = re.sub(rf"(?<![\w-]){name}=True\b", flag, text)
         text = re.sub(rf"(?<![\w-]){name}=False\b", off_flag_of(name), text)
         text = re.sub(rf"(?<![\w-]){name}=(?=\S)", f"{flag} ", text)

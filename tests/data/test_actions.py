@@ -57,7 +57,7 @@ def test_names_resolve(name, label):
 
 
 def test_a_misspelt_name_gets_a_proposal():
-    with pytest.raises(PoseGPTError, match="no action named 'wlak' among the 2 labels") as caught:
+    with pytest.raises(PoseGPTError, match="no action named 'wlak' among the 2 actions") as caught:
         resolve_label("wlak", ("run", "walk"))
     assert caught.value.hint == "did you mean 'walk'?"
     with pytest.raises(PoseGPTError) as caught:

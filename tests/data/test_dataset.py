@@ -209,7 +209,7 @@ def test_windows_travel_to_workers_by_path(store):
 def test_no_clip_long_enough_is_an_error(store):
     with pytest.raises(PoseGPTError, match=r"none of the 6 clips .* has 41 frames") as caught:
         Windows(store, 64, 41)
-    assert "--min-seq-len" in caught.value.hint
+    assert "min_seq_len" in caught.value.hint
 
 
 def test_a_window_shorter_than_the_shortest_kept_uses_all_clips(store):

@@ -113,7 +113,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(copy, limit):
             save_checkpoint(copy, info, weights, extra=state)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "--resume" in refused.value.hint
+    assert "resume=True" in refused.value.hint
     load_gpt(copy)
     assert [p.name for p in copy.parent.iterdir()] == [copy.name]
 

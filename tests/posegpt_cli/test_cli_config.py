@@ -98,6 +98,8 @@ def test_values_out_of_range_name_the_flag():
         ("greedy=True, or nothing greedy", "--greedy, or nothing greedy"),
         ("greedy: whether to be greedy", "--greedy: whether to be greedy"),
         ("mirror=False", "--no-mirror"),
+        ("a smaller n_frames", "a smaller --len"),
+        ("leave out `labels`, if there are labels", "leave out --labels, if there are labels"),
         ("a file of labels-only n's", "a file of labels-only n's"),
     ],
 )

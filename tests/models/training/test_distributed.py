@@ -108,7 +108,7 @@ def test_slurm_says_how_many_processes_there_are(monkeypatch):
         monkeypatch.setenv(name, value)
     fabric = make_fabric(vqvae_run(train_batch_size=8))
     assert (fabric.world_size, fabric.global_rank, fabric.local_rank) == (4, 3, 1)
-    with pytest.raises(PoseGPTError, match="SLURM started 4 processes, --devices and --num-nodes ask for 3"):
+    with pytest.raises(PoseGPTError, match="SLURM started 4 processes, `devices` and `num_nodes` ask for 3"):
         make_fabric(vqvae_run(devices=3))
 
 
@@ -120,7 +120,7 @@ def test_torchrun_says_how_many_processes_there_are(monkeypatch):
     assert (fabric.world_size, fabric.global_rank) == (2, 1)
     with pytest.raises(PoseGPTError, match="5 windows cannot be shared evenly by 2") as refused:
         make_fabric(vqvae_run(train_batch_size=5))
-    assert refused.value.hint == "--train-batch-size 6"
+    assert refused.value.hint == "train_batch_size=6"
 
 
 @pytest.mark.slow

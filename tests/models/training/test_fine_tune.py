@@ -88,8 +88,8 @@ def test_a_decoder_that_goes_on_keeps_the_codes_of_its_encoder(trained, tmp_path
 @pytest.mark.parametrize(
     ("network", "info", "message", "hint"),
     [
-        ({"n_layers": 2}, INFO, r"n_layers 1 \(here 2\)", "--n-layers 1"),
-        ({}, replace(INFO, fps=20.0), "the data is smpl at 20 fps", "without --init"),
+        ({"n_layers": 2}, INFO, r"n_layers 1 \(here 2\)", "n_layers=1"),
+        ({}, replace(INFO, fps=20.0), "the data is smpl at 20 fps", "without `init`"),
     ],
 )
 def test_what_does_not_fit_is_refused(trained, network, info, message, hint):
@@ -104,7 +104,7 @@ def test_switches_that_differ_are_named_as_they_are_typed(trained):
     stage = make_stage(gpt_run(trained["vqvae"], network=network), INFO)
     with pytest.raises(PoseGPTError) as caught:
         warm_start(stage, trained["gpt"], INFO)
-    assert caught.value.hint == "give --no-gen-eos --concat-emb"
+    assert caught.value.hint == "give gen_eos=False concat_emb=True"
 
 
 def test_another_stage_and_a_missing_folder_are_refused(trained, tmp_path):

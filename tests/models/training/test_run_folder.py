@@ -32,7 +32,7 @@ def test_a_full_disk_ends_the_log_with_a_clear_sentence(tmp_path):
                 log.write(figures(step))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "--resume" in ended.value.hint
+    assert "resume" in ended.value.hint
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines[:-1]] == list(range(1, len(lines)))
     with FigureLog(tmp_path, len(lines), writes=True) as log:  # the torn line goes
@@ -67,4 +67,4 @@ def test_a_state_of_another_version_is_told(tmp_path, change, said):
     torch.save(change(torch.load(path)), path)
     with pytest.raises(PoseGPTError, match=f"not as this version of posegpt writes it: .*{said}") as refused:
         train(vqvae_run(), tmp_path, INFO, data, data, resume=True)
-    assert "\n" not in refused.value.message and f"--init {tmp_path}" in refused.value.hint
+    assert "\n" not in refused.value.message and f"init={tmp_path}" in refused.value.hint

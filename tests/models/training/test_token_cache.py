@@ -48,7 +48,7 @@ def test_a_disk_that_refuses_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PoseGPTError, match="cannot write") as caught:
         TokenCache(tmp_path / "file", {}, 6, 2).write(torch.tensor([0]), INDICES[:1])
-    assert "--token-copies 0" in caught.value.hint
+    assert "token_copies=0" in caught.value.hint
 
 
 def _write_forever(folder):

@@ -104,7 +104,7 @@ def test_what_a_run_began_with_stays(tmp_path, trained):
         PoseGPTError, match=r"the tokenizer of .* was [0-9a-f]{64}, got [0-9a-f]{64}"
     ) as refused:
         resume(gpt_run(tmp_path / "other"))
-    assert "--name" in refused.value.hint
+    assert "`name`" in refused.value.hint
     network = gpt_run(trained["vqvae"]).network.model_copy(update={"gpt_nlayer": 2})
     with pytest.raises(PoseGPTError, match=r"was {'gpt_nlayer': 1}, got {'gpt_nlayer': 2}"):
         resume(gpt_run(trained["vqvae"], network=network))
@@ -129,7 +129,7 @@ def test_progress_says_how_much_memory_is_in_use(tmp_path):
 
 
 def test_compilation_is_refused_where_it_gains_nothing(tmp_path):
-    with pytest.raises(PoseGPTError, match="--compile needs CUDA, this run is on cpu"):
+    with pytest.raises(PoseGPTError, match="compile needs CUDA, this run is on cpu"):
         train(vqvae_run(compile=True), tmp_path, INFO, SwingingArms(), SwingingArms())
 
 
