@@ -97,7 +97,7 @@ def test_a_decoder_of_other_codes_is_refused(trained, tmp_path):
     train(vqvae_run(network=ONLINE, seed=5), tmp_path, INFO, data, data)
     with pytest.raises(PoseGPTError, match="does not share the codes") as caught:
         load_streaming(trained["gpt"], tmp_path, "cpu")
-    assert "`encoder`" in caught.value.hint
+    assert "--encoder" in caught.value.hint
 
 
 def test_a_packed_checkpoint_brings_its_decoder(trained, online, tmp_path, monkeypatch):
