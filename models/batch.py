@@ -1,5 +1,6 @@
 """Batch: what a loader hands to a network."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -26,9 +27,10 @@ class Batch:
     rows: Tensor | None = None
     """(B,) numbers of windows that will come again, int64 (None: they will not)."""
     tokens: Tensor | None = None
-    """(B, S, K) indices of the whole windows, where they are known."""
+    """(B, S, K) indices of the whole windows, if they are known."""
 
     def to(self, device: torch.device | str) -> Self:
+        # Copies from pinned memory overlap with the network's work on the batch before.
         return self._map(lambda t: t.to(device, non_blocking=True))
 
     def pin_memory(self) -> Self:
@@ -39,7 +41,10 @@ class Batch:
         """(B, T) bool, True on valid frames."""
         return torch.arange(self.poses.shape[1], device=self.length.device) < self.length[:, None]
 
-    def _map(self, f: Any) -> Self:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        mapped: Any = {name: None if t is None else f(t) for name, t in values.items()}
+    def _map(self, f: Callable[[Tensor], Tensor]) -> Self:
+        """The same with f of every tensor that is there."""
+        mapped: dict[str, Any] = {}
+        for field in fields(self):
+            tensor = getattr(self, field.name)
+            mapped[field.name] = None if tensor is None else f(tensor)
         return type(self)(**mapped)

@@ -82,6 +82,7 @@ def find_checkpoint(path: Path | None, stage: StageName) -> Path:
     if not path.is_dir():
         raise PoseGPTError(f"{path} does not exist, expected the folder of a {stage} run", train_hint)
 
+    # A folder may be a checkpoint itself, or a run, whose best checkpoint comes first.
     checkpoints = path / "checkpoints"
     tried = [path, standing_folder(checkpoints / "best"), standing_folder(checkpoints / "last")]
     found = [folder for folder in tried if (folder / CONFIG).is_file()]
@@ -90,6 +91,7 @@ def find_checkpoint(path: Path | None, stage: StageName) -> Path:
     if not found:
         raise PoseGPTError(f"{path} holds no checkpoint (no {CONFIG}, no checkpoints/best)", train_hint)
 
+    # A run whose best and last differ in stage is not ours, but a copy gone wrong: take what fits.
     stages = [read_info(folder).stage for folder in found]
     if stage not in stages:
         raise PoseGPTError(f"{path} holds a {stages[0]}, expected a {stage}", train_hint)
@@ -182,6 +184,7 @@ def save_checkpoint(
     import torch
     from safetensors.torch import save
 
+    # The weights' checksum goes into config.json, so they are laid out in memory first.
     tensors: dict[str, Tensor] = {}
     for name, tensor in state.items():
         stored = tensor.half() if half and tensor.dtype == torch.float32 else tensor
@@ -198,6 +201,7 @@ def save_checkpoint(
         for name, write in (extra or {}).items():
             with (temporary / name).open("wb") as file:
                 _write(write, file)
+        # A generator is complete by itself: its tokenizer is copied into it.
         if tokenizer:
             (temporary / TOKENIZER).mkdir()
             for name in (WEIGHTS, CONFIG):
@@ -278,6 +282,7 @@ def _network(kind: type[_C], info: CheckpointInfo, folder: Path) -> _C:
         config = kind.model_validate(info.network)
     except SettingsError as error:
         raise PoseGPTError(f"{folder / CONFIG}: {error}", "use another run") from error
+    # A tokenizer knows no labels; the other networks have an input or an output for each.
     n_labels = getattr(config, "n_labels", len(info.labels))
     if n_labels != len(info.labels):
         raise PoseGPTError(

@@ -45,6 +45,7 @@ def is_first_process() -> bool:
     Known before anything is launched, from what torchrun, SLURM and Fabric's own launcher put into the
     environment of the processes that they start.
     """
+    # Each launcher has its own variables; the first that is set speaks for all.
     for names in (("RANK",), ("LOCAL_RANK", "NODE_RANK"), ("SLURM_PROCID",)):
         if names[0] in os.environ:
             return all(int(os.environ.get(name, 0)) == 0 for name in names)
@@ -62,7 +63,8 @@ def from_every_process(t: Tensor) -> Tensor:
     """(processes, ...) t as each process has it."""
     if not is_distributed():
         return t[None]
-    parts = [torch.empty_like(t) for _ in range(dist.get_world_size())]
+    # all_gather fills one tensor for each process.
+    parts = list(t.new_empty(dist.get_world_size(), *t.shape))
     dist.all_gather(parts, t)
     return torch.stack(parts)
 

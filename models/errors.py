@@ -17,6 +17,7 @@ def printable(text: str) -> str:
 
 def one_line(text: object, longest: int = LONGEST) -> str:
     """A text or an error as one printable line; what is too long loses its middle."""
+    # Newlines and runs of blanks first: they may be many.
     line = printable(" ".join(str(text).split()))
     if len(line) <= longest:
         return line

@@ -51,6 +51,7 @@ def atomic_file(path: Path, force: bool = False) -> Iterator[BinaryIO]:
     Raises PoseGPTError if `path` exists (without `force`) or cannot be written; nothing is left behind then.
     """
     with as_written(path), _partial_file(path, force) as (partial, descriptor):
+        # The descriptor itself stays open, and the lock with it, until the file has its name.
         file = os.fdopen(os.dup(descriptor), "wb")
         try:
             yield file
@@ -89,6 +90,7 @@ def atomic_folder(path: Path, force: bool = False) -> Iterator[Path]:
     refuse_existing(path, force)
     if path.exists() and not path.is_dir():
         raise PoseGPTError(f"{path} is a file, expected a folder", "choose another path, or remove the file")
+    # What this call makes on the way it takes away again if it fails, innermost first.
     new_parents = [folder for folder in path.parents if not folder.exists()]
     with contextlib.ExitStack() as stack:
         stack.callback(_remove_empty, new_parents)
@@ -124,6 +126,7 @@ def refuse_existing(path: Path, force: bool) -> None:
 @contextlib.contextmanager
 def as_written(path: Path) -> Iterator[None]:
     """Turns an operating-system error while writing into a PoseGPTError that names `path`."""
+    # A full disk needs another answer than a missing permission.
     try:
         yield
     except OSError as error:
@@ -145,6 +148,7 @@ def standing_folder(path: Path) -> Path:
 
 def sweep(folder: Path) -> None:
     """Remove what killed runs left half-written in a folder, and bring back what they moved aside."""
+    # A folder that was moved aside is worth keeping only if its successor never came.
     for old, name in _leftovers(folder, "old"):
         home = folder / name
         with contextlib.suppress(OSError):
@@ -166,26 +170,39 @@ def parse_json(content: bytes | str) -> Any:
         raise ValueError("it is nested too deep") from None
 
 
-def read_bytes(path: Path, limit: int = LARGEST_TEXT) -> bytes:
-    """The content of a regular file.
+def open_regular(path: Path, limit: int) -> BinaryIO:
+    """A regular file, open for reading.
 
     Devices and pipes are refused before anything is read: they may have no end, or never begin.
+
+    Raises PoseGPTError if it is something else or larger than `limit` bytes, OSError if it cannot be opened.
+    """
+    # Without O_NONBLOCK, opening a pipe would wait for its writer; regular files do not mind.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    about = os.fstat(descriptor)
+    if stat.S_ISREG(about.st_mode) and about.st_size <= limit:
+        return os.fdopen(descriptor, "rb")
+
+    os.close(descriptor)
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if stat.S_ISREG(about.st_mode):
+        raise PoseGPTError(f"{path} is larger than {limit >> 20} MiB", "use a smaller file")
+    raise PoseGPTError(f"{path} is no regular file", "copy what it gives into a file first")
+
+
+def read_bytes(path: Path, limit: int = LARGEST_TEXT) -> bytes:
+    """The content of a regular file.
 
     Raises PoseGPTError if it is missing, larger than `limit` bytes, or cannot be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            about = os.fstat(descriptor)
-            if stat.S_ISREG(about.st_mode) and about.st_size <= limit:
-                return file.read(about.st_size)
+        with open_regular(path, limit) as file:
+            return file.read(os.fstat(file.fileno()).st_size)
     except OSError as error:
         raise PoseGPTError(
             f"cannot read {path}: {error.strerror or error}", "check the path and its permissions"
         ) from None
-    if stat.S_ISREG(about.st_mode):
-        raise PoseGPTError(f"{path} is larger than {limit >> 20} MiB", "use a smaller file")
-    raise PoseGPTError(f"{path} is no regular file", "copy what it gives into a file first")
 
 
 def read_text(path: Path) -> str:
@@ -217,6 +234,7 @@ def _partial_file(path: Path, force: bool) -> Iterator[tuple[Path, int]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep_once(path.parent)
 
+    # O_EXCL and O_NOFOLLOW: a file or a link that somebody has put there is never written through.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
         partial = _random_name(path.parent, _stem(path.stem), f".partial{path.suffix}")
@@ -267,6 +285,8 @@ def _take_name(partial: Path, path: Path, force: bool) -> None:
     Without `force` a file that has come to stand there meanwhile stays: a hard link, unlike a renaming,
     replaces nothing.
     """
+    # The content must be on the disk before the name is: after a loss of power a name without content would
+    # look like a whole, empty file.
     force_to_disk(partial)
     if force:
         partial.replace(path)
@@ -284,6 +304,7 @@ def _take_name(partial: Path, path: Path, force: bool) -> None:
 
 def _take_place(partial: Path, path: Path, force: bool) -> None:
     """Give a whole folder its name. What stood there is removed afterwards, by whoever owns `partial`."""
+    # The old folder goes to the temporary name, from which it is removed at leisure.
     if not os.path.lexists(path):
         partial.rename(path)
     elif not force:
@@ -305,6 +326,7 @@ def _exchange(one: Path, other: Path) -> bool:
     """Swap two names in one step, so that neither is ever missing. False if this system cannot."""
     import ctypes
 
+    # Python has no name for this system call of Linux.
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:  # macOS, an old C library
         return False
@@ -335,7 +357,8 @@ def _random_name(folder: Path, stem: str, suffix: str) -> Path:
 
 
 def _sweep_once(folder: Path) -> None:
-    """Sweep a folder the first time that this process writes to it: large folders take time to list."""
+    """Sweep a folder the first time that this process writes to it."""
+    # Every file written to a folder of thousands would otherwise list all of them.
     folder = folder.absolute()
     if folder not in _swept:
         _swept.add(folder)
@@ -359,6 +382,7 @@ def _remove_dead(path: Path) -> None:
     """Remove a leftover unless its writer lives, whose lock then raises OSError here."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        # The system frees a lock when its process ends, however it ends.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _remove_tree(path)
         _logger.warning("removed %s, left by a run that was killed", path)

@@ -37,11 +37,15 @@ class Gaussian:
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     """Squared Fréchet distance of two Gaussians; of features of sets it is the FID (Heusel et al. 2017)."""
+    # The trace of the root of both covariances' product, by the eigenvalues of a symmetric matrix that has
+    # the same ones: those of the product itself may turn complex by rounding.
     root = _matrix_root(a.covariance)
-    # The product of both covariances has the eigenvalues of this symmetric matrix, which cannot turn complex.
-    crossed = torch.linalg.eigvalsh(root @ b.covariance @ root).clamp(min=0).sqrt().sum()
+    eigenvalues = torch.linalg.eigvalsh(root @ b.covariance @ root)
+    crossed = eigenvalues.clamp(min=0).sqrt().sum()
+
     spread = a.covariance.trace() + b.covariance.trace() - 2 * crossed
-    return float((a.mean - b.mean).square().sum() + spread)
+    distance = (a.mean - b.mean).square().sum()
+    return float(distance + spread)
 
 
 def kernel_distance(x: Tensor, y: Tensor) -> float:
@@ -50,10 +54,13 @@ def kernel_distance(x: Tensor, y: Tensor) -> float:
     Kernel (x . y / D + 1)^3 (Binkowski et al. 2018), over all pairs and not over random subsets. Being
     unbiased it may fall below zero for sets of one distribution.
     """
-    n, m = len(x), len(y)
-    own_x = _kernel_sum(x, x) - float(_kernel(x, x).sum())
-    own_y = _kernel_sum(y, y) - float(_kernel(y, y).sum())
-    return own_x / (n * (n - 1)) + own_y / (m * (m - 1)) - 2 * _kernel_sum(x, y) / (n * m)
+    n = len(x)
+    m = len(y)
+    # Pairs of a feature with itself are left out: they are what makes the plain estimate biased.
+    within_x = (_kernel_sum(x, x) - float(_kernel(x, x).sum())) / (n * (n - 1))
+    within_y = (_kernel_sum(y, y) - float(_kernel(y, y).sum())) / (m * (m - 1))
+    between = _kernel_sum(x, y) / (n * m)
+    return within_x + within_y - 2 * between
 
 
 @dataclass(frozen=True)
@@ -77,19 +84,26 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> PrecisionRe
 def diversity(features: Tensor) -> float:
     """Mean distance of all pairs of features (N, D), which random pairs estimate in Guo et al. 2020."""
     n = len(features)
-    return sum(float(block.sum()) for block in _distances(features, features)) / (n * (n - 1))
+    total = 0.0
+    for block in _distances(features, features):
+        total += float(block.sum())
+    return total / (n * (n - 1))
 
 
 def multimodality(features: Tensor, labels: Tensor) -> float:
-    """Mean over sets of labels of the mean distance of pairs that share that very set; nan where none does.
+    """Mean over sets of labels of the mean distance of pairs that share that very set; nan if none does.
 
     Args:
         features: (N, D).
         labels: (N, L), 0 or 1.
     """
+    # Motions with the very same labels form a group; one alone has no pair to measure.
     _, group = torch.unique(labels > 0, dim=0, return_inverse=True)
-    groups = (features[group == g] for g in range(int(group.max()) + 1))
-    spreads = [diversity(members) for members in groups if len(members) > 1]
+    spreads: list[float] = []
+    for g in range(int(group.max()) + 1):
+        members = features[group == g]
+        if len(members) > 1:
+            spreads.append(diversity(members))
     return sum(spreads) / len(spreads) if spreads else float("nan")
 
 
@@ -100,37 +114,43 @@ def nearest_distances(features: Tensor, reference: Tensor) -> Tensor:
 
 def accuracy(scores: Tensor, labels: Tensor) -> float:
     """Share of motions whose likeliest label is a true one; scores and labels (N, L)."""
-    return float((labels > 0).gather(1, scores.argmax(1, keepdim=True)).double().mean())
+    likeliest = scores.argmax(1, keepdim=True)
+    return float((labels > 0).gather(1, likeliest).double().mean())
 
 
 def label_precision(scores: Tensor, labels: Tensor) -> float:
-    """R-precision: share of true labels among the r likeliest, r being how many labels a motion has.
+    """R-precision: share of true labels among the r likeliest, r being the number of a motion's labels.
 
-    Every label counts, not only the easiest of each motion; with one label a motion it is the accuracy.
+    Every label counts, not only the easiest of each motion; with one label per motion it is the accuracy.
     """
     predicted = top_labels(scores, labels)
-    return float((predicted & (labels > 0)).sum() / predicted.sum().clamp(min=1))
+    right = predicted & (labels > 0)
+    return float(right.sum() / predicted.sum().clamp(min=1))
 
 
 def top_labels(scores: Tensor, labels: Tensor) -> Tensor:
-    """(N, L) bool: the r likeliest labels of each motion, r being how many true ones it has."""
-    rank = scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1, stable=True)
+    """(N, L) bool: the r likeliest labels of each motion, r being the number of its true ones."""
+    # Sorting the order itself gives each label's place in it.
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    rank = order.argsort(dim=1, stable=True)
     return rank < (labels > 0).sum(1, keepdim=True)
 
 
 def confusion(scores: Tensor, labels: Tensor) -> Tensor:
     """(L, L) share of the motions with label i that have j among their r likeliest (see `top_labels`).
 
-    With one label a motion it is the usual confusion matrix, rows summing to 1; rows of labels that do not
-    occur are zero.
+    With one label per motion it is the usual confusion matrix, rows summing to 1; rows of labels that do
+    not occur are zero.
     """
-    true, predicted = (labels > 0).double(), top_labels(scores, labels).double()
+    true = (labels > 0).double()
+    predicted = top_labels(scores, labels).double()
     return true.T @ predicted / true.sum(0).clamp(min=1)[:, None]
 
 
 def chance_accuracy(scores: Tensor, labels: Tensor) -> float:
-    """Accuracy that is to be expected if labels were dealt out to the motions at random."""
-    return float((labels > 0).double().mean(0)[scores.argmax(1)].mean())
+    """Accuracy to be expected if labels were dealt out to the motions at random."""
+    frequency = (labels > 0).double().mean(0)
+    return float(frequency[scores.argmax(1)].mean())
 
 
 def mean_average_precision(scores: Tensor, labels: Tensor) -> float:
@@ -149,7 +169,10 @@ def mean_average_precision(scores: Tensor, labels: Tensor) -> float:
 def average_precisions(scores: Tensor, labels: Tensor) -> dict[int, Tensor]:
     """Average precision of each label that occurs, by its column."""
     occurring = (labels.sum(0) > 0).nonzero().flatten().tolist()
-    return {k: _average_precision(scores[:, k], labels[:, k]) for k in occurring}
+    found: dict[int, Tensor] = {}
+    for k in occurring:
+        found[k] = _average_precision(scores[:, k], labels[:, k])
+    return found
 
 
 def pairwise_distance(samples: Tensor) -> float:
@@ -180,7 +203,10 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
 def _kernel_sum(x: Tensor, y: Tensor) -> float:
     """Sum of the kernel over all pairs."""
     columns = y.double().T
-    return sum(float(((rows.double() @ columns / x.shape[1] + 1) ** 3).sum()) for rows in x.split(CHUNK))
+    total = 0.0
+    for rows in x.split(CHUNK):
+        total += float(((rows.double() @ columns / x.shape[1] + 1) ** 3).sum())
+    return total
 
 
 def _distances(x: Tensor, y: Tensor) -> Iterator[Tensor]:
@@ -192,17 +218,23 @@ def _distances(x: Tensor, y: Tensor) -> Iterator[Tensor]:
 
 def _share_within(points: Tensor, manifold: Tensor, k: int) -> float:
     """Share of points (N, D) that lie in one of the balls of a manifold (M, D)."""
+    # Each member's ball reaches to its k-th neighbour; the nearest of all is the member itself.
     k = min(k, len(manifold) - 1)
-    # The nearest neighbour of a member is itself.
     radius = torch.cat([d.kthvalue(k + 1, dim=1).values for d in _distances(manifold, manifold)])
+
     inside = torch.cat([(d <= radius).any(1) for d in _distances(points, manifold)])
     return float(inside.double().mean())
 
 
 def _average_precision(scores: Tensor, labels: Tensor) -> Tensor:
+    """Average precision of one label, scores and labels (N,)."""
     scores, order = scores.double().sort(descending=True)
     hits = labels[order].double().cumsum(0)
-    last = torch.cat([scores.diff() != 0, scores.new_ones(1, dtype=torch.bool)])
-    hits, rank = hits[last], (torch.arange(len(scores), device=scores.device) + 1.0)[last]
+    rank = torch.arange(len(scores), device=scores.device) + 1.0
+
+    # Equal scores have no order among them: only the last of each run counts, for all of it.
+    is_last = torch.cat([scores.diff() != 0, scores.new_ones(1, dtype=torch.bool)])
+    hits = hits[is_last]
+    rank = rank[is_last]
     found = torch.diff(hits, prepend=hits.new_zeros(1))
     return (found * hits / rank).sum() / hits[-1]

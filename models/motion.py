@@ -37,8 +37,10 @@ class Motion:
     """What its reader found out or put right, one sentence each, for commands to print."""
 
     def __post_init__(self) -> None:
+        # A frozen dataclass can be put right only this way.
         object.__setattr__(self, "poses", np.ascontiguousarray(self.poses, dtype=np.float32))
         object.__setattr__(self, "trans", np.ascontiguousarray(self.trans, dtype=np.float32))
+
         expected = (len(self.trans), n_joints(self.body_type), 3)
         if self.poses.shape != expected or self.trans.shape != (expected[0], 3):
             raise PoseGPTError(
@@ -108,6 +110,8 @@ class Motion:
         times = np.arange(int(np.floor(last * fps + 1e-6)) + 1) / fps
         times = np.minimum(times, last)
         source_times = np.arange(self.n_frames) / self.fps
+
+        # Rotations along the shortest arc, joint by joint; the translation on straight lines.
         poses = np.empty((len(times), *self.poses.shape[1:]), np.float32)
         for j in range(self.poses.shape[1]):
             poses[:, j] = Slerp(source_times, Rotation.from_rotvec(self.poses[:, j]))(times).as_rotvec()

@@ -4,21 +4,26 @@ import io
 import math
 import re
 import zipfile
-import zlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import PoseGPTError
+from models.errors import PoseGPTError, one_line
+from models.files import open_regular
 
+LARGEST_FILE = 1 << 36
+"""Bytes of an archive."""
 LARGEST_ARRAY = 1 << 32
 """Bytes of an array: ten hours of SMPL-X at 100 fps; what claims more is nothing that we read."""
+_KINDS = "biufUS"
+"""Kinds of numpy types that we take: switches, numbers and text."""
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _USUAL_HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00..\{'descr': '<([fi][48])', 'fortran_order': False, 'shape': \(([\d, ]*)\), \} *\n",
+    rb"\x93NUMPY\x01\x00..\{'descr': '<([fi][48])', 'fortran_order': False, 'shape': "
+    rb"\(([\d, ]{0,80})\), \} *\n",
     re.DOTALL,
 )
 
@@ -26,44 +31,59 @@ _USUAL_HEADER = re.compile(
 def read_arrays(path: Path, names: Collection[str], hint: str) -> dict[str, NDArray[Any]]:
     """Those of the named arrays that the file has, read-only; all others stay unread.
 
-    As np.load does it, but each array in one piece: it takes half the time.
+    As np.load does it, but each array in one piece, which takes half the time.
 
     Args:
         path: the file.
         names: of the arrays.
-        hint: what the user can do where it cannot be read.
+        hint: what the user can do if it cannot be read.
 
-    Raises PoseGPTError where the file is missing or damaged, or an array holds objects or is larger than
+    Raises PoseGPTError if the file is missing or damaged, or an array holds objects or is larger than
     LARGEST_ARRAY.
     """
+    arrays: dict[str, NDArray[Any]] = {}
     try:
-        with zipfile.ZipFile(path) as file:
-            there = set(file.namelist())
-            return {name: _array(_member(file, f"{name}.npy")) for name in names if f"{name}.npy" in there}
+        with open_regular(path, LARGEST_FILE) as file, zipfile.ZipFile(file) as archive:
+            there = set(archive.namelist())
+            for name in names:
+                if f"{name}.npy" in there:
+                    arrays[name] = _array(_member(archive, f"{name}.npy"))
+    except PoseGPTError:
+        raise
     except FileNotFoundError:
         raise PoseGPTError(f"no file {path}", "check the path") from None
-    except zipfile.BadZipFile as error:
-        reason = "it is a single array, or cut off" if "not a zip" in str(error) else str(error)
-        raise PoseGPTError(f"{path.name} cannot be read: {reason}", hint) from None
-    except (OSError, ValueError, EOFError, RuntimeError, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else "it is damaged"
-        raise PoseGPTError(f"{path.name} cannot be read: {reason}", hint) from None
+    except Exception as error:  # a damaged archive can raise anything, from struct.error to TokenError
+        raise PoseGPTError(f"{path.name} cannot be read: {_reason(error)}", hint) from None
+    return arrays
 
 
-def _member(file: zipfile.ZipFile, name: str) -> bytes:
-    """A whole member; a small archive that would fill the memory is refused. Raises ValueError then."""
-    size = file.getinfo(name).file_size
+def _reason(error: Exception) -> str:
+    """Why an archive cannot be read, in words that mean something to its user."""
+    if isinstance(error, zipfile.BadZipFile) and "not a zip" in str(error):
+        return "it is a single array, or cut off"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, ValueError | zipfile.BadZipFile):
+        return one_line(str(error).partition("\n")[0], 120)
+    return "it is damaged"
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A whole member. Raises ValueError if it is too large: a small archive may try to fill the memory."""
+    size = archive.getinfo(name).file_size
     if size > LARGEST_ARRAY:
         raise ValueError(f"{name} is larger than {LARGEST_ARRAY >> 20} MiB")
-    return file.read(name)
+    return archive.read(name)
 
 
 def _array(content: bytes) -> NDArray[Any]:
-    """A .npy file's array, read-only, without a copy. Raises ValueError where it holds objects."""
-    usual = _USUAL_HEADER.match(content)  # numpy's parser takes as long as all else
+    """A .npy file's array, read-only, without a copy. Raises ValueError if it is neither numbers nor text."""
+    # The header that nearly all files have, by hand: numpy's parser takes as long as everything else.
+    usual = _USUAL_HEADER.match(content)
     if usual:
         shape = tuple(int(number) for number in usual[2].split(b",") if number.strip())
-        return np.frombuffer(content, f"<{usual[1].decode()}", math.prod(shape), usual.end()).reshape(shape)
+        return _view(content, np.dtype(f"<{usual[1].decode()}"), shape, usual.end(), "C")
+
     file = io.BytesIO(content)
     read_header = _HEADERS.get(np.lib.format.read_magic(file))
     if read_header is None:
@@ -71,5 +91,18 @@ def _array(content: bytes) -> NDArray[Any]:
     shape, is_fortran, dtype = read_header(file)
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
-    values = np.frombuffer(content, dtype, count=math.prod(shape), offset=file.tell())
-    return values.reshape(shape, order="F" if is_fortran else "C")
+    if dtype.kind not in _KINDS:
+        raise ValueError(f"it holds {dtype}, expected numbers or text")
+    return _view(content, dtype, shape, file.tell(), "F" if is_fortran else "C")
+
+
+def _view(
+    content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], start: int, order: Literal["C", "F"]
+) -> NDArray[Any]:
+    """Bytes from `start` on as an array. Raises ValueError if there are too few for its shape."""
+    n = math.prod(shape)
+    if min(shape, default=0) < 0 or n * dtype.itemsize > len(content) - start:
+        raise ValueError("an array is cut off")
+    if n == 0:
+        return np.zeros(shape, dtype)
+    return np.frombuffer(content, dtype, n, start).reshape(shape, order=order)

@@ -70,6 +70,7 @@ class Body:
     def vertices(self, poses: Tensor, trans: Tensor) -> Tensor:
         """Mesh (..., V, 3) in metres; arguments as `joints`. A second at 30 fps takes about 5 MB."""
         self._check(poses, trans)
+        # The mesh takes one batch axis; whatever shape the poses have comes back afterwards.
         flat = self.mesh(roma.rotvec_to_rotmat(poses.reshape(-1, *poses.shape[-2:])))
         return flat.reshape(*poses.shape[:-2], *flat.shape[-2:]) + trans[..., None, :]
 
@@ -148,6 +149,7 @@ class _RigidMesh:
     """
 
     def __init__(self, model: BodyModel) -> None:
+        # What no pose changes is multiplied once: the coefficients of R_j, then that of t_j.
         homogeneous = np.concatenate([model.v_template, np.ones_like(model.v_template[:, :1])], axis=1)
         coefficients = np.einsum("vj,vc->jcv", model.weights, homogeneous)
         self._coefficients = torch.from_numpy(rearrange(coefficients, "j c v -> (j c) v"))
@@ -181,6 +183,7 @@ class _SmplxMesh:
     def __call__(self, rotmats: Tensor) -> Tensor:
         from smplx.lbs import lbs
 
+        # Mean shape: betas are zero, and so may be their directions.
         template = self._template.to(rotmats)
         vertices, _ = lbs(
             betas=rotmats.new_zeros(len(rotmats), 1),

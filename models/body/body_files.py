@@ -112,6 +112,7 @@ def smplx_arrays(model: BodyModel) -> dict[str, NDArray[Any]]:
     zero. Facial landmarks (SMPL-X) are not modelled: all of them lie at the nose.
     """
     assert model.shapedirs is not None
+    # Faces name vertices by index, so they follow the new order the other way round.
     order = landmark_order(model.body_type, len(model.v_template))
     place = np.argsort(order)
     joints = n_joints(model.body_type)
@@ -147,6 +148,7 @@ def landmark_order(body_type: BodyType, n_vertices: int) -> NDArray[np.int64]:
     """
     with np.load(DEFAULT_BODY) as file:
         landmarks = file["landmarks"].astype(np.int64)
+    # A landmark may have been moved by one before it, so its place is looked up each time.
     order = np.arange(n_vertices)
     for vertex, goal in zip(landmarks, LANDMARKS["smplx" if body_type == "smplx" else "smplh"], strict=True):
         here = int(np.flatnonzero(order == vertex)[0])
@@ -175,12 +177,14 @@ def _to_model(body_type: BodyType, arrays: Mapping[str, Any]) -> BodyModel:
 
     Raises ValueError, KeyError or TypeError if one is missing or they do not fit together.
     """
+    # Sparse matrices and chumpy arrays become plain ones.
     template = numbers(arrays["v_template"])
     faces = numbers(arrays["f"])
     weights = numbers(arrays["weights"])
     regressor = numbers(arrays["J_regressor"])
     posedirs = numbers(arrays["posedirs"])
 
+    # Everything is measured against the template's vertices and the body type's joints.
     n = len(template)
     joints = n_joints(body_type)
     found = (template.shape, faces.shape[1:], weights.shape, regressor.shape, posedirs.shape)

@@ -95,6 +95,7 @@ class _Compressed:
         self.state = state
 
     def dense(self, depth: int) -> NDArray[Any]:
+        # A few bytes can ask for a matrix that no memory holds, so its shape is checked first.
         shape = self.state["_shape"] if "_shape" in self.state else self.state["shape"]
         if math.prod(shape) > LARGEST_ARRAY:
             raise ValueError(f"a sparse matrix of shape {shape} is too large")
@@ -119,6 +120,7 @@ class _ArrayUnpickler(pickle.Unpickler):
     """Unpickles arrays, sparse matrices and chumpy arrays; refuses every other global."""
 
     def find_class(self, module: str, name: str) -> Any:
+        # Stand-ins for classes that need not be installed, and whose methods must not run.
         if module.split(".")[0] == "chumpy" and name in ("Ch", "Select"):
             return _Chumpy
         if module.startswith("scipy.sparse") and name in _SPARSE:

@@ -90,6 +90,7 @@ def _reduction(body_type: BodyType) -> tuple[list[int], Floats]:
     Returns the SMPL-X joint that each joint of the smaller body is, and (55, J) the joint to which the
     skinning weights of each SMPL-X joint go.
     """
+    # Fingers move with the hand they belong to, the face with the head.
     source = JOINT_NAMES["smplx"]
     target = JOINT_NAMES[body_type]
     keep = [source.index(name if name in source else HAND_TWIN[name]) for name in target]
@@ -108,6 +109,7 @@ def _reduction(body_type: BodyType) -> tuple[list[int], Floats]:
 
 def _with_relaxed_hands(model: BodyModel, shapes: Floats | None) -> tuple[Floats, Floats | None]:
     """Template (V, 3) and shape directions (V, 3, N) of the SMPL-X body with `hands_mean` as its pose."""
+    # A direction of the bent body is the difference that it makes once bent.
     template = _bend_hands(model, model.v_template)
     if shapes is None:
         return template, None
@@ -120,6 +122,7 @@ def _with_relaxed_hands(model: BodyModel, shapes: Floats | None) -> tuple[Floats
 def _bend_hands(model: BodyModel, vertices: Floats) -> Floats:
     """(V, 3) vertices of the SMPL-X body with `hands_mean` as its pose."""
     assert model.hands_mean is not None
+    # The 30 finger joints come last.
     pose = np.zeros((n_joints("smplx"), 3), np.float32)
     pose[25:] = model.hands_mean.reshape(30, 3)
     rotmats = roma.rotvec_to_rotmat(torch.from_numpy(pose))

@@ -38,6 +38,7 @@ def build(make: Callable[[_C], _N], config: _C, tensors: Tensors, place: Path) -
 
     Raises PoseGPTError if config and tensors do not fit together.
     """
+    # First on paper, then in memory.
     expected = blueprint(make, config, len(tensors), place)
     weights = fitting(expected, tensors, place)
     network = make(config)
@@ -115,6 +116,7 @@ class _Blueprint(TorchFunctionMode):
 
 def blueprint(make: Callable[[_C], _N], config: _C, n_tensors: int, place: Path) -> Tensors:
     """Names, shapes and types of a network's weights, without memory for them."""
+    # Some sizes make no tensor of their own, so they are bounded one by one.
     for name, value in config:
         if isinstance(value, int) and value > _LARGEST_SIZE:
             raise PoseGPTError(
