@@ -57,5 +57,16 @@ def slerp(start: FloatArray, end: FloatArray, share: FloatArray) -> FloatArray:
     return quat_to_rotvec(before * first + np.copysign(after, cosine) * last)
 
 
+def rotvec_to_matrix(rotvec: FloatArray) -> FloatArray:
+    """(..., 3) rotation vectors -> (..., 3, 3) rotation matrices, float64."""
+    x, y, z, w = np.moveaxis(rotvec_to_quat(rotvec), -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
 def _norm(vector: FloatArray) -> FloatArray:
     return np.sqrt(np.einsum("...i,...i->...", vector, vector))[..., None]

@@ -35,6 +35,10 @@ class Motion:
     """Terms of what generated it, passed on to files; empty for people's own motion."""
     notes: tuple[str, ...] = ()
     """What its reader found out or put right, one sentence each, for commands to print."""
+    betas: tuple[float, ...] = ()
+    """Shape coefficients of the recorded person, in the body type's own space; empty if not known."""
+    gender: str | None = None
+    """Body that `betas` belong to: neutral, female or male; None if not known."""
 
     def __post_init__(self) -> None:
         # A frozen dataclass can be put right only this way.
@@ -53,6 +57,10 @@ class Motion:
         if not (np.isfinite(self.poses).all() and np.isfinite(self.trans).all()):
             raise PoseGPTError(
                 f"motion {self.name or 'without name'} holds NaN or infinite values", "use another file"
+            )
+        if not np.isfinite(self.betas).all():
+            raise PoseGPTError(
+                f"motion {self.name or 'without name'} has betas that are not finite", "leave them out"
             )
         if not (np.isfinite(self.fps) and self.fps > 0):
             raise PoseGPTError(
@@ -94,7 +102,11 @@ class Motion:
 
         # The pelvis stays where it is, although it stands elsewhere in the other body's rest pose.
         offset = np.subtract(REST_PELVIS[self.body_type], REST_PELVIS[body_type])
-        return replace(self, poses=poses, trans=self.trans + offset.astype(np.float32), body_type=body_type)
+        trans = self.trans + offset.astype(np.float32)
+
+        # SMPL and SMPL-H share their space of shapes; SMPL-X has its own.
+        betas = self.betas if "smplx" not in (body_type, self.body_type) else ()
+        return replace(self, poses=poses, trans=trans, body_type=body_type, betas=betas)
 
     def resample(self, fps: float) -> "Motion":
         """The same motion at another frame rate: slerp for rotations, linear for the translation.

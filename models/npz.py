@@ -4,7 +4,7 @@ import io
 import math
 import re
 import zipfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,14 +28,18 @@ _USUAL_HEADER = re.compile(
 )
 
 
-def read_arrays(path: Path, names: Collection[str], hint: str) -> dict[str, NDArray[Any]]:
+Choice = Collection[str] | Callable[[set[str]], Collection[str]]
+"""Names of arrays, or what chooses them among those that a file has."""
+
+
+def read_arrays(path: Path, names: Choice, hint: str) -> dict[str, NDArray[Any]]:
     """Those of the named arrays that the file has, read-only; all others stay unread.
 
     As np.load does it, but each array in one piece, which takes half the time.
 
     Args:
         path: the file.
-        names: of the arrays.
+        names: of the arrays, or a function that chooses some of all names.
         hint: what the user can do if it cannot be read.
 
     Raises PoseGPTError if the file is missing or damaged, or an array holds objects or is larger than
@@ -44,9 +48,10 @@ def read_arrays(path: Path, names: Collection[str], hint: str) -> dict[str, NDAr
     arrays: dict[str, NDArray[Any]] = {}
     try:
         with open_regular(path, LARGEST_FILE) as file, zipfile.ZipFile(file) as archive:
-            there = set(archive.namelist())
-            for name in names:
-                if f"{name}.npy" in there:
+            members = [name for name in archive.namelist() if name.endswith(".npy")]
+            there = {name.removesuffix(".npy") for name in members}
+            for name in names(there) if callable(names) else names:
+                if name in there:
                     arrays[name] = _array(_member(archive, f"{name}.npy"))
     except PoseGPTError:
         raise

@@ -43,7 +43,7 @@ def read_motion(path: Path | str, settings: ReadingSettings | None = None) -> Mo
 
 
 def _read_npz(path: Path, settings: ReadingSettings) -> Motion:
-    return read_smpl_npz(path, fps=settings.fps_in)
+    return read_smpl_npz(path, settings)
 
 
 def _read_bvh(path: Path, settings: ReadingSettings) -> Motion:

@@ -1,4 +1,4 @@
-"""AMASS npz files, read and written: Z up in the file, Y up in a Motion. No torch."""
+"""SMPL parameters in .npz files: AMASS's layout and its relatives read, AMASS's written. Imports no torch."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,77 +7,58 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.resample import resample
-from data.rotations import turn_rotvecs
-from models.body.skeleton import BODY_JOINTS, BODY_TYPES, JOINT_NAMES, REST_PELVIS, BodyType, n_joints
+from data.formats.settings import ReadingSettings
+from data.formats.smpl_parameters import has_parameters, read_parameters, wanted_keys
+from data.formats.smpl_world import to_motion, turn_world, z_up_turn
+from models.body.skeleton import BODY_JOINTS, JOINT_NAMES, BodyType
 from models.errors import PoseGPTError
 from models.files import atomic_file
 from models.motion import Motion
 from models.npz import read_arrays
 
-FloatArray = NDArray[np.float64]
-
-Z_TO_Y = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
-"""Turns AMASS's world (Z up) into ours (Y up): x stays, z becomes y, y becomes -z."""
-_Z_TO_Y_QUAT = np.array([-(0.5**0.5), 0.0, 0.0, 0.5**0.5])  # the same
-
-_BODY_TYPE_OF_WIDTH: dict[int, BodyType] = {n_joints(b) * 3: b for b in BODY_TYPES}
 _FIRST_OF_HANDS = [JOINT_NAMES["smplh"].index(f"{side}_index1") for side in ("left", "right")]
-_RATE_KEYS = ("mocap_framerate", "mocap_frame_rate", "fps")  # SMPL-H release, SMPL-X release, ours of old
-_LONGEST_LICENCE = 1000
-_NO_AMASS = "give an AMASS .npz with poses, trans and mocap_framerate"
+_NO_SMPL = "give an .npz with poses, trans and mocap_framerate, as AMASS has them"
+_N_BETAS = {"smpl": 10, "smplh": 16, "smplx": 16}
 
 
-def read_smpl_npz(path: Path | str, fps: float | None = None, to_fps: float | None = None) -> Motion:
-    """Read an AMASS npz: poses (T, 72, 156 or 165) and trans (T, 3), Z up.
-
-    The pelvis keeps its place: SMPL turns the root about the pelvis, which stands at trans + REST_PELVIS, so
-    the translation turns about that point and not about the origin.
+def read_smpl_npz(
+    path: Path | str, settings: ReadingSettings | None = None, to_fps: float | None = None
+) -> Motion:
+    """Read an .npz of SMPL parameters, whatever their names, shapes, world and units.
 
     Args:
         path: the file.
-        fps: frame rate where the file has none.
+        settings: what the file does not say of itself.
         to_fps: frame rate of the result (None: the file's own).
 
-    Raises PoseGPTError where the file is damaged, holds objects, lacks a key, or is of no known body.
+    Returns:
+        the motion; its `notes` say what was found out or put right.
+
+    Raises PoseGPTError if the file is damaged, holds objects, lacks a key, is of no known body, or leaves
+    open what the settings can say.
     """
     path = Path(path)
-    arrays = read_arrays(path, ("poses", "trans", "labels", "licence", *_RATE_KEYS), _NO_AMASS)
-    poses, trans = (_numbers(arrays, key, path) for key in ("poses", "trans"))
-    body_type = _BODY_TYPE_OF_WIDTH.get(poses.shape[-1]) if poses.ndim == 2 else None
-    if body_type is None or trans.shape != (len(poses), 3):
-        raise PoseGPTError(
-            f"{path.name} has poses {poses.shape} and trans {trans.shape}, expected poses "
-            f"(T, {', '.join(map(str, _BODY_TYPE_OF_WIDTH))}) and trans (T, 3)",
-            _NO_AMASS,
-        )
-    if len(poses) == 0 or not np.isfinite(poses.sum() + trans.sum()):  # a sum shows NaN, and needs no copy
-        reason = "holds NaN or infinite values" if len(poses) else "has no frames"
-        raise PoseGPTError(f"{path.name} {reason}", "use another file")
-    rate = _frame_rate(arrays, path, fps)
-    rotvecs = poses.reshape(len(poses), -1, 3)
-    if to_fps is not None:  # before the turn: fewer frames to turn, and the two commute
-        rotvecs, trans = resample(rotvecs, trans, rate, to_fps)
-    root, moved = _turn_world(rotvecs[:, 0], trans, body_type)
-    turned = rotvecs.astype(np.float32)
-    turned[:, 0] = root
-    return Motion(
-        poses=turned,
-        trans=moved.astype(np.float32),
-        fps=to_fps or rate,
-        body_type=body_type,
-        labels=_labels(arrays),
-        licence=_licence(arrays),
-        name=path.stem,
-    )
+    there: set[str] = set()
+
+    def choose(names: set[str]) -> set[str]:
+        there.update(names)
+        return wanted_keys(names)
+
+    arrays = read_arrays(path, choose, _NO_SMPL)
+    if not has_parameters(there):
+        keys = ", ".join(sorted(there)[:8]) or "nothing"
+        raise PoseGPTError(f"{path.name} has no 'poses' (it has {keys})", _NO_SMPL)
+    parameters = read_parameters(arrays, path.name, there)
+    return replace(to_motion(parameters, path.name, settings or ReadingSettings(), to_fps), name=path.stem)
 
 
 def write_smpl_npz(
     path: Path | str, motion: Motion, body_type: BodyType | None = "smplh", force: bool = False
 ) -> None:
-    """Write a motion in AMASS's layout, Z up, with both names of the frame rate, and its labels beside.
+    """Write a motion in AMASS's layout, Z up, for the loaders of both of its releases.
 
-    SMPL-X files also hold the poses by part (root_orient, pose_body, ...), as AMASS's SMPL-X release does.
+    `poses` holds all joints, as the SMPL-H release has it; `root_orient`, `pose_body`, `pose_hand` (SMPL-X
+    also `pose_jaw` and `pose_eye`) hold the same in parts, as the SMPL-X release has it.
 
     Args:
         path: the file to write.
@@ -85,53 +66,45 @@ def write_smpl_npz(
         body_type: what the file holds; joints that the motion lacks are at rest. None keeps the motion's own.
         force: replace an existing file.
 
-    Raises PoseGPTError where the target exists or cannot be written.
+    Raises PoseGPTError if the target exists or cannot be written.
     """
     motion = motion.to_body_type(body_type or motion.body_type)
     poses = motion.poses.astype(float)
-    poses[:, 0], trans = _turn_world(poses[:, 0], motion.trans.astype(float), motion.body_type, back=True)
-    flat = poses.reshape(motion.n_frames, -1)
-    more: dict[str, Any] = {}
-    if motion.body_type == "smplx":
-        more |= _smplx_parts(flat, motion.fps)
-    if motion.licence:
-        more["licence"] = np.array(motion.licence)
-    with atomic_file(Path(path), force) as file:
-        np.savez_compressed(
-            file,
-            poses=flat,
-            trans=trans,
-            betas=np.zeros(10 if motion.body_type == "smpl" else 16),
-            gender=np.array("neutral"),
-            surface_model_type=np.array(motion.body_type),
-            mocap_framerate=np.array(motion.fps),
-            mocap_frame_rate=np.array(motion.fps),
-            labels=np.array(motion.labels, dtype=np.str_),
-            **more,
-        )
-
-
-def _smplx_parts(poses: FloatArray, fps: float) -> dict[str, NDArray[Any]]:
-    """SMPL-X poses (T, 165) by the names of AMASS's SMPL-X release."""
-    return {
-        "root_orient": poses[:, :3],
-        "pose_body": poses[:, 3:66],
-        "pose_jaw": poses[:, 66:69],
-        "pose_eye": poses[:, 69:75],
-        "pose_hand": poses[:, 75:],
-        "num_betas": np.array(16),
-        "mocap_time_length": np.array(len(poses) / fps),
+    poses[:, 0], trans = turn_world(
+        poses[:, 0], motion.trans.astype(float), motion.body_type, z_up_turn(back=True)
+    )
+    betas = np.zeros(max(_N_BETAS[motion.body_type], len(motion.betas)))
+    betas[: len(motion.betas)] = motion.betas
+    arrays: dict[str, NDArray[Any]] = {
+        "poses": poses.reshape(motion.n_frames, -1),
+        "trans": trans,
+        **_parts(poses, motion.body_type),
+        "betas": betas,
+        "num_betas": np.array(len(betas)),
+        "gender": np.array(motion.gender or "neutral"),
+        "surface_model_type": np.array(motion.body_type),
+        "mocap_framerate": np.array(motion.fps),
+        "mocap_frame_rate": np.array(motion.fps),
+        "mocap_time_length": np.array(motion.duration),
+        "up": np.array("z"),
+        "labels": np.array(motion.labels, dtype=np.str_),
     }
+    if motion.licence:
+        arrays["licence"] = np.array(motion.licence)
+    with atomic_file(Path(path), force) as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's stub
 
 
-def _turn_world(
-    root: FloatArray, trans: FloatArray, body_type: BodyType, back: bool = False
-) -> tuple[FloatArray, FloatArray]:
-    """(T, 3) root rotations and trans from Z up to Y up, or back; the pelvis turns with the world."""
-    pelvis = np.array(REST_PELVIS[body_type])
-    sign, matrix = (-1, Z_TO_Y.T) if back else (1, Z_TO_Y)
-    quat = _Z_TO_Y_QUAT * [sign, sign, sign, 1]
-    return turn_rotvecs(root, quat), (trans + pelvis) @ matrix.T - pelvis
+def _parts(poses: NDArray[np.float64], body_type: BodyType) -> dict[str, NDArray[np.float64]]:
+    """The joints by the names of AMASS's SMPL-X release. SMPL's rigid hands are part of its body."""
+    n_body = len(BODY_JOINTS) if body_type != "smpl" else poses.shape[1]
+    parts = {"root_orient": poses[:, 0], "pose_body": poses[:, 1:n_body]}
+    if body_type != "smpl":
+        parts["pose_hand"] = poses[:, -30:]
+    if body_type == "smplx":
+        parts["pose_jaw"] = poses[:, n_body]
+        parts["pose_eye"] = poses[:, n_body + 1 : n_body + 3]
+    return {name: part.reshape(len(poses), -1) for name, part in parts.items()}
 
 
 def smplh_to_smpl(motion: Motion) -> Motion:
@@ -142,41 +115,3 @@ def smplh_to_smpl(motion: Motion) -> Motion:
     """
     poses = motion.poses[:, [*range(len(BODY_JOINTS)), *_FIRST_OF_HANDS]]
     return replace(motion, poses=poses, body_type="smpl")
-
-
-def _numbers(arrays: dict[str, NDArray[Any]], key: str, path: Path) -> FloatArray:
-    if key not in arrays:
-        raise PoseGPTError(f"{path.name} has no {key!r}", _NO_AMASS)
-    if arrays[key].dtype.kind not in "fiu":
-        raise PoseGPTError(f"{path.name}: {key!r} holds {arrays[key].dtype}, expected numbers", _NO_AMASS)
-    return arrays[key].astype(float, copy=False)
-
-
-def _frame_rate(arrays: dict[str, NDArray[Any]], path: Path, fallback: float | None) -> float:
-    for key in _RATE_KEYS:
-        if key in arrays and arrays[key].size == 1 and arrays[key].dtype.kind in "fiu":
-            rate = float(arrays[key].reshape(()))
-            if not (np.isfinite(rate) and rate > 0):
-                raise PoseGPTError(f"{path.name} has a frame rate of {rate}", _NO_AMASS)
-            return rate
-    if fallback is None:
-        raise PoseGPTError(f"{path.name} has no frame rate ({' or '.join(_RATE_KEYS[:2])})", _NO_AMASS)
-    return fallback
-
-
-def _licence(arrays: dict[str, NDArray[Any]]) -> str:
-    """Terms that the file names, as one printable line."""
-    licence = arrays.get("licence")
-    if licence is None or licence.dtype.kind != "U" or licence.size != 1:
-        return ""
-    text = " ".join(str(licence.reshape(())).split())
-    return "".join(filter(str.isprintable, text))[:_LONGEST_LICENCE]
-
-
-def _labels(arrays: dict[str, NDArray[Any]]) -> tuple[str, ...]:
-    labels = arrays.get("labels")
-    return (
-        tuple(str(name) for name in labels.reshape(-1))
-        if labels is not None and labels.dtype.kind == "U"
-        else ()
-    )

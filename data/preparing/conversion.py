@@ -129,7 +129,7 @@ def convert(source: SourceFile) -> dict[str, NDArray[Any]]:
     notes: dict[str, NDArray[Any]] = {}
     if source.kind == "amass":
         # Resampled while it is read, when only the frames that are kept need to be turned.
-        motion = read_smpl_npz(source.path, to_fps=settings.fps)
+        motion = read_smpl_npz(source.path, settings.reading, to_fps=settings.fps)
         if settings.hashes:
             notes["hashes"] = frame_hashes(motion)
     else:

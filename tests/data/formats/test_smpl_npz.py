@@ -7,6 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from data.formats.load import read_motion
+from data.formats.settings import ReadingSettings
 from data.formats.smpl_npz import read_smpl_npz, write_smpl_npz
 from data.synthetic import make_motion
 from models.body.skeleton import BODY_TYPES, REST_PELVIS, n_joints
@@ -96,7 +97,7 @@ def test_a_missing_rate_can_be_given(tmp_path):
     np.savez(tmp_path / "a.npz", poses=np.zeros((2, 72)), trans=np.zeros((2, 3)))
     with pytest.raises(PoseGPTError, match="no frame rate"):
         read_smpl_npz(tmp_path / "a.npz")
-    assert read_smpl_npz(tmp_path / "a.npz", fps=50).fps == 50.0
+    assert read_smpl_npz(tmp_path / "a.npz", ReadingSettings(fps_in=50)).fps == 50.0
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_a_missing_rate_can_be_given(tmp_path):
         ({"poses": np.zeros((2, 156))}, "no 'trans'"),
         ({"trans": np.zeros((2, 3))}, "no 'poses'"),
         ({"poses": np.zeros((2, 100)), "trans": np.zeros((2, 3))}, r"poses \(2, 100\)"),
-        ({"poses": np.zeros(156), "trans": np.zeros((1, 3))}, r"poses \(156,\)"),
+        ({"poses": np.zeros(156), "trans": np.zeros((2, 3))}, r"poses \(156,\)"),
         ({"poses": np.zeros((2, 156)), "trans": np.zeros((3, 3))}, r"trans \(3, 3\)"),
         ({"poses": np.full((2, 156), np.nan), "trans": np.zeros((2, 3))}, "NaN"),
         ({"poses": np.zeros((0, 156)), "trans": np.zeros((0, 3))}, "no frames"),
