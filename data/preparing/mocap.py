@@ -16,7 +16,7 @@ from data.preparing.labels import (
     pattern_labeller,
     table_labeller,
 )
-from data.preparing.report import PrepareReport, Tally
+from data.preparing.report import PrepareReport, Tally, group_reasons
 from data.preparing.settings import PrepareSettings
 from data.preparing.splits import (
     SHARED_FRAMES,
@@ -33,6 +33,9 @@ from models.errors import PoseGPTError
 from models.files import atomic_folder, refuse_existing
 
 _KINDS: tuple[SourceKind, ...] = ("bvh", "amc", "amass")
+
+_REASONS_NAMED = 3
+"""Kinds of reasons that the message names if no file could be used."""
 
 GroupOf = Callable[[Path], tuple[str, str]]
 """Path of a clip -> its actor or given split, and why it must be left out (empty: it need not)."""
@@ -90,7 +93,7 @@ def prepare_mocap(settings: PrepareSettings, on_progress: OnProgress | None = No
         if settings.shard:
             return PrepareReport({}, {}, tuple(skipped), unmatched=plan.unmatched, converted=len(used))
         if not used:
-            raise _nothing_usable(sources, skipped)
+            raise _nothing_usable(settings, skipped)
         report = _MocapStores(settings, used).write()
         work.remove()
 
@@ -107,11 +110,15 @@ def prepare_mocap(settings: PrepareSettings, on_progress: OnProgress | None = No
     )
 
 
-def _nothing_usable(sources: Sequence[SourceFile], skipped: Sequence[tuple[str, str]]) -> PoseGPTError:
-    first = f"; the first: {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
-    folders = " and ".join(dict.fromkeys(str(source.root) for source in sources))
+def _nothing_usable(settings: PrepareSettings, skipped: Sequence[tuple[str, str]]) -> PoseGPTError:
+    """What to raise if all files were left out: the kinds of reasons, the most frequent first."""
+    folders = [str(getattr(settings, kind)) for kind in _KINDS if getattr(settings, kind)]
+    said = []
+    for group in group_reasons(skipped)[:_REASONS_NAMED]:
+        said.append(f"{len(group.files)}: {group.reason} ({group.files[0]})")
     return PoseGPTError(
-        f"none of the {len(sources)} files in {folders} could be used{first}", "check the files"
+        f"none of the {len(skipped)} files in {' and '.join(folders)} could be used; {'; '.join(said)}",
+        "repair the first reason, or give other files",
     )
 
 

@@ -1,5 +1,6 @@
 """What `posegpt prepare` reports: what is in every split and action, and what was left out. No torch."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -54,6 +55,40 @@ class PrepareReport:
     """Split -> its store."""
     converted: int = 0
     """Files that are usable; a shard makes no store of them yet."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Files that were left out for one kind of reason."""
+
+    reason: str
+    """The first file's reason, which calls that file "it"."""
+    files: tuple[str, ...]
+
+
+def group_reasons(skipped: Iterable[tuple[str, str]]) -> list[LeftOut]:
+    """(file, reason) pairs by kind of reason, the most frequent first.
+
+    Reasons are of one kind if they differ only in the file's name and in numbers.
+    """
+    first_reasons: dict[str, str] = {}
+    files: dict[str, list[str]] = {}
+    for file, reason in skipped:
+        reason = _without_name(reason, file)
+        kind = re.sub(r"\d+(\.\d+)?", "#", reason)
+        first_reasons.setdefault(kind, reason)
+        files.setdefault(kind, []).append(file)
+    groups = [LeftOut(first_reasons[kind], tuple(names)) for kind, names in files.items()]
+    return sorted(groups, key=lambda group: -len(group.files))
+
+
+def _without_name(reason: str, file: str) -> str:
+    """A reason that says "it" for the file's path or name."""
+    path = Path(file)
+    for name in (file, path.name, path.stem):
+        # Not in the midst of another path or word.
+        reason = re.sub(rf"(?<![\w/.-])(\S*/)?{re.escape(name)}(?![\w/-])", "it", reason)
+    return reason
 
 
 class Tally:

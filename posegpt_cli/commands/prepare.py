@@ -2,17 +2,15 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from data.preparing.prepare import check_stores, plan, random_windows
 from data.preparing.prepare import prepare as prepare_data
-from data.preparing.report import PrepareReport, SplitSummary
+from data.preparing.report import PrepareReport
 from data.preparing.settings import SOURCES, PrepareSettings
-from data.retargeting.glitches import GLITCH
 from data.store import find_store
 from models.errors import PoseGPTError
 from posegpt_cli.console import (
@@ -23,16 +21,23 @@ from posegpt_cli.console import (
     progress,
     say,
     show_json,
-    show_result,
     show_table,
     warn,
 )
 from posegpt_cli.options.fields import ConfigField
-from posegpt_cli.options.flags import BEHAVIOUR
+from posegpt_cli.options.flags import BEHAVIOUR, flag_of
 from posegpt_cli.options.from_config import Choices, OptionSpec, with_options
 from posegpt_cli.options.help_text import examples
 from posegpt_cli.options.parsing import refuse_together
 from posegpt_cli.options.shared import PlanSettings
+from posegpt_cli.output.prepare_report import (
+    plan_as_json,
+    report_as_json,
+    show_loss,
+    show_plan,
+    show_tables,
+    show_warnings,
+)
 
 HELP = """
 BABEL with AMASS becomes windows of labelled segments, as in the paper. Any other motion capture (BVH, \
@@ -65,8 +70,6 @@ READ_BY = {
 """Which sources an option is for, if not for all; --babel with the --amass that it annotates is one."""
 PREVIEW_WINDOWS = 12
 """Windows on the sheet of --preview."""
-SHOWN = 5
-"""Files, labels and so on that a message names before it says how many more there are."""
 
 
 def register(app: typer.Typer, summary: str, panel: str) -> None:
@@ -97,38 +100,44 @@ def prepare(choices: Choices[PrepareSettings], run: PrepareRun) -> None:
     settings = _settings(choices)
     refuse_together("--preview", run.preview, {"--shard": settings.shard})
     if run.dry_run:
-        _show_plan(settings, run.as_json)
+        planned = plan(settings)
+        if run.as_json:
+            show_json(plan_as_json(settings, planned))
+        else:
+            show_plan(settings, planned)
         return
 
     _check_preview(run.preview, settings.force)
     try:
         with progress("prepare") as on_progress:
-            made = prepare_data(settings, on_progress)
+            report = prepare_data(settings, on_progress)
     except KeyboardInterrupt:
         say("finished files are kept: the same command goes on from here")
         raise
-    _show_left_out(made)
+    show_warnings(report)
     if run.as_json:
-        show_json(_as_json(settings, made))
-    elif made.splits:
-        _show_tables(made)
+        show_json(report_as_json(settings, report))
+    elif report.splits:
+        show_tables(report)
+    _say_label_source(settings, report)
+    show_loss(report)
     if settings.shard:
-        say(f"converted {made.converted} files of shard {settings.shard}")
+        say(f"converted {report.converted} files of shard {settings.shard}")
         next_step("the same command with --merge instead of --shard, when all shards are done")
         return
     if run.preview:
-        save_preview(list(made.folders.values()), settings.seq_len, settings.seed, run.preview)
-    data = _data_to_train_with(settings, made)
+        save_preview(list(report.folders.values()), settings.seq_len, settings.seed, run.preview)
+    data = _data_to_train_with(settings, report)
     next_step(shlex.join(["posegpt", "train", "vqvae", "--data", str(data)]))
 
 
-def _data_to_train_with(settings: PrepareSettings, made: PrepareReport) -> Path:
+def _data_to_train_with(settings: PrepareSettings, report: PrepareReport) -> Path:
     """The folder given with --out, or the one store to train with if there are several."""
     try:
         find_store(settings.out, "train")
     except PoseGPTError:
         # Several body types: the first one's. BABEL's splits lie in folders of their own.
-        stores = [folder for split, folder in made.folders.items() if split.endswith("train")]
+        stores = [folder for split, folder in report.folders.items() if split.endswith("train")]
         if stores:
             return stores[0] if settings.babel else stores[0].parent
     return settings.out
@@ -148,7 +157,7 @@ def _settings(choices: Choices[PrepareSettings]) -> PrepareSettings:
     preset = dict[str, Path]()
     if not given.intersection(SOURCES):
         if not is_interactive():
-            flags = ", ".join(f"--{source}" for source in SOURCES)
+            flags = ", ".join(map(flag_of, SOURCES))
             raise UsageError(f"one of {flags} is missing", "e.g. --bvh DIR")
         preset["bvh"] = Path(ask_path("--bvh", "folder of .bvh files"))
     if "out" not in given:
@@ -164,10 +173,11 @@ def _refuse_unread(flags: Iterable[ConfigField], settings: PrepareSettings) -> N
     for field in flags:
         readers = READ_BY.get(field.name, SOURCES)
         if not sources.intersection(readers):
-            wanted, given = (
-                " or ".join(f"--{name}" for name in names) for names in (readers, sorted(sources))
+            expected = " or ".join(map(flag_of, readers))
+            given = " or ".join(map(flag_of, sorted(sources)))
+            raise UsageError(
+                f"{field.flag} goes with {expected}, not with {given}", f"leave out {field.flag}"
             )
-            raise UsageError(f"{field.flag} goes with {wanted}, not with {given}", f"leave out {field.flag}")
     shares = {field.flag: True for field in flags if field.name in ("val_share", "test_share")}
     refuse_together("--split-list", settings.split_list, shares)
 
@@ -190,107 +200,33 @@ def _check(root: Path, choices: Choices[PrepareSettings], run: PrepareRun) -> No
     refuse_together("--check", root, {"--dry-run": run.dry_run, **foreign})
     _check_preview(run.preview, bool(flags.get("force")))
 
-    found = check_stores(root)
+    faults = check_stores(root)
+    states = {str(path): fault or "whole" for path, fault in faults.items()}
     if run.as_json:
-        show_json({"stores": {str(path): reason or "whole" for path, reason in found.items()}})
+        show_json({"stores": states})
     else:
-        show_table(("store", "state"), [(str(path), reason or "whole") for path, reason in found.items()])
-    damaged = [path for path, reason in found.items() if reason]
+        show_table(("store", "state"), list(states.items()))
+    damaged = [path for path, fault in faults.items() if fault]
     if damaged:
         raise PoseGPTError(
-            f"{len(damaged)} of {len(found)} stores are damaged, the first is {damaged[0]}",
+            f"{len(damaged)} of {len(faults)} stores are damaged, the first is {damaged[0]}",
             "write it again with posegpt prepare --force",
         )
     if run.preview:
         fields = PrepareSettings.model_fields
         length = flags.get("seq_len", fields["seq_len"].default)
         seed = flags.get("seed", fields["seed"].default)
-        save_preview(list(found), length, seed, run.preview)
+        save_preview(list(faults), length, seed, run.preview)
 
 
-def _show_plan(settings: PrepareSettings, as_json: bool) -> None:
-    """What would be read, labelled how, and written where."""
-    shown = settings.model_dump(mode="json", exclude_none=True) | asdict(plan(settings))
-    shown["stores"] = [str(path) for path in shown["stores"]]
-    if as_json:
-        show_json(shown)
+def _say_label_source(settings: PrepareSettings, report: PrepareReport) -> None:
+    """Say it aloud if the folder's name became the label of all clips: hardly what was meant."""
+    if settings.labels or settings.label_pattern or len(report.labels) != 1:
         return
-    for key, value in shown.items():
-        if isinstance(value, list | tuple):
-            names = [": ".join(entry) if isinstance(entry, tuple) else str(entry) for entry in value]
-            value = f"{len(names)}" + (f" ({_some(names)})" if names else "")
-        show_result(f"{key}: {value}")
-
-
-def _show_left_out(made: PrepareReport) -> None:
-    for file, reason in made.skipped[:SHOWN]:
-        warn(f"left out {file}: {reason}")
-    if len(made.skipped) > SHOWN:
-        warn(f"and {len(made.skipped) - SHOWN} more left out (--json lists them all)")
-    for table in dict.fromkeys(table for table, _ in made.unmatched):
-        rows = [row for name, row in made.unmatched if name == table]
-        warn(f"rows of {table} that name no file ({len(rows)}): {_some(rows)}")
-    if made.missing:
-        warn(f"{len(made.missing)} files that BABEL names are not in AMASS: {_some(made.missing)}")
-    for names in made.torn:
-        warn(f"the given splits tear clips that share frames: {_some(names)}")
-
-
-def _show_tables(made: PrepareReport) -> None:
-    columns = ("clips", "windows", "frames", "hours")
-    show_table(
-        ("split", *columns), [(name, *(getattr(s, c) for c in columns)) for name, s in made.splits.items()]
-    )
-    show_result("")
-    rows = [
-        (name, *(by[split].windows for split in by), sum(s.clips for s in by.values()),
-         sum(s.frames for s in by.values()), sum(s.hours for s in by.values()))
-        for name, by in made.labels.items()
-    ]  # fmt: skip
-    show_table(("label", *(f"{split} windows" for split in made.splits), "clips", "frames", "hours"), rows)
-    if made.shared:
-        say(f"{len(made.shared)} groups of clips share frames; each stays in one split")
-    if made.glitches:
-        worst = [f"{file} ({n})" for file, n in sorted(made.glitches, key=lambda found: -found[1])]
-        steps = sum(n for _, n in made.glitches)
-        say(
-            f"{steps} jumps of over {GLITCH:g} degrees a frame are left in {len(worst)} files: {_some(worst)}"
+    [label] = report.labels
+    roots = [getattr(settings, source) for source in SOURCES if getattr(settings, source)]
+    if label in (root.resolve().name for root in roots):
+        warn(
+            f"all clips have the label '{label}', the folder's name: sort them into folders by action, "
+            "or give --labels or --label-pattern"
         )
-    if made.outside:
-        names = [f"{name} ({n})" for name, n in made.outside.items()]
-        say(f"{sum(made.outside.values())} labels are of {len(names)} categories not chosen: {_some(names)}")
-    if made.unlabelled or made.short:
-        say(f"{made.unlabelled} labels have no category; {made.short} segments are too short for a window")
-    if made.skipped or made.missing:
-        say(f"{made.converted} files used, {len(made.skipped)} left out, {len(made.missing)} missing")
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _as_json(settings: PrepareSettings, made: PrepareReport) -> dict[str, Any]:
-    return {
-        "out": str(settings.out),
-        "splits": {name: _counts(s) for name, s in made.splits.items()},
-        "labels": {name: {split: _counts(s) for split, s in by.items()} for name, by in made.labels.items()},
-        "skipped": [{"file": file, "reason": reason} for file, reason in made.skipped],
-        "unmatched": [{"table": table, "row": row} for table, row in made.unmatched],
-        "missing": made.missing,
-        "outside": made.outside,
-        "unlabelled": made.unlabelled,
-        "short": made.short,
-        "shared": made.shared,
-        "torn": made.torn,
-        "glitches": dict(made.glitches),
-        "converted": made.converted,
-        "folders": {split: str(folder) for split, folder in made.folders.items()},
-    }
-
-
-def _counts(summary: SplitSummary) -> dict[str, float]:
-    return {
-        "clips": summary.clips, "windows": summary.windows, "frames": summary.frames,
-        "hours": round(summary.hours, 4),
-    }  # fmt: skip

@@ -43,7 +43,50 @@ def test_json_is_one_object(posegpt, bvh_folder, tmp_path):
     report = json.loads(ran.out)
     assert sum(split["clips"] for split in report["splits"].values()) == 6
     assert [entry["file"] for entry in report["skipped"]] == ["broken_happy_1.bvh"]
-    assert "warning: left out broken_happy_1.bvh" in ran.err
+    assert "warning: left out 1 file: it " in ran.err and "(broken_happy_1.bvh)" in ran.err
+
+
+def test_files_left_out_are_grouped_by_reason_and_the_loss_is_loud(posegpt, bvh_folder, tmp_path):
+    (tmp_path / "in" / "walk").mkdir(parents=True)
+    for file in sorted(bvh_folder.iterdir())[:4]:
+        (tmp_path / "in" / "walk" / file.name).write_bytes(file.read_bytes())
+    for name in ("a1", "b22", "c333"):
+        (tmp_path / "in" / "walk" / f"{name}.bvh").write_text("HIERARCHY")
+    (tmp_path / "in" / "walk" / "d.bvh").write_text("")
+    ran = posegpt("prepare", "--bvh", tmp_path / "in", "--out", tmp_path / "out")
+    assert ran.code == 0
+    warnings = [line for line in ran.err.splitlines() if line.startswith("warning: left out")]
+    assert warnings[0].startswith("warning: left out 3 files: it ")
+    assert "(walk/a1.bvh, walk/b22.bvh, walk/c333.bvh)" in warnings[0]
+    assert "WARNING: only 4 of 8 files used, 4 left out (50% lost)" in ran.err
+    told = json.loads(posegpt("prepare", "--bvh", tmp_path / "in", "--out", tmp_path / "o", "--json").out)
+    assert [len(group["files"]) for group in told["reasons"]] == [3, 1]
+
+
+def test_a_folder_name_as_the_only_label_is_said_aloud(posegpt, bvh_folder, tmp_path):
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    for file in sorted(bvh_folder.iterdir())[:4]:
+        (recordings / file.name).write_bytes(file.read_bytes())
+    words = ("prepare", "--bvh", recordings, "--out", tmp_path / "out")
+    assert "all clips have the label 'recordings', the folder's name" in posegpt(*words).err
+    given = posegpt(*words, "--force", "--label-pattern", "(?P<action>.*)")
+    assert given.code == 0 and "the folder's name" not in given.err
+
+
+def test_nothing_usable_exits_with_1_and_counts_the_reasons(posegpt, tmp_path):
+    """It said "none of the 0 files in" for clips without labels."""
+    (tmp_path / "in").mkdir()
+    for name in ("a.bvh", "b.bvh"):
+        (tmp_path / "in" / name).write_text("HIERARCHY")
+    (tmp_path / "labels.csv").write_text("clip,labels\nc,walk\n")
+    words = ("prepare", "--bvh", tmp_path / "in", "--out", tmp_path / "out")
+    broken = posegpt(*words)
+    assert (
+        broken.code == 1 and "none of the 2 files in" in broken.err and "could be used; 2: it " in broken.err
+    )
+    without = posegpt(*words, "--labels", tmp_path / "labels.csv")
+    assert without.code == 1 and "could be used; 2: no label by labels.csv (a.bvh)" in without.err
 
 
 def test_rows_of_tables_that_name_no_file_are_told(posegpt, bvh_folder, tmp_path):
