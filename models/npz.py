@@ -22,7 +22,7 @@ _KINDS = "biufUS"
 """Kinds of numpy types that we take: switches, numbers and text."""
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _USUAL_HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00..\{'descr': '<([fi][48])', 'fortran_order': False, 'shape': "
+    rb"\x93NUMPY\x01\x00..\{'descr': '<([fi][48]|U\d{1,4})', 'fortran_order': False, 'shape': "
     rb"\(([\d, ]{0,80})\), \} *\n",
     re.DOTALL,
 )

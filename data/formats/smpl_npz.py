@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.formats.settings import ReadingSettings
-from data.formats.smpl_parameters import has_parameters, read_parameters, wanted_keys
-from data.formats.smpl_world import to_motion, turn_world, z_up_turn
+from data.formats.smpl_parameters import PERSON_KEYS, has_parameters, read_parameters, wanted_keys
+from data.formats.smpl_world import to_motion, turn_world
 from models.body.skeleton import BODY_JOINTS, JOINT_NAMES, BodyType
 from models.errors import PoseGPTError
 from models.files import atomic_file
@@ -29,7 +29,8 @@ def read_smpl_npz(
     Args:
         path: the file.
         settings: what the file does not say of itself.
-        to_fps: frame rate of the result (None: the file's own).
+        to_fps: frame rate of the result, for prepared data: without betas, gender and licence (None: the
+            file's own, and all that the file says).
 
     Returns:
         the motion; its `notes` say what was found out or put right.
@@ -42,7 +43,9 @@ def read_smpl_npz(
 
     def choose(names: set[str]) -> set[str]:
         there.update(names)
-        return wanted_keys(names)
+        wanted = wanted_keys(names)
+        # Prepared data knows no persons, and many small arrays cost as much time as a large one.
+        return wanted if to_fps is None else wanted - PERSON_KEYS
 
     arrays = read_arrays(path, choose, _NO_SMPL)
     if not has_parameters(there):
@@ -71,7 +74,7 @@ def write_smpl_npz(
     motion = motion.to_body_type(body_type or motion.body_type)
     poses = motion.poses.astype(float)
     poses[:, 0], trans = turn_world(
-        poses[:, 0], motion.trans.astype(float), motion.body_type, z_up_turn(back=True)
+        poses[:, 0], motion.trans.astype(float), motion.body_type, "+z", back=True
     )
     betas = np.zeros(max(_N_BETAS[motion.body_type], len(motion.betas)))
     betas[: len(motion.betas)] = motion.betas

@@ -37,6 +37,8 @@ _BETAS_KEYS = ("betas", "shape", "pred_shape", "beta")
 _HAND_KEYS = ("pose_hand", "left_hand_pose", "right_hand_pose")
 _FACE_KEYS = ("pose_jaw", "jaw_pose", "pose_eye", "leye_pose", "reye_pose")
 _TEXT_KEYS = ("gender", "labels", "licence", "up", "surface_model_type")
+PERSON_KEYS = frozenset((*_BETAS_KEYS, "gender", "licence"))
+"""What says who it is, not how they move."""
 _LONGEST_LICENCE = 1000
 _AMASS_KEYS = ("dmpls", "mocap_time_length", "markers_latent", "marker_data")
 """Only AMASS's own files have one of these."""

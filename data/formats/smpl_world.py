@@ -16,7 +16,7 @@ from data.formats.smpl_parameters import Axis, Convention, SmplParameters
 from data.resample import resample
 from data.retargeting.body_motion import REST_JOINTS, BodyMotion
 from data.retargeting.ground import floor_height
-from data.rotations import rotvec_to_matrix, turn_rotvecs
+from data.rotations import quat_to_rotvec, rotvec_to_matrix, turn_rotvecs
 from models.body.skeleton import BODY_PARENTS, REST_PELVIS, BodyType
 from models.errors import PoseGPTError
 from models.motion import Motion
@@ -33,6 +33,10 @@ _TO_Y: Mapping[Axis, FloatArray] = {
     "-x": np.array([0.0, 0.0, -_HALF, _HALF]),
 }
 """Quaternions (x, y, z, w) that turn an axis to +Y; +z: x stays, z becomes y, y becomes -z."""
+_MATRICES: Mapping[Axis, FloatArray] = {
+    axis: rotvec_to_matrix(quat_to_rotvec(turn)) for axis, turn in _TO_Y.items()
+}
+"""The same as (3, 3) matrices."""
 _AXES: tuple[Axis, ...] = tuple(_TO_Y)
 
 _SAMPLES = 300
@@ -90,7 +94,7 @@ def to_motion(
 
     if to_fps is not None:  # before the turn: fewer frames to turn, and the two commute
         poses, trans = resample(poses, trans, rate, to_fps)
-    root, moved = turn_world(poses[:, 0], trans, parameters.body_type, _TO_Y[up])
+    root, moved = turn_world(poses[:, 0], trans, parameters.body_type, up)
     turned = poses.astype(np.float32)
     turned[:, 0] = root
     motion = Motion(
@@ -109,18 +113,19 @@ def to_motion(
 
 
 def turn_world(
-    root: FloatArray, trans: FloatArray, body_type: BodyType, turn: FloatArray
+    root: FloatArray, trans: FloatArray, body_type: BodyType, axis: Axis, back: bool = False
 ) -> tuple[FloatArray, FloatArray]:
-    """(T, 3) root rotations and trans in a world turned by a quaternion; the pelvis turns with it."""
+    """(T, 3) root rotations and trans from a world in which an axis is up to ours, or back.
+
+    The pelvis turns with the world.
+    """
     pelvis = np.array(REST_PELVIS[body_type])
-    matrix = rotvec_to_matrix(turn_rotvecs(np.zeros((1, 3)), turn))[0]
+    turn = _TO_Y[axis]
+    matrix = _MATRICES[axis]
+    if back:
+        turn = turn * [-1.0, -1.0, -1.0, 1.0]
+        matrix = matrix.T
     return turn_rotvecs(root, turn), (trans + pelvis) @ matrix.T - pelvis
-
-
-def z_up_turn(back: bool = False) -> FloatArray:
-    """The quaternion from Z up to Y up, or back."""
-    sign = -1.0 if back else 1.0
-    return _TO_Y["+z"] * [sign, sign, sign, 1.0]
 
 
 def _rate(parameters: SmplParameters, name: str, settings: ReadingSettings, notes: list[str]) -> float:
