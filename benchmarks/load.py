@@ -27,6 +27,7 @@ from data.dataset import Windows
 from data.formats.smpl_npz import write_smpl_npz
 from data.store import find_store, open_store
 from data.synthetic import ACTIONS, make_motion
+from models.training.config import WindowsConfig
 
 POSEGPT = [sys.executable, "-m", "posegpt_cli"]
 CLIP_FRAMES = 1000
@@ -124,7 +125,7 @@ def draw(folder: Path, n_frames: int) -> list[str]:
 
 def draw_windows(root: Path) -> None:
     """Batches as training draws them, each window at a place of its own."""
-    windows = Windows(open_store(find_store(root, "train")), seq_len=64)
+    windows = Windows(open_store(find_store(root, "train")), WindowsConfig(seq_len=64))
     for step in range(BATCHES):
         windows.batch(step)
 

@@ -25,7 +25,8 @@ from benchmarks.table import Row, add_options, finish
 from data.preparing.annotations import amass_path
 from data.preparing.prepare import prepare
 from data.preparing.settings import PrepareSettings
-from data.store import StoreWriter, open_store
+from data.store import StoreHeader, open_store
+from data.store_writer import StoreWriter
 from models.motion import Motion
 
 SECONDS = (5, 15)
@@ -118,7 +119,7 @@ def opening_time(folder: Path, n_frames: int) -> float:
     clip = Motion(np.zeros((5000, 24, 3), np.float32), np.zeros((5000, 3), np.float32), labels=("walk",))
     path = folder / "large"
     with StoreWriter(
-        path, split="train", body_type="smpl", fps=30, label_names=["walk"], force=True
+        path, StoreHeader(split="train", body_type="smpl", fps=30, label_names=("walk",)), force=True
     ) as writer:
         for _ in range(n_frames // 5000):
             writer.add(clip)

@@ -20,15 +20,18 @@ import torch
 
 from benchmarks.table import Row, add_options, finish
 from data.dataset import Windows
-from data.store import Store, find_store, open_store
+from data.store import find_store, open_store
 from data.synthetic import make_store
+from data.training_data import data_info, open_training_data
 from models.batch import Batch
 from models.checkpoint import CheckpointInfo, save_checkpoint
 from models.networks.vqvae import make_vqvae
 from models.training.config import PRESETS, ClassifierRun, GPTRun, RunConfig, VQVAERun
+from models.training.data_source import DataInfo, TrainingData
 from models.training.fabric import make_fabric
-from models.training.stages import DataInfo, make_stage
-from models.training.train import Progress, train
+from models.training.logger import TrainingProgress
+from models.training.stages import make_stage
+from models.training.train import train
 
 RUNS: dict[str, type[RunConfig]] = {"classifier": ClassifierRun, "vqvae": VQVAERun, "gpt": GPTRun}
 MOST_IDLE = 10.0
@@ -82,49 +85,43 @@ class TimedWindows:
         return TimedWindows(self.windows.of_rank(rank, world))
 
 
-def make_windows(run: RunConfig, store: Store) -> Windows:
-    """The windows that `posegpt train` would draw."""
-    gpt = run if isinstance(run, GPTRun) else None
-    return Windows(
-        store,
-        run.seq_len,
-        run.min_seq_len,
-        run.train_batch_size,
-        balance=run.balance,
-        start_share=run.start_share,
-        per_frame=gpt is not None,
-        join_share=gpt.join_share if gpt else 0.0,
-        copies=gpt.token_copies if gpt else 0,
-    )
-
-
-def step_seconds(run: RunConfig, store: Store, info: DataInfo, folder: Path) -> tuple[float, float]:
-    """Median seconds of a step of the training loop, and of loading in it; tokens lie on disk already."""
+def step_seconds(run: RunConfig, data: Path, folder: Path) -> tuple[float, float]:
+    """Median seconds per step of the training loop, and of loading in it; tokens are on disk already."""
+    opened = open_training_data(run, data)
+    # A first run of the generator writes the tokens that the second one reads.
     for attempt in range(2 if isinstance(run, GPTRun) else 1):
-        windows, ends = TimedWindows(make_windows(run, store)), list[float]()
+        assert isinstance(opened.train, Windows)
+        windows = TimedWindows(opened.train)
+        ends: list[float] = []
 
-        def note(progress: Progress, ends: list[float] = ends) -> None:
+        def note(progress: TrainingProgress, ends: list[float] = ends) -> None:
             ends.append(time.perf_counter())
 
-        train(run, folder / str(attempt), info, windows, windows, note)
+        timed = TrainingData(opened.info, windows, windows)
+        train(run, folder / str(attempt), timed, on_progress=note)
     # The last step ends with a validation; the first batches were loaded to measure the features.
     steps = [after - before for before, after in pairwise(ends[WARM_UP:-1])]
     return median(steps), median(windows.seconds[-len(steps) :])
 
 
-def plain_seconds(run: RunConfig, store: Store, info: DataInfo) -> float:
+def plain_seconds(run: RunConfig, data: Path) -> float:
     """Median seconds of a step as one would write it down first."""
     device = make_fabric(run).device
-    windows = make_windows(run.model_copy(update={"token_copies": 0}), store)
-    stage = make_stage(run, info).to(device).train()
-    stage.prepare([windows.batch(i) for i in range(2)])
+    if isinstance(run, GPTRun):
+        run = run.replaced(token_copies=0)
+    opened = open_training_data(run, data)
+    windows = opened.train
+    stage = make_stage(run, opened.info).to(device).train()
+    stage.fit_statistics([windows.batch(i) for i in range(2)])
     weights = [p for p in stage.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=run.learning_rate, foreach=False, fused=False)
-    average, seconds = [w.detach().clone() for w in weights], list[float]()
+    average = [w.detach().clone() for w in weights]
+    seconds: list[float] = []
     for step in range(run.iter):
         start = time.perf_counter()
         optimizer.zero_grad()
-        loss = sum(stage(stage.draw(windows.batch(step).to(device)), step).values())
+        batch = stage.prepare_batch(windows.batch(step).to(device))
+        loss = sum(stage(batch, step).values())
         assert isinstance(loss, torch.Tensor)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, run.grad_clip, foreach=False)
@@ -142,24 +139,27 @@ def untrained_tokenizer(preset: str, info: DataInfo, folder: Path) -> Path:
     config = VQVAERun.model_validate(PRESETS["vqvae"][preset]).network
     config = config.model_copy(update={"body_type": info.body_type})
     about = CheckpointInfo(
-        stage="vqvae", network=config.model_dump(), body_type=info.body_type, fps=info.fps,
-        labels=info.labels, data_fingerprint=info.fingerprint,
-    )  # fmt: skip
+        stage="vqvae",
+        network=config.model_dump(),
+        body_type=info.body_type,
+        fps=info.fps,
+        labels=info.labels,
+        data_fingerprint=info.fingerprint,
+    )
     save_checkpoint(folder, about, make_vqvae(config).state_dict())
     return folder
 
 
-def measure(stage: str, options: argparse.Namespace, store: Store, folder: Path) -> Speed:
+def measure(stage: str, options: argparse.Namespace, data: Path, folder: Path) -> Speed:
     """Both ways to train a stage."""
-    m = store.manifest
-    info = DataInfo(m.label_names, m.body_type, m.fps, m.fingerprint, store.frame_labels is not None)
+    info = data_info(open_store(find_store(data, "train")))
     own = {"device": options.device, "precision": options.precision, "out": folder, "eval_every": 10**6}
     own |= {"iter": options.steps, "eval_batches": 1}
     if stage == "gpt":
         own["vqvae"] = untrained_tokenizer(options.preset, info, folder / "tokenizer")
     run = RUNS[stage].model_validate(PRESETS[stage][options.preset] | own)
-    plain = plain_seconds(run, store, info)
-    step, loading = step_seconds(run, store, info, folder / stage)
+    plain = plain_seconds(run, data)
+    step, loading = step_seconds(run, data, folder / stage)
     return Speed(stage, run.train_batch_size, step, loading, plain)
 
 
@@ -176,12 +176,11 @@ def main() -> int:
     torch.set_num_threads(options.threads)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="posegpt-") as name:
-        if not options.data:
-            make_store(Path(name) / "data")
-        store = open_store(find_store(options.data or Path(name) / "data", "train"))
+        data = options.data or make_store(Path(name) / "data")
+        store = open_store(find_store(data, "train"))
         print(f"{options.preset}, {options.precision}, {options.threads} threads, {len(store.lengths)} clips")
         for stage in options.only:
-            rows += measure(stage, options, store, Path(name)).rows
+            rows += measure(stage, options, data, Path(name)).rows
     return finish(rows, options)
 
 

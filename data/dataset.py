@@ -1,6 +1,6 @@
-"""Windows of a store as batches: for training a pure function of seed and step, for evaluation all of them.
+"""Dataset and dataloader: windows of a store as batches, for training and for evaluation.
 
-Imports torch only where a batch is made.
+A training batch is a pure function of the seed and the step. Torch is imported only when a batch is made.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from data.transitions import join_at
 from models.body.skeleton import REST_PELVIS, n_joints
 from models.config import FADE_FRAMES
 from models.errors import PoseGPTError
+from models.training.config import FrameLabelWindowsConfig, WindowsConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
 
 IntArray = NDArray[np.int64]
 MOST_OFTEN = 100.0
-"""A clip is never drawn more than this many times as often as its length would have it."""
+"""A clip never comes up more than this many times as often as its length would have it."""
 
-_SLOTS_PER_WINDOW = 4  # the order runs over four epochs at once, so that short clips get their fair share
+_SLOTS_PER_WINDOW = 4
+"""The order runs over four epochs at once, so that short clips get their fair share."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,76 +80,59 @@ class _Second:
 
 
 class Windows:
-    """Windows of seq_len frames out of a store's clips.
+    """Dataset of windows of seq_len frames out of a store's clips.
 
     Training: clips are visited in proportion to their lengths, in random order, at a random place.
-    Batch `step` depends on seed and step alone, so a run resumes anywhere, with any number of workers; of
-    several processes each gets its part of it. Evaluation: non-overlapping windows, the remainder of a clip
-    kept from min_seq_len frames on.
+    Batch `step` depends on the seed and the step alone, so a run can be resumed anywhere, with any number of
+    workers; of several processes each gets its part of it. Evaluation: non-overlapping windows, the remainder
+    of a clip kept from min_seq_len frames on.
 
     Args:
         store: an open store.
-        seq_len: frames of a window; shorter ones are padded by repeating their last frame.
-        min_seq_len: shortest window and clip used.
-        batch_size: windows a batch, of all processes together.
-        seed: of order, places and mirroring.
-        mirror: mirror half of the training windows.
-        rotate: turn training windows about the vertical by a random angle.
-        start_share: share of training windows that begin where their clip begins.
-        balance: how much more often clips of rare actions are drawn, from 0 (as often as they occur) to 1
-            (every action about equally, within a factor of MOST_OFTEN).
+        config: length, augmentation and order of the windows. `balance` weighs clips of rare actions, at most
+            MOST_OFTEN times; with a FrameLabelWindowsConfig labels are (B, T, L), of every frame, and
+            `join_share` of the training windows are two clips, joined without a jump at a random place.
         rank: index of this process among those that share every batch.
         world: the number of those processes.
-        per_frame: labels (B, T, L) of every frame instead of those of the window.
-        join_share: share of training windows that are two clips, each with its own labels, joined without a
-            jump at a random place (asks for per_frame).
-        copies: how many times over the clips' frames are drawn before the same training batches come again,
-            in another order (0: they never do).
 
-    Raises PoseGPTError where no clip is long enough.
+    Raises:
+        PoseGPTError: if no clip is long enough.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        seq_len: int,
-        min_seq_len: int = 16,
-        batch_size: int = 64,
-        seed: int = 0,
-        mirror: bool = True,
-        rotate: bool = False,
-        start_share: float = 0.0,
-        balance: float = 0.0,
-        rank: int = 0,
-        world: int = 1,
-        per_frame: bool = False,
-        join_share: float = 0.0,
-        copies: int = 0,
-    ) -> None:
-        self.store, self.seq_len, self.min_seq_len = store, seq_len, min(min_seq_len, seq_len)
-        self.batch_size, self.seed, self.mirror, self.start_share = batch_size, seed, mirror, start_share
-        self.rank, self.world, self.rotate, self.per_frame = rank, world, rotate, per_frame
-        self.join_share = join_share
-        if join_share and not per_frame:
-            raise ValueError("joined windows have two sets of labels: ask for per_frame")
+    def __init__(self, store: Store, config: WindowsConfig, rank: int = 0, world: int = 1) -> None:
+        self.store = store
+        self.config = config
+        self.rank = rank
+        self.world = world
+        self.seq_len = config.seq_len
+        self.min_seq_len = min(config.min_seq_len, config.seq_len)
+        self.batch_size = config.train_batch_size
         self.body_type = store.manifest.body_type
+        self.join_share = 0.0
+        copies = 0
+        if isinstance(config, FrameLabelWindowsConfig):
+            self.join_share = config.join_share
+            copies = config.token_copies
+
         lengths = np.asarray(store.lengths)
         usable = np.flatnonzero(lengths >= self.min_seq_len)
         self.n_short_clips = len(lengths) - len(usable)
         """Clips left out because they are shorter than min_seq_len."""
         if len(usable) == 0:
+            longest = int(lengths.max(initial=0))
             raise PoseGPTError(
                 f"none of the {len(lengths)} clips in {store.path} has {self.min_seq_len} frames",
-                "prepare longer clips, or lower `min_seq_len`",
+                f"prepare longer clips, or use min_seq_len={longest}" if longest else "prepare longer clips",
                 "min_seq_len",
             )
-        windows = _SLOTS_PER_WINDOW * lengths[usable] / seq_len
-        self._slots = np.repeat(
-            usable, np.maximum(1, np.round(windows * _rarity(store, usable) ** balance).astype(np.int64))
-        )
+
+        # A clip has as many slots as its share of the frames, times what its rarity gains it.
+        windows = _SLOTS_PER_WINDOW * lengths[usable] / self.seq_len
+        weighted = windows * _rarity(store, usable) ** config.balance
+        self._slots = np.repeat(usable, np.maximum(1, np.round(weighted).astype(np.int64)))
         self._mirrored_label = mirror_labels(store.label_names)
         self.n_steps = max(1, round(copies * self.steps_per_epoch)) if copies else None
-        """Training batches there are (None: they never come again)."""
+        """Training batches before the same ones come again in another order (None: they never do)."""
 
     def of_rank(self, rank: int, world: int) -> Windows:
         """The same windows as one process among several sees them."""
@@ -157,7 +142,7 @@ class Windows:
 
     @property
     def steps_per_epoch(self) -> float:
-        """Steps in which as many frames are drawn as the clips have."""
+        """Steps in which as many frames are used as the clips have."""
         return len(self._slots) / (_SLOTS_PER_WINDOW * self.batch_size)
 
     def batch(self, step: int) -> Batch:
@@ -173,36 +158,59 @@ class Windows:
     def plan(self, step: int) -> WindowPlan:
         """Which windows this rank's part of batch number `step` holds."""
         step = self._repeated(step)
+        clips = self._clips_of_batch(step)
+        second = self._second_clips(clips, np.random.default_rng([self.config.seed, 2, step]))
+
+        # Every random number is taken whether or not it is used, so that one setting does not move another.
+        rng = np.random.default_rng([self.config.seed, 1, step])
+        starts = self._starts(clips, second.cuts, rng)
+        mirrored = rng.random(self.batch_size) < (0.5 if self.config.mirror else 0.0)
+        turned = np.zeros(self.batch_size)
+        if self.config.rotate:
+            turned = rng.uniform(-np.pi, np.pi, self.batch_size)
+        whole = WindowPlan(
+            clips=clips,
+            starts=starts,
+            lengths=second.lengths,
+            mirrored=mirrored,
+            turned=turned,
+            cuts=second.cuts,
+            next_clips=second.clips,
+            next_starts=second.starts,
+        )
+        return whole.part(slice(self.rank, None, self.world))
+
+    def _clips_of_batch(self, step: int) -> IntArray:
+        """(batch_size,) clips of batch number `step`; a batch may reach from one epoch into the next."""
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs, places = np.divmod(positions, len(self._slots))
         clips = np.empty(self.batch_size, np.int64)
         for epoch in np.unique(epochs):
-            chosen = epochs == epoch
-            clips[chosen] = self._slots[_permutation(len(self._slots), self.seed, int(epoch))[places[chosen]]]
-        second = self._second_clips(clips, np.random.default_rng([self.seed, 2, step]))
-        rng = np.random.default_rng([self.seed, 1, step])
-        starts = self._starts(clips, second.cuts, rng)
-        mirrored = rng.random(self.batch_size) < (0.5 if self.mirror else 0.0)
-        turned = rng.uniform(-np.pi, np.pi, self.batch_size) if self.rotate else np.zeros(self.batch_size)
-        whole = WindowPlan(
-            clips, starts, second.lengths, mirrored, turned, second.cuts, second.clips, second.starts
-        )
-        return whole.part(slice(self.rank, None, self.world))
+            of_epoch = epochs == epoch
+            order = _permutation(len(self._slots), self.config.seed, int(epoch))
+            clips[of_epoch] = self._slots[order[places[of_epoch]]]
+        return clips
 
     def eval_plan(self) -> WindowPlan:
         """Every non-overlapping window, in a fixed mixed order: the first batches are a fair sample."""
-        clips, starts, lengths = [], [], []
+        windows: list[tuple[int, int, int]] = []
         for clip, n_frames in enumerate(np.asarray(self.store.lengths)):
             for start in range(0, int(n_frames), self.seq_len):
                 length = min(self.seq_len, int(n_frames) - start)
                 if length >= self.min_seq_len:
-                    clips.append(clip)
-                    starts.append(start)
-                    lengths.append(length)
-        order = np.random.default_rng(0).permutation(len(clips))[self.rank :: self.world]
-        c, s, n = np.array([clips, starts, lengths], np.int64)[:, order]
-        plain = {"mirrored": np.zeros(len(order), bool), "turned": np.zeros(len(order), np.float64)}
-        return WindowPlan(c, s, n, **plain, cuts=n, next_clips=c, next_starts=s)
+                    windows.append((clip, start, length))
+        order = np.random.default_rng(0).permutation(len(windows))[self.rank :: self.world]
+        clips, starts, lengths = np.array(windows, np.int64).reshape(-1, 3)[order].T
+        return WindowPlan(
+            clips=clips,
+            starts=starts,
+            lengths=lengths,
+            mirrored=np.zeros(len(order), bool),
+            turned=np.zeros(len(order)),
+            cuts=lengths,
+            next_clips=clips,
+            next_starts=starts,
+        )
 
     def eval_batches(self) -> Iterator[Batch]:
         """All windows of `eval_plan`, never mirrored; the last batch may be smaller."""
@@ -224,7 +232,8 @@ class Windows:
             sampler=range(start_step, stop_step),
             num_workers=num_workers,
             prefetch_factor=prefetch_factor if num_workers else None,
-            generator=Generator(),  # its seeds of the workers are no part of a run that is resumed
+            # A generator of its own: seeding the workers must not move the random state of the run.
+            generator=Generator(),
         )
 
     def _repeated(self, step: int) -> int:
@@ -232,12 +241,12 @@ class Windows:
         if not self.n_steps or step < self.n_steps:
             return step
         again, place = divmod(step, self.n_steps)
-        return int(_permutation(self.n_steps, self.seed, again)[place])
+        return int(_permutation(self.n_steps, self.config.seed, again)[place])
 
     def _starts(self, clips: IntArray, lengths: IntArray, rng: np.random.Generator) -> IntArray:
-        """(B,) random first frames for so many frames out of each clip, some of them its first."""
+        """(B,) random first frames of pieces of these lengths (B,); a share of them start their clip."""
         starts = rng.integers(0, np.asarray(self.store.lengths)[clips] - lengths + 1)
-        starts[rng.random(len(clips)) < self.start_share] = 0
+        starts[rng.random(len(clips)) < self.config.start_share] = 0
         return starts
 
     def _second_clips(self, clips: IntArray, rng: np.random.Generator) -> _Second:
@@ -250,21 +259,30 @@ class Windows:
         single = _Second(lengths, lengths, clips, np.zeros_like(lengths))
         if not self.join_share:
             return single
-        shortest = FADE_FRAMES + 1  # a clip must outlast its hand-over
+
+        # A clip must outlast its hand-over, on both sides of the cut.
+        shortest = FADE_FRAMES + 1
         others = rng.choice(self._slots, len(clips))
         places = rng.integers(shortest, max(shortest, self.seq_len - shortest), len(clips), endpoint=True)
         cuts = np.minimum(n_frames, places)
         rest = np.minimum(np.asarray(self.store.lengths)[others], self.seq_len - cuts)
-        joined = (rng.random(len(clips)) < self.join_share) & (cuts >= shortest) & (rest >= shortest)
+
+        wanted = rng.random(len(clips)) < self.join_share
+        joined = wanted & (cuts >= shortest) & (rest >= shortest)
         starts = self._starts(others, np.where(joined, rest, 0), rng)
-        choice = (lengths, cuts + rest), (lengths, cuts), (clips, others), (0, starts)
-        return _Second(*(np.where(joined, two, one) for one, two in choice))
+        return _Second(
+            lengths=np.where(joined, cuts + rest, lengths),
+            cuts=np.where(joined, cuts, lengths),
+            clips=np.where(joined, others, clips),
+            starts=np.where(joined, starts, 0),
+        )
 
     def _gather(self, plan: WindowPlan) -> Batch:
         import torch
 
         from models.batch import Batch
 
+        # Frames of the window, the last one repeated as padding, then the store's row of each.
         times = np.minimum(np.arange(self.seq_len), plan.lengths[:, None] - 1)
         after = times >= plan.cuts[:, None]
         clips = np.where(after, plan.next_clips[:, None], plan.clips[:, None])
@@ -275,15 +293,19 @@ class Windows:
         if self.store.heights is not None:
             trans[..., 1] += self.store.heights[clips]
         labels = self._labels(clips, rows)
-        if (joined := plan.joined).any():
-            parts = poses[joined], trans[joined], plan.cuts[joined]
-            poses[joined], trans[joined] = join_at(*parts)
-        if plan.mirrored.any():
-            poses[plan.mirrored] = mirror_poses(poses[plan.mirrored], self.body_type)
-            trans[plan.mirrored] = mirror_trans(trans[plan.mirrored])
-            labels[plan.mirrored] = labels[plan.mirrored][..., self._mirrored_label]
+
+        joined = plan.joined
+        if joined.any():
+            poses[joined], trans[joined] = join_at(poses[joined], trans[joined], plan.cuts[joined])
+        mirrored = plan.mirrored
+        if mirrored.any():
+            poses[mirrored] = mirror_poses(poses[mirrored], self.body_type)
+            trans[mirrored] = mirror_trans(trans[mirrored])
+            labels[mirrored] = labels[mirrored][..., self._mirrored_label]
         if plan.turned.any():
             poses, trans = rotate_heading(poses, trans, plan.turned, REST_PELVIS[self.body_type])
+
+        # Each window starts above the origin; its height over the floor stays.
         trans[:, :, ::2] -= trans[:, :1, ::2]
         return Batch(
             poses=torch.from_numpy(poses),
@@ -295,7 +317,7 @@ class Windows:
 
     def _own(self, plan: WindowPlan) -> Tensor | None:
         """(B,) column of each window's own name; None where labels change within clips."""
-        if self.store.frame_labels is not None or self.per_frame:
+        if self.store.frame_labels is not None or self.config.per_frame:
             return None
         import torch
 
@@ -306,10 +328,11 @@ class Windows:
     def _labels(self, clips: IntArray, rows: IntArray) -> NDArray[np.float32]:
         """(B, T, L) k-hot labels of each frame, or (B, L) of each window; clips and rows are (B, T)."""
         if self.store.frame_labels is None:
-            labels = self.store.labels[clips if self.per_frame else clips[:, 0]]
-        else:
+            labels = self.store.labels[clips if self.config.per_frame else clips[:, 0]]
+        elif self.config.per_frame:
             labels = self.store.frame_labels[rows]
-            labels = labels if self.per_frame else np.logical_or.reduce(labels, axis=1)
+        else:
+            labels = np.logical_or.reduce(self.store.frame_labels[rows], axis=1)
         return labels.astype(np.float32)
 
 
@@ -325,6 +348,7 @@ class _Steps:
 
 def _rarity(store: Store, clips: IntArray) -> NDArray[np.float64]:
     """(clips,) how much rarer the rarest action of each clip is than the commonest one, in frames."""
+    # Styles are left out: they would make every styled clip rare.
     actions = [k for k, name in enumerate(store.label_names) if not name.startswith(STYLE_PREFIX)]
     labels = np.asarray(store.labels)[clips][:, actions]
     frames = labels.T @ np.asarray(store.lengths)[clips]

@@ -7,25 +7,22 @@ frame_labels.npy (N, L) bool. It is written under a temporary name and renamed, 
 manifest is whole.
 """
 
-import contextlib
 import hashlib
-import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from data.actions import STYLE_PREFIX, own_label
-from models import __version__
+from data.actions import own_label
 from models.body.skeleton import BodyType, n_joints
 from models.config import Config
 from models.errors import PoseGPTError, SettingsError
-from models.files import as_written, atomic_folder, parse_json
+from models.files import parse_json
 from models.motion import Motion
 
 SPLITS = ("train", "val", "test")
@@ -35,7 +32,9 @@ FORMAT_VERSION = 2
 
 MIN_NAMED = 3
 """Clips that a label must be the own name of, to be one of those that a classifier tells apart."""
-_DEPTH = 6  # folders below the root in which find_store looks
+_DEPTH = 6
+"""Levels of folders below the root that find_store searches."""
+_PREPARE_AGAIN = "write it again with posegpt prepare --force"
 
 
 class ArrayInfo(Config):
@@ -51,27 +50,32 @@ class ArrayInfo(Config):
     """Shape of the array."""
 
 
-class Manifest(Config):
+class StoreHeader(Config):
+    """What holds for all clips of a store."""
+
+    split: str
+    """train, val or test."""
+    body_type: BodyType
+    """Body whose joints the poses hold."""
+    fps: float
+    """Frames per second."""
+    label_names: tuple[str, ...]
+    """The label vocabulary, the same for all splits: column k of labels.npy is label_names[k]."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """What it was prepared with (JSON values)."""
+
+
+class Manifest(StoreHeader):
     """What a store holds."""
 
     format: Literal["posegpt-store"] = "posegpt-store"
     """Tells this manifest from other programs' files."""
     format_version: int = FORMAT_VERSION
     """Raised when the layout changes."""
-    split: str
-    """train, val or test."""
-    body_type: BodyType
-    """Body whose joints the poses hold."""
-    fps: float
-    """Frames a second."""
-    label_names: tuple[str, ...]
-    """The label vocabulary: column k of labels.npy is label_names[k]."""
     n_clips: int
     """Clips."""
     n_frames: int
     """Frames in all clips."""
-    settings: dict[str, Any]
-    """What it was prepared with."""
     files: dict[str, ArrayInfo]
     """File name -> size, checksum, dtype and shape."""
     fingerprint: str
@@ -176,7 +180,7 @@ class Store:
     def verify(self) -> None:
         """Read all: checksums, finite values, clips that tile the frames. Raises PoseGPTError if not."""
         for name, info in self.manifest.files.items():
-            if _sha256(self.path / name) != info.sha256:
+            if sha256_of(self.path / name) != info.sha256:
                 raise PoseGPTError(
                     f"{self.path / name} is damaged: its checksum does not fit", _PREPARE_AGAIN
                 )
@@ -215,9 +219,6 @@ class Store:
                 _PREPARE_AGAIN,
             )
         return array
-
-
-_PREPARE_AGAIN = "write it again with posegpt prepare --force"
 
 
 def open_store(path: Path | str) -> Store:
@@ -315,214 +316,8 @@ def _twin(store: Path, split: str, other: str) -> list[Path]:
     return [twin] if name.startswith(f"{split}_") and (twin / MANIFEST).is_file() else []
 
 
-class StoreWriter:
-    """Writes a store clip by clip, in constant memory; the store appears when the `with` block ends well.
-
-    Args:
-        path: the folder to make.
-        split: train, val or test.
-        body_type: of every clip.
-        fps: of every clip.
-        label_names: the vocabulary, the same for all splits.
-        settings: what to record (JSON values).
-        force: replace an existing store.
-        from_zero: clips are windows whose translation starts at zero; their heights are kept beside.
-        per_frame: labels are given for every frame.
-    """
-
-    def __init__(
-        self,
-        path: Path | str,
-        *,
-        split: str,
-        body_type: BodyType,
-        fps: float,
-        label_names: Sequence[str],
-        settings: dict[str, Any] | None = None,
-        force: bool = False,
-        from_zero: bool = False,
-        per_frame: bool = False,
-    ) -> None:
-        self.path = Path(path)
-        self.from_zero, self.per_frame = from_zero, per_frame
-        self.split, self.body_type, self.fps = split, body_type, float(fps)
-        self.label_names = tuple(label_names)
-        self.settings = settings or {}
-        self.force = force
-        self._columns = {name: k for k, name in enumerate(self.label_names)}
-        self._lengths: list[int] = []
-        self._heights: list[float] = []
-        self._labels: list[list[int]] = []
-        self._clips: list[dict[str, str]] = []
-
-    def __enter__(self) -> Self:
-        self._folder = atomic_folder(self.path, self.force)
-        self._partial = self._folder.__enter__()
-        columns = {"poses.npy": n_joints(self.body_type) * 3, "trans.npy": 3}
-        self._arrays = {name: _ArrayWriter(self._partial / name, n, "<f4") for name, n in columns.items()}
-        if self.per_frame:
-            name = "frame_labels.npy"
-            self._arrays[name] = _ArrayWriter(self._partial / name, len(self.label_names), "|b1")
-        return self
-
-    def add(self, motion: Motion, source: str = "", frame_labels: NDArray[np.bool_] | None = None) -> None:
-        """Append a clip; its labels must be in the vocabulary.
-
-        Args:
-            motion: the clip.
-            source: the file that it comes from.
-            frame_labels: (T, L) k-hot, where the writer was made for labels per frame.
-
-        Raises PoseGPTError where body type, frame rate or labels differ from the store's.
-        """
-        self.add_window(motion, 0, motion.n_frames, motion.labels, motion.name, source, frame_labels)
-
-    def add_window(
-        self,
-        motion: Motion,
-        start: int,
-        stop: int,
-        labels: Sequence[str],
-        name: str,
-        source: str = "",
-        frame_labels: NDArray[np.bool_] | None = None,
-    ) -> None:
-        """Append frames start to stop (exclusive) of a clip, under other labels and name; see `add`."""
-        self._check(motion, labels, name)
-        trans = motion.trans[start:stop]
-        with as_written(self.path):
-            self._arrays["poses.npy"].append(motion.poses[start:stop].reshape(stop - start, -1))
-            self._arrays["trans.npy"].append(trans - trans[0] if self.from_zero else trans)
-            if self.per_frame:
-                assert frame_labels is not None and len(frame_labels) == stop - start
-                self._arrays["frame_labels.npy"].append(frame_labels)
-        self._heights.append(float(trans[0, 1]))
-        self._lengths.append(stop - start)
-        self._labels.append([self._columns[label] for label in labels])
-        clip = {"name": name, "source": source}
-        if labels and not labels[0].startswith(STYLE_PREFIX):
-            clip["label"] = labels[0]
-        self._clips.append(clip)
-
-    def _check(self, motion: Motion, labels: Sequence[str], name: str) -> None:
-        if motion.body_type != self.body_type or abs(motion.fps - self.fps) > 1e-6:
-            raise PoseGPTError(
-                f"clip {name} is {motion.body_type} at {motion.fps:g} fps, "
-                f"expected {self.body_type} at {self.fps:g} fps",
-                "convert it first",
-            )
-        unknown = [label for label in labels if label not in self._columns]
-        if unknown:
-            raise PoseGPTError(f"clip {name} has labels outside the vocabulary: {unknown}", "add them to it")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            for array in self._arrays.values():
-                with contextlib.suppress(OSError):  # what cannot be written is thrown away now
-                    array.close()
-            self._folder.__exit__(kind, error, trace)
-            return
-        try:
-            with as_written(self.path):
-                for array in self._arrays.values():
-                    array.close()
-                self._write_tables()
-        except BaseException as failure:
-            self._folder.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        self._folder.__exit__(None, None, None)
-
-    def _write_tables(self) -> None:
-        lengths = np.array(self._lengths, np.int64)
-        labels = np.zeros((len(lengths), len(self.label_names)), bool)
-        for k, columns in enumerate(self._labels):
-            labels[k, columns] = True
-        np.save(self._partial / "starts.npy", np.cumsum(lengths) - lengths)
-        np.save(self._partial / "lengths.npy", lengths)
-        np.save(self._partial / "labels.npy", labels)
-        if self.from_zero:
-            np.save(self._partial / "heights.npy", np.array(self._heights, np.float32))
-        (self._partial / "clips.json").write_text(_one_a_line(self._clips), encoding="utf-8")
-        manifest = self._manifest(int(lengths.sum()))
-        (self._partial / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-
-    def _manifest(self, n_frames: int) -> Manifest:
-        names = ["poses.npy", "trans.npy", "starts.npy", "lengths.npy", "labels.npy", "clips.json"]
-        names += ["heights.npy"] * self.from_zero + ["frame_labels.npy"] * self.per_frame
-        files = {name: _array_info(self._partial / name) for name in names}
-        identity = [
-            self.split,
-            self.body_type,
-            self.fps,
-            self.label_names,
-            {n: f.sha256 for n, f in files.items()},
-        ]
-        return Manifest(
-            format_version=FORMAT_VERSION if self.from_zero or self.per_frame else 1,
-            split=self.split,
-            body_type=self.body_type,
-            fps=self.fps,
-            label_names=self.label_names,
-            n_clips=len(self._lengths),
-            n_frames=n_frames,
-            settings=self.settings,
-            files=files,
-            fingerprint=hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16],
-            tool_version=__version__,
-        )
-
-
-def _one_a_line(clips: Sequence[dict[str, str]]) -> str:
-    """What json.dumps(clips, indent=0) writes; without indent, json is ten times as quick."""
-    entries = (
-        "{\n" + ",\n".join(f'"{key}": {json.dumps(value)}' for key, value in clip.items()) + "\n}"
-        for clip in clips
-    )
-    return "[\n" + ",\n".join(entries) + "\n]" if clips else "[]"
-
-
-class _ArrayWriter:
-    """A .npy that grows row by row; its header is corrected at the end."""
-
-    def __init__(self, path: Path, columns: int, dtype: str) -> None:
-        self.columns = columns
-        self.dtype = dtype
-        self.rows = 0
-        self._file: BinaryIO = path.open("wb")
-        self._write_header()
-        self._data_start = self._file.tell()
-
-    def append(self, rows: NDArray[Any]) -> None:
-        self._file.write(np.ascontiguousarray(rows, self.dtype).data)
-        self.rows += len(rows)
-
-    def close(self) -> None:
-        if self._file.closed:
-            return
-        self._file.seek(0)
-        self._write_header()
-        # numpy pads headers so that the first axis can grow in place
-        assert self._file.tell() == self._data_start
-        self._file.close()
-
-    def _write_header(self) -> None:
-        header = {"descr": self.dtype, "fortran_order": False, "shape": (self.rows, self.columns)}
-        np.lib.format.write_array_header_1_0(self._file, header)
-
-
-def _array_info(path: Path) -> ArrayInfo:
-    size, checksum = path.stat().st_size, _sha256(path)
-    if path.suffix != ".npy":
-        return ArrayInfo(bytes=size, sha256=checksum)
-    with path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    return ArrayInfo(bytes=size, sha256=checksum, dtype=dtype.str, shape=shape)
-
-
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Checksum of a file of a store."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

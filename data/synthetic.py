@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.retargeting.body_motion import JOINT, REST_JOINTS, SOLE
-from data.store import SPLITS, StoreWriter
+from data.store import SPLITS, StoreHeader
+from data.store_writer import StoreWriter
 from models.body.skeleton import JOINT_NAMES, REST_PELVIS
 from models.motion import Motion
 
@@ -163,11 +164,13 @@ def make_store(folder: Path | str, n_clips: int = 60, seed: int = 0, force: bool
     for split, count in zip(SPLITS, (rounds - 2 * held_out, held_out, held_out), strict=True):
         with StoreWriter(
             Path(folder) / "smpl" / "synthetic" / split,
-            split=split,
-            body_type="smpl",
-            fps=30.0,
-            label_names=names,
-            settings={"kind": "synthetic", "n_clips": n_clips, "seed": seed},
+            StoreHeader(
+                split=split,
+                body_type="smpl",
+                fps=30.0,
+                label_names=tuple(names),
+                settings={"kind": "synthetic", "n_clips": n_clips, "seed": seed},
+            ),
             force=force,
         ) as writer:
             for name in names * count:

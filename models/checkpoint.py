@@ -273,6 +273,12 @@ def _link(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
+def network_settings(info: CheckpointInfo) -> dict[str, Any]:
+    """Settings of a checkpoint's network, with the names and defaults of this version."""
+    kind = next(kind for kind, stage in _STAGE_OF.items() if stage == info.stage)
+    return kind.model_validate(info.network).model_dump(mode="json")
+
+
 def _network(kind: type[_C], info: CheckpointInfo, folder: Path) -> _C:
     """The config of a checkpoint's network; raises PoseGPTError if it is of another stage or damaged."""
     expected = _STAGE_OF[kind]

@@ -42,6 +42,16 @@ class Config(BaseModel):
         except ValidationError as error:
             raise _settings_error(error.errors()[0], type(self)) from error
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Let a field whose default a subclass changes keep its description."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for name, info in cls.model_fields.items():
+            if info.description is None:
+                bases = [base for base in cls.__mro__[1:] if issubclass(base, Config)]
+                inherited = [base.model_fields[name] for base in bases if name in base.model_fields]
+                info.description = inherited[0].description if inherited else None
+
     def replaced(self, **values: Any) -> Self:
         """A copy with these values, checked like a new one."""
         return type(self).model_validate(dict(self) | values)

@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = read_settings()
     try:
         if words[:1] == ["train"]:
-            from posegpt_cli.commands.train import original_spelling
+            from posegpt_cli.training.original_spelling import original_spelling
 
             words = original_spelling(words)
         app = build_app(words if settings.typed is None else settings.typed)

@@ -90,11 +90,11 @@ def bvh_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Run folders of a tokenizer and a generator, trained for a few steps."""
     from models.training.train import train
-    from tests.models.small import INFO, SwingingArms, gpt_run, vqvae_run
+    from tests.models.small import SwingingArms, gpt_run, training_data, vqvae_run
 
     root = tmp_path_factory.mktemp("runs")
     folders = {stage: root / stage for stage in ("vqvae", "gpt")}
     data = SwingingArms()
-    train(vqvae_run(), folders["vqvae"], INFO, data, data)
-    train(gpt_run(folders["vqvae"]), folders["gpt"], INFO, data, data)
+    train(vqvae_run(), folders["vqvae"], training_data(data))
+    train(gpt_run(folders["vqvae"]), folders["gpt"], training_data(data))
     return folders

@@ -25,7 +25,8 @@ from data.preparing.conversion import SourceFile
 from data.preparing.report import PrepareReport, Tally, most_frequent_first
 from data.preparing.settings import PrepareSettings
 from data.preparing.work_folder import OnProgress, WorkFolder, convert_files, finished_files
-from data.store import StoreWriter
+from data.store import StoreHeader
+from data.store_writer import ClipWindow, StoreWriter
 from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
 from models.files import refuse_existing
@@ -239,13 +240,16 @@ class _BabelStores:
         self.tally = Tally(self.keys.values(), settings.fps)
 
     def _writer(self, body_type: BodyType, split: str, plan: BabelPlan) -> StoreWriter:
-        return StoreWriter(
-            self.settings.store_folder(body_type, split),
+        header = StoreHeader(
             split=split,
             body_type=body_type,
             fps=self.settings.fps,
             label_names=plan.label_names,
             settings=self.settings.recorded(),
+        )
+        return StoreWriter(
+            self.settings.store_folder(body_type, split),
+            header,
             force=True,  # `prepare_babel` has asked
             from_zero=True,
             per_frame=self.settings.untrimmed,
@@ -310,6 +314,6 @@ class _ClipWriter:
         """Add a window; `labels` may give the frames that show each label."""
         store = self.motion.body_type, self.split
         start, stop = window
-        writer = self.stores.writers[store]
-        writer.add_window(self.motion, start, stop, tuple(labels), name, self.source, per_frame)
+        clip = ClipWindow(start, stop, tuple(labels), name)
+        self.stores.writers[store].add(self.motion, self.source, per_frame, clip)
         self.stores.tally.add(self.stores.keys[store], self.source, labels, 1, stop - start)

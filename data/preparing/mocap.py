@@ -27,7 +27,8 @@ from data.preparing.splits import (
     thinned,
 )
 from data.preparing.work_folder import ConvertedFile, OnProgress, WorkFolder, convert_files, finished_files
-from data.store import SPLITS, StoreWriter
+from data.store import SPLITS, StoreHeader
+from data.store_writer import StoreWriter
 from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
 from models.files import atomic_folder, refuse_existing
@@ -333,15 +334,14 @@ class _MocapStores:
         target = settings.store_folder(body_type, SPLITS[0]).parent
         with atomic_folder(target, force=True) as partial:  # `prepare_mocap` has asked
             for split in SPLITS:
-                writer = StoreWriter(
-                    partial / split,
+                header = StoreHeader(
                     split=split,
                     body_type=body_type,
                     fps=settings.fps,
                     label_names=self.vocabulary,
                     settings=settings.recorded(),
                 )
-                with writer:
+                with StoreWriter(partial / split, header) as writer:
                     for k in order:
                         clip, result = self.used[k]
                         if splits[k] == split and body_type in result.body_types:

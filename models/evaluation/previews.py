@@ -14,7 +14,7 @@ from models.networks.classifier import Classifier
 from models.networks.features import Root, features_to_motion, yaw_of
 from models.networks.vqvae import VQVAE
 from models.sampling.generate import Generator
-from models.training.stages import DataInfo
+from models.training.data_source import DataInfo
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from models.evaluation.report import Report, estimate
 from models.motion import Motion
 from models.networks.config import ClassifierConfig
 from models.training.config import ClassifierRun
-from models.training.stages import DataInfo
+from models.training.data_source import DataInfo, TrainingData
 from models.training.train import train
 
 NETWORK = ClassifierConfig(hid_dim=64, n_layers=2, heads=4)
@@ -111,7 +111,8 @@ def _train_and_test(
     labels = label_matrix([m.labels for m in motions], info.labels, "the data")
     train_set = MotionWindows(motions, labels, run.train_batch_size, seed)
     with tempfile.TemporaryDirectory(prefix="posegpt-") as folder:
-        result = train(run, Path(folder), info, train_set, train_set, report)
+        data = TrainingData(info, train_set, train_set)
+        result = train(run, Path(folder), data, on_progress=report)
         judge = load_judge(result.folder, "cpu")
         found = extract(judge, [m.labels for m in test], lambda at: [test[k] for k in at], "", run.seq_len)
     _, logits, true = found.tensors()

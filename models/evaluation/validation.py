@@ -19,7 +19,7 @@ from models.evaluation.judge import Judge, classify
 from models.evaluation.previews import to_motions, wanted_like
 from models.metrics import Gaussian, accuracy, frechet_distance
 from models.sampling.generate import Generator
-from models.training.stages import DataInfo
+from models.training.data_source import DataInfo
 
 
 @dataclass(frozen=True, eq=False)

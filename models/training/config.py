@@ -1,7 +1,7 @@
 """Settings of training: a run of each stage, its losses, and the presets. Imports no torch."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -38,7 +38,42 @@ class LossConfig(Config):
     """Commitment of the latents to their codes."""
 
 
-class RunConfig(Config):
+class WindowsConfig(Config):
+    """Which windows of a data set make the batches."""
+
+    per_frame: ClassVar[bool] = False
+    """Whether every frame has labels of its own, instead of the window as a whole."""
+
+    seq_len: Positive = 64
+    """Frames in a training window."""
+    min_seq_len: Positive = 16
+    """Shortest window kept."""
+    train_batch_size: Positive = 64
+    """Windows per step, all devices together."""
+    balance: Share = 0.0
+    """How often rare actions appear: 0 as often as in the data, 1 all actions equally."""
+    start_share: Share = 0.0
+    """Share of training windows that begin where their clip begins."""
+    mirror: bool = True
+    """Mirror half of the training windows, left to right."""
+    rotate: bool = False
+    """Turn training windows about the vertical at random (useful if the network sees the world's axes)."""
+    seed: Seed = 0
+    """Seed of weights, data order and dropout."""
+
+
+class FrameLabelWindowsConfig(WindowsConfig):
+    """Windows in which the action may change, as the generator sees them."""
+
+    per_frame: ClassVar[bool] = True
+
+    join_share: Share = 0.25
+    """Share of training windows (of 22 frames and more) made of two clips, so that the action changes."""
+    token_copies: Annotated[int, Field(ge=0)] = 16
+    """Augmented copies of the data that are used in turn, their tokens kept in OUT/tokens (0: always new)."""
+
+
+class RunConfig(WindowsConfig):
     """One training run, of any stage."""
 
     data: Path | None = None
@@ -49,12 +84,6 @@ class RunConfig(Config):
     """Name of the run."""
     init: Path | None = None
     """Run or checkpoint to fine-tune: start from its weights (`pretrained`: the bundled one)."""
-    seq_len: Positive = 64
-    """Frames in a training window."""
-    min_seq_len: Positive = 16
-    """Shortest window kept."""
-    train_batch_size: Positive = 64
-    """Windows per step, all devices together."""
     accumulate: Positive = 1
     """Batches per step: gradients are accumulated over them, in the memory of one batch. The learned
     codebooks of a tokenizer (pq, rvq) are still updated once per batch."""
@@ -88,16 +117,6 @@ class RunConfig(Config):
     """Clips rendered as video at every validation, into the run's samples/ (0: none)."""
     keep: Annotated[int, Field(ge=0)] = 0
     """Number of latest checkpoints kept beside the best and the last (as checkpoints/step-000500)."""
-    balance: Share = 0.0
-    """How often rare actions appear: 0 as often as in the data, 1 all actions equally."""
-    start_share: Share = 0.0
-    """Share of training windows that begin where their clip begins."""
-    mirror: bool = True
-    """Mirror half of the training windows, left to right."""
-    rotate: bool = False
-    """Turn training windows about the vertical at random (useful if the network sees the world's axes)."""
-    seed: Seed = 0
-    """Seed of weights, data order and dropout."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train."""
     devices: Positive = 1
@@ -129,7 +148,7 @@ class VQVAERun(RunConfig):
     """The losses."""
 
 
-class GPTRun(RunConfig):
+class GPTRun(RunConfig, FrameLabelWindowsConfig):
     """`posegpt train gpt`."""
 
     vqvae: Path | None = None
@@ -137,13 +156,7 @@ class GPTRun(RunConfig):
     vq_model: VQVAEModel | None = None
     """What --vqvae must be; another tokenizer is refused."""
     balance: Share = 0.5
-    """How often rare actions appear: 0 as often as in the data, 1 all actions equally."""
     start_share: Share = 0.25
-    """Share of training windows that begin where their clip begins."""
-    join_share: Share = 0.25
-    """Share of training windows (of 22 frames and more) made of two clips, so that the action changes."""
-    token_copies: Annotated[int, Field(ge=0)] = 16
-    """Augmented copies of the data that are used in turn, their tokens kept in OUT/tokens (0: always new)."""
     eos_force: bool = False
     """With --gen-eos: every window ends where it is cut, not only those that hold their clip's end."""
     eval_fid: bool = False

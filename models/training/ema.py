@@ -1,4 +1,4 @@
-"""The average of a network's weights over training, which is what a checkpoint holds."""
+"""EMA: the exponential moving average of a network's weights, which is what a checkpoint holds."""
 
 from copy import deepcopy
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
-class AveragedWeights:
+class EMA:
     """Exponential moving average of a network's weights, split over the processes as these are.
 
     Args:
@@ -16,27 +16,33 @@ class AveragedWeights:
     """
 
     def __init__(self, network: nn.Module, plain: nn.Module) -> None:
-        self.network, self.plain = network, plain.requires_grad_(False).eval()
+        self.network = network
+        self.plain = plain.requires_grad_(False).eval()
         weights = list(network.parameters())
         self.sharded = any(isinstance(weight, DTensor) for weight in weights)
-        self.weights = [w.detach().clone() for w in weights] if self.sharded else list(plain.parameters())
+        # Unsharded, the average is the copy itself; sharded, each process averages its own parts.
+        self.weights: list[Tensor] = list(plain.parameters())
+        if self.sharded:
+            self.weights = [weight.detach().clone() for weight in weights]
 
     @torch.no_grad()
     def update(self, decay: float) -> None:
-        """Keep `decay` of the average and take the rest from the weights of now."""
-        now = [_here(weight) for weight in self.network.parameters()]
-        torch._foreach_lerp_([_here(weight) for weight in self.weights], now, 1 - decay)
+        """Keep `decay` of the average and take the rest from the current weights."""
+        current = [_here(weight) for weight in self.network.parameters()]
+        averages = [_here(weight) for weight in self.weights]
+        # One call for all tensors is much faster than a loop over hundreds of small ones.
+        torch._foreach_lerp_(averages, current, 1 - decay)
 
     @torch.no_grad()
     def whole(self) -> nn.Module:
-        """The network with averaged weights and the buffers of now, not sharded; all processes call it."""
+        """The network with averaged weights and current buffers, not sharded; all processes must call it."""
         network = self.plain
         if self.sharded:
             network = deepcopy(self.plain).to(next(self.network.parameters()).device)
             for weight, part in zip(network.parameters(), self.weights, strict=True):
                 weight.copy_(_gathered(part))
-        for buffer, now in zip(network.buffers(), self.network.buffers(), strict=True):
-            buffer.copy_(now)
+        for buffer, current in zip(network.buffers(), self.network.buffers(), strict=True):
+            buffer.copy_(current)
         return network
 
     @torch.no_grad()

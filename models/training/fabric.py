@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def make_fabric(run: RunConfig) -> "Fabric":
     """Fabric for a run's device, processes and strategy; not launched yet.
 
-    Raises PoseGPTError where the run asks for what this machine or the launcher does not give.
+    Raises PoseGPTError if the run asks for what this machine or the launcher does not offer.
     """
     from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
@@ -27,18 +27,20 @@ def make_fabric(run: RunConfig) -> "Fabric":
     devices, num_nodes = _processes(run)
     world = devices * num_nodes
     if run.compile and device != "cuda":
-        raise PoseGPTError(f"compile needs CUDA, this run is on {device}", "compile=False", "compile")
+        raise PoseGPTError(
+            f"compile=True needs CUDA, this run is on {device}", "use compile=False", "compile"
+        )
     if world > 1 and run.train_batch_size % world:
         raise PoseGPTError(
             f"{run.train_batch_size} windows cannot be shared evenly by {world} processes",
-            f"train_batch_size={-(-run.train_batch_size // world) * world}",
+            f"use train_batch_size={-(-run.train_batch_size // world) * world}",
             "train_batch_size",
         )
     strategy: Any = "auto"
     if run.strategy == "fsdp":
         if device == "mps":
             raise PoseGPTError(
-                "strategy=fsdp runs on cuda and cpu, this run is on mps", "strategy=auto", "strategy"
+                "strategy=fsdp runs on cuda and cpu, this run is on mps", "use strategy=auto", "strategy"
             )
         strategy = ModelParallelStrategy(_shard, data_parallel_size=world, tensor_parallel_size=1)
     elif world > 1 or run.strategy == "ddp":
@@ -71,17 +73,20 @@ def _processes(run: RunConfig) -> tuple[int, int]:
     from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     if TorchElasticEnvironment.detect():
-        world, here, launcher = os.environ["WORLD_SIZE"], int(os.environ["LOCAL_WORLD_SIZE"]), "torchrun"
+        launcher = "torchrun"
+        world = int(os.environ["WORLD_SIZE"])
+        here = int(os.environ["LOCAL_WORLD_SIZE"])
     elif SLURMEnvironment.detect():
-        world, launcher = os.environ["SLURM_NTASKS"], "SLURM"
-        here = int(world) // int(os.environ.get("SLURM_NNODES", 1))
+        launcher = "SLURM"
+        world = int(os.environ["SLURM_NTASKS"])
+        here = world // int(os.environ.get("SLURM_NNODES", 1))
     else:
         return run.devices, run.num_nodes
     asked = run.devices * run.num_nodes
-    if asked not in (1, int(world)):
+    if asked not in (1, world):
         raise PoseGPTError(
-            f"{launcher} started {world} processes, `devices` and `num_nodes` ask for {asked}",
-            "leave out `devices` and `num_nodes`",
+            f"{launcher} started {world} processes, devices and num_nodes ask for {asked}",
+            "leave both out",
             ("devices", "num_nodes"),
         )
-    return here, int(world) // here
+    return here, world // here

@@ -1,4 +1,4 @@
-"""Start a run from the weights of a checkpoint instead of from chance, as for fine-tuning."""
+"""Fine-tune: start a run from the weights of a checkpoint instead of from random ones."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,58 +11,73 @@ from models.checkpoint import StageName, find_checkpoint, load_classifier, load_
 from models.config import Config
 from models.errors import PoseGPTError
 from models.sampling.codes import FREE_SETTINGS
-from models.training.stages import DataInfo, TrainStage
+from models.training.data_source import DataInfo
+from models.training.stage import TrainStage
 
-IN_THE_BOX = Path("pretrained")
-"""What names the checkpoint in the box, where there is no such folder."""
+PRETRAINED_NAME = Path("pretrained")
+"""Names the bundled checkpoint, unless there is a folder of that name."""
 
 _LOAD = {"vqvae": load_vqvae, "gpt": load_gpt, "classifier": load_classifier}
-_OF_LABELS: dict[StageName, dict[str, int]] = {
+_LABEL_DIMENSIONS: dict[StageName, dict[str, int]] = {
     "vqvae": {},
     "gpt": {"embed_labels.weight": 1},
     "classifier": {"head.weight": 0, "head.bias": 0},
 }
-"""Weights that have an entry a label, and along which dimension."""
-_FREE = {
+"""Weights that have an entry per label, and along which dimension."""
+_FREE_SETTINGS = {
     "vqvae": set(FREE_SETTINGS),
     "gpt": {
-        "n_labels", "gpt_embd_pdrop", "gpt_resid_pdrop", "gpt_attn_pdrop", "label_dropout", "label_subset",
-        "seqlen_dropout", "past_dropout", "label_changes", "token_corruption",
+        "n_labels",
+        "label_groups",
+        "gpt_embd_pdrop",
+        "gpt_resid_pdrop",
+        "gpt_attn_pdrop",
+        "label_dropout",
+        "label_subset",
+        "seqlen_dropout",
+        "past_dropout",
+        "label_changes",
+        "token_corruption",
     },
     "classifier": {"n_labels", "dropout"},
-}  # fmt: skip
+}
 """Settings of a network that do not decide what its weights mean."""
 
 
-def warm_start(stage: TrainStage, source: Path, info: DataInfo) -> None:
+def fine_tune_from(stage: TrainStage, source: Path, info: DataInfo) -> None:
     """Give the stage's network the weights of a checkpoint of the same architecture.
 
     Labels are matched by name: those that the checkpoint knows keep what it learned of them.
 
-    Raises PoseGPTError where there is no such checkpoint, or it does not fit.
+    Raises PoseGPTError if there is no such checkpoint, or it does not fit.
     """
-    here = source.exists() or source != IN_THE_BOX
-    folder = find_checkpoint(source if here else None, stage.stage)
+    is_bundled = source == PRETRAINED_NAME and not source.exists()
+    folder = find_checkpoint(None if is_bundled else source, stage.stage)
     trained, about = _LOAD[stage.stage](folder)
     if (about.body_type, about.fps) != (info.body_type, info.fps):
         raise PoseGPTError(
             f"{folder} was trained on {about.body_type} at {about.fps:g} fps, "
             f"the data is {info.body_type} at {info.fps:g} fps",
-            "prepare the data like that, or train without `init`",
-            "init",
+            "prepare the data like that, or start from random weights",
         )
-    ours, theirs = stage.network_config(), cast(Config, trained.config).model_dump()
-    names = [name for name in theirs if name not in _FREE[stage.stage] and theirs[name] != ours[name]]
-    if names:
-        listed = ", ".join(f"{name} {theirs[name]} (here {ours[name]})" for name in names)
-        asked = " ".join(f"{name}={theirs[name]}" for name in names)
-        raise PoseGPTError(f"{folder} has {listed}", f"give {asked}", names)
-    state = stage.network.state_dict()
-    weights = trained.state_dict() | {name: state[name] for name in stage.fixed()}
-    for name, dim in _OF_LABELS[stage.stage].items():
+    _refuse_other_network(stage, cast(Config, trained.config).model_dump(mode="json"), folder)
+
+    initial = stage.network.state_dict()
+    weights = trained.state_dict() | {name: initial[name] for name in stage.fixed()}
+    for name, dim in _LABEL_DIMENSIONS[stage.stage].items():
         if name in weights:
-            weights[name] = _by_label(weights[name], about.labels, state[name], info.labels, dim)
+            weights[name] = _by_label(weights[name], about.labels, initial[name], info.labels, dim)
     stage.network.load_state_dict(weights)
+
+
+def _refuse_other_network(stage: TrainStage, theirs: dict[str, object], folder: Path) -> None:
+    ours = stage.network_config()
+    decisive = [name for name in theirs if name not in _FREE_SETTINGS[stage.stage]]
+    names = [name for name in decisive if theirs[name] != ours[name]]
+    if names:
+        differences = ", ".join(f"{name} {theirs[name]} (here {ours[name]})" for name in names)
+        settings = ", ".join(f"{name}={theirs[name]}" for name in names)
+        raise PoseGPTError(f"{folder} has {differences}", f"use {settings}", names)
 
 
 def _by_label(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.body.kinematics import forward_kinematics
 from models.body.skeleton import joint_index
-from models.networks.features import Root, Translation, features_to_motion
+from models.networks.features import Pose, Root, Translation, features_to_motion
 from models.training.config import LossConfig
 
 FEET = tuple(joint_index(f"{side}_{part}") for side in ("left", "right") for part in ("ankle", "foot"))
@@ -42,67 +42,107 @@ class Skeleton:
         return Skeleton(self.rest_joints.to(device), self.parents, skin)
 
 
-def reconstruction_losses(
-    predicted: Tensor,
-    target: Tensor,
-    mask: Tensor,
-    config: LossConfig,
-    skeleton: Skeleton,
-    translation: Translation,
-    fps: float,
-    with_vertices: bool = False,
-    log_scales: Mapping[str, Tensor] | None = None,
-) -> dict[str, Tensor]:
-    """Weighted terms of the loss; their sum is what is minimised.
+@dataclass(frozen=True, eq=False)
+class PosedFrames:
+    """Features of a window, as poses of the loss's body."""
 
-    Args:
-        predicted, target: (B, T, F) features.
-        mask: (B, T) bool, True on valid frames.
-        with_vertices: also the vertex term, where its weight is not 0 (it is the dear one).
-        log_scales: learned log-scales of the groups `body`, `root` and `trans`, for the likelihoods.
-
-    Returns:
-        Scalars by name, each a mean over the valid frames; lengths in metres, speeds in m/s.
-    """
-    # The first frame of a `delta` motion has no height of its own: start both at the same place.
-    start = Root(target.new_zeros(len(target)), target.new_zeros(len(target), 3))
-    p = features_to_motion(predicted, translation, start)
-    t = features_to_motion(target, translation, start)
-    pj, p_global = forward_kinematics(p.rotmats, p.trans, skeleton.rest_joints, skeleton.parents)
-    tj, t_global = forward_kinematics(t.rotmats, t.trans, skeleton.rest_joints, skeleton.parents)
-    pairs = mask[:, 1:] & mask[:, :-1]
-    p_speed, t_speed = pj.diff(dim=1) * fps, tj.diff(dim=1) * fps
-    scale = log_scales or dict.fromkeys(LIKELIHOOD_GROUPS)
-    terms = {
-        "body": _rotation_loss(p.rotmats[:, :, 1:], t.rotmats[:, :, 1:], mask, config.loss, scale["body"]),
-        "root": _rotation_loss(
-            p.root_local[:, :, None], t.root_local[:, :, None], mask, config.loss, scale["root"]
-        ),
-        "trans": _channel_loss(predicted, target, mask, config.loss, scale["trans"], translation, fps)
-        + _mean(_distance(p.trans, t.trans), mask),
-        "joint": _mean(_distance(_centred(pj), _centred(tj)), mask),
-        "velocity": _mean(_distance(p_speed, t_speed), pairs),
-        "contact": _contact_loss(p_speed[:, :, FEET], t_speed[:, :, FEET], pairs),
-    }
-    if with_vertices and config.alpha_vert:
-        terms["vert"] = _vertex_loss((pj, p_global), (tj, t_global), mask, skeleton, config)
-    weights = {name: getattr(config, f"alpha_{name}") for name in terms}
-    return {name: weights[name] * term for name, term in terms.items() if weights[name]}
+    motion: Pose
+    joints: Tensor
+    """(B, T, J, 3) metres."""
+    rotmats: Tensor
+    """(B, T, J, 3, 3) global rotations."""
 
 
-@torch.no_grad()
-def reconstruction_counts(
-    target: Tensor, mask: Tensor, config: LossConfig, skeleton: Skeleton, translation: Translation, fps: float
-) -> dict[str, Tensor]:
-    """How many frames, or feet that stand, each term of `reconstruction_losses` is a mean over."""
-    frames, pairs = mask.sum(), mask[:, 1:] & mask[:, :-1]
-    counts = dict.fromkeys(("body", "root", "trans", "joint"), frames) | {"velocity": pairs.sum()}
-    if config.alpha_contact:
-        start = Root(target.new_zeros(len(target)), target.new_zeros(len(target), 3))
-        t = features_to_motion(target, translation, start)
-        joints, _ = forward_kinematics(t.rotmats, t.trans, skeleton.rest_joints, skeleton.parents)
-        counts["contact"] = _stands(joints[:, :, FEET].diff(dim=1) * fps, pairs).sum()
-    return counts | {"vert": _vertex_frames(mask, config).sum()}
+@dataclass(frozen=True, eq=False)
+class ReconstructionLoss:
+    """Losses of the tokenizer between decoded and true features."""
+
+    config: LossConfig
+    skeleton: Skeleton
+    translation: Translation
+    fps: float
+
+    def terms(
+        self,
+        predicted: Tensor,
+        target: Tensor,
+        mask: Tensor,
+        with_vertices: bool = False,
+        log_scales: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """Weighted terms of the loss; their sum is what is minimised.
+
+        Args:
+            predicted: (B, T, F) decoded features.
+            target: (B, T, F) true features.
+            mask: (B, T) bool, True on valid frames.
+            with_vertices: also the vertex term, unless its weight is 0 (it costs the most by far).
+            log_scales: learned log-scales of the groups `body`, `root` and `trans`, for the likelihoods.
+
+        Returns:
+            Scalars by name, each a mean over the valid frames; lengths in metres, speeds in m/s.
+        """
+        p = self._pose(predicted)
+        t = self._pose(target)
+        pairs = mask[:, 1:] & mask[:, :-1]
+        p_speed = p.joints.diff(dim=1) * self.fps
+        t_speed = t.joints.diff(dim=1) * self.fps
+        scale = log_scales or dict.fromkeys(LIKELIHOOD_GROUPS)
+        kind = self.config.loss
+
+        body = (p.motion.rotmats[:, :, 1:], t.motion.rotmats[:, :, 1:])
+        root = (p.motion.root_local[:, :, None], t.motion.root_local[:, :, None])
+        terms = {
+            "body": _rotation_loss(*body, mask, kind, scale["body"]),
+            "root": _rotation_loss(*root, mask, kind, scale["root"]),
+            "trans": self._channel_loss(predicted, target, mask, scale["trans"])
+            + _mean(_distance(p.motion.trans, t.motion.trans), mask),
+            "joint": _mean(_distance(_centred(p.joints), _centred(t.joints)), mask),
+            "velocity": _mean(_distance(p_speed, t_speed), pairs),
+            "contact": _contact_loss(p_speed[:, :, FEET], t_speed[:, :, FEET], pairs),
+        }
+        if with_vertices and self.config.alpha_vert:
+            terms["vert"] = self._vertex_loss(p, t, mask)
+        weights = {name: getattr(self.config, f"alpha_{name}") for name in terms}
+        return {name: weights[name] * term for name, term in terms.items() if weights[name]}
+
+    @torch.no_grad()
+    def counts(self, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """The number of frames, or of standing feet, that each of the terms is a mean over."""
+        pairs = mask[:, 1:] & mask[:, :-1]
+        counts = dict.fromkeys(("body", "root", "trans", "joint"), mask.sum())
+        counts["velocity"] = pairs.sum()
+        if self.config.alpha_contact:
+            speed = self._pose(target).joints[:, :, FEET].diff(dim=1) * self.fps
+            counts["contact"] = _stands(speed, pairs).sum()
+        counts["vert"] = _vertex_frames(mask, self.config).sum()
+        return counts
+
+    def _pose(self, features: Tensor) -> PosedFrames:
+        # The first frame of a `delta` motion has no height of its own: all start at the same place.
+        start = Root(features.new_zeros(len(features)), features.new_zeros(len(features), 3))
+        motion = features_to_motion(features, self.translation, start)
+        skeleton = self.skeleton
+        posed = forward_kinematics(motion.rotmats, motion.trans, skeleton.rest_joints, skeleton.parents)
+        return PosedFrames(motion, *posed)
+
+    def _channel_loss(
+        self, predicted: Tensor, target: Tensor, mask: Tensor, log_scale: Tensor | None
+    ) -> Tensor:
+        """Root channels times the frame rate: turns and steps per second; heights are weighted alike."""
+        n_root = 4 if self.translation == "heading" else 3
+        error = (predicted[..., -n_root:] - target[..., -n_root:]) * self.fps
+        if log_scale is None:
+            return _mean(F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none"), mask)
+        return _mean(_penalty(error, self.config.loss, log_scale), mask)
+
+    def _vertex_loss(self, predicted: PosedFrames, target: PosedFrames, mask: Tensor) -> Tensor:
+        """Mean squared distance (m2) of vertices, pelvis at the origin, on a share of the valid frames."""
+        rows = _vertex_frames(mask, self.config).nonzero(as_tuple=True)
+        p = pose_skin(_centred(predicted.joints)[rows], predicted.rotmats[rows], self.skeleton)
+        t = pose_skin(_centred(target.joints)[rows], target.rotmats[rows], self.skeleton)
+        squared = (p - t).square().sum(-1).mean(-1)
+        return squared.sum() / max(len(squared), 1)
 
 
 def _stands(speed: Tensor, mask: Tensor) -> Tensor:
@@ -129,29 +169,13 @@ def _rotation_loss(
     return _mean(_penalty((predicted - target).flatten(-2), kind, log_scale), mask)
 
 
-def _channel_loss(
-    predicted: Tensor,
-    target: Tensor,
-    mask: Tensor,
-    kind: str,
-    log_scale: Tensor | None,
-    translation: Translation,
-    fps: float,
-) -> Tensor:
-    """Root channels, a second's worth of them: turns and steps per second; heights are weighted alike."""
-    n_root = 4 if translation == "heading" else 3
-    error = (predicted[..., -n_root:] - target[..., -n_root:]) * fps
-    if log_scale is None:
-        return _mean(F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none"), mask)
-    return _mean(_penalty(error, kind, log_scale), mask)
-
-
 def _penalty(error: Tensor, kind: str, log_scale: Tensor | None) -> Tensor:
     """l1, l2, or the negative log-likelihood (up to a constant) under a learned scale (as PoseGPT)."""
     if log_scale is None:
         return error.abs() if kind == "l1" else error.square()
     scaled = error * torch.exp(-log_scale)
-    return (0.5 * scaled.square() if kind == "gaussian" else scaled.abs()) + log_scale
+    penalty = 0.5 * scaled.square() if kind == "gaussian" else scaled.abs()
+    return penalty + log_scale
 
 
 def _contact_loss(p_speed: Tensor, t_speed: Tensor, mask: Tensor) -> Tensor:
@@ -161,24 +185,11 @@ def _contact_loss(p_speed: Tensor, t_speed: Tensor, mask: Tensor) -> Tensor:
     return (speed * stands).sum() / stands.sum().clamp(min=1)
 
 
-def _vertex_loss(
-    predicted: tuple[Tensor, Tensor],
-    target: tuple[Tensor, Tensor],
-    mask: Tensor,
-    skeleton: Skeleton,
-    config: LossConfig,
-) -> Tensor:
-    """Mean squared distance (m2) of vertices, pelvis at the origin, on every so-many-th valid frame."""
-    assert skeleton.skin is not None
-    rows = _vertex_frames(mask, config).nonzero(as_tuple=True)
-    p, t = (pose_skin(_centred(j)[rows], g[rows], skeleton) for j, g in (predicted, target))
-    squared = (p - t).square().sum(-1).mean(-1)
-    return squared.sum() / max(len(squared), 1)
-
-
 def pose_skin(joints: Tensor, rotations: Tensor, skeleton: Skeleton) -> Tensor:
     """Linear blend skinning of joints (..., J, 3) with global rotations (..., J, 3, 3): (..., V, 3)."""
     assert skeleton.skin is not None
+    # To blend the joints' rotations and offsets first, and to move each vertex once, is far less work than to
+    # move each vertex by every joint.
     offset = joints - (rotations @ skeleton.rest_joints[..., None]).squeeze(-1)
     blended = torch.einsum("vj,...jab->...vab", skeleton.skin.weights, rotations)
     moved = torch.einsum("...vab,vb->...va", blended, skeleton.skin.vertices)

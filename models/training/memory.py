@@ -11,7 +11,8 @@ from torch import Tensor
 from models.batch import Batch
 from models.body.skeleton import n_joints
 from models.training.config import RunConfig
-from models.training.stages import DataInfo, TrainStage
+from models.training.data_source import DataInfo
+from models.training.stage import TrainStage
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class MemoryEstimate:
 def estimate_memory(run: RunConfig, stage: TrainStage, info: DataInfo) -> MemoryEstimate:
     """Memory that a run needs on each of its devices, the program itself left out.
 
-    Activations are measured on two small batches of full length and extended to the run's batch. With
-    `--strategy fsdp` the devices share all but activations and the averaged network of a validation.
+    Activations are measured on two small batches of full length and extended to the run's batch. With the
+    strategy fsdp the devices share all but activations and the averaged network of a validation.
 
     Args:
         stage: the run's, as make_stage gives it; it is left as it was.
@@ -45,12 +46,15 @@ def estimate_memory(run: RunConfig, stage: TrainStage, info: DataInfo) -> Memory
     world = run.devices * run.num_nodes
     weights = _bytes(p for p in stage.parameters() if p.requires_grad)
     network = _bytes(stage.network.state_dict().values())
-    beside = _bytes(stage.tokenizer_in_use.state_dict().values()) if stage.tokenizer_in_use else 0
+    tokenizer = 0
+    if stage.tokenizer_in_use:
+        tokenizer = _bytes(stage.tokenizer_in_use.state_dict().values())
     parts = world if run.strategy == "fsdp" else 1
-    one, two = (_saved_bytes(stage, _random_batch(run, info, n)) for n in (1, 2))
+    one = _saved_bytes(stage, _random_batch(run, info, 1))
+    two = _saved_bytes(stage, _random_batch(run, info, 2))
     windows = max(1, run.train_batch_size // world)
     return MemoryEstimate(
-        parameters=network // parts + beside,
+        parameters=network // parts + tokenizer,
         gradients=weights // parts,
         optimizer=2 * weights // parts,
         average=network // parts,
@@ -74,7 +78,8 @@ def _saved_bytes(stage: TrainStage, batch: Batch) -> int:
     """Bytes of all tensors that a forward pass saves for its backward pass, weights left out."""
     known = {t.untyped_storage().data_ptr() for t in (*stage.parameters(), *stage.buffers())}
     sizes: dict[int, int] = {}
-    kept: list[Tensor] = []  # storages must not be freed and used again while they are counted
+    # Kept alive while they are counted, or their memory would be used again under the same address.
+    kept: list[Tensor] = []
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -83,6 +88,7 @@ def _saved_bytes(stage: TrainStage, batch: Batch) -> int:
             kept.append(tensor)
         return tensor
 
+    # The forward pass moves codebooks and random states: all of it is put back afterwards.
     before = {name: value.clone() for name, value in stage.state_dict().items()}
     training = stage.training
     with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
@@ -94,10 +100,10 @@ def _saved_bytes(stage: TrainStage, batch: Batch) -> int:
 
 def _random_batch(run: RunConfig, info: DataInfo, n_windows: int) -> Batch:
     """Full-length windows of small random rotations."""
-    g = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     shape = (n_windows, run.seq_len)
-    poses = 0.1 * torch.randn(*shape, n_joints(info.body_type), 3, generator=g)
-    trans = torch.randn(*shape, 3, generator=g).cumsum(1) * 0.01
+    poses = 0.1 * torch.randn(*shape, n_joints(info.body_type), 3, generator=rng)
+    trans = torch.randn(*shape, 3, generator=rng).cumsum(1) * 0.01
     labels = torch.zeros(n_windows, len(info.labels))
     labels[:, 0] = 1
     return Batch(poses, trans, torch.full((n_windows,), run.seq_len), labels)

@@ -1,41 +1,91 @@
-"""The folder of a run: its checkpoints, what --resume needs, and its log of figures."""
+"""The folder of a run: its settings, its checkpoints, and what is needed to resume it."""
 
-import json
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
 from models.checkpoint import (
     CheckpointInfo,
     link_checkpoint,
+    network_settings,
     read_info,
     read_weights,
     save_checkpoint,
 )
+from models.distributed import is_first_process
 from models.errors import PoseGPTError
 from models.files import standing_folder, sweep, write_atomically
+from models.training.config import RunConfig
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
-    from models.training.train import Progress
-
+RUN_FILE = "config.yaml"
+"""The settings of a run in its folder, in the layout of its config."""
+CHECKPOINTS = "checkpoints"
 STATE = "state.pt"
 BEST, LAST = "best", "last"
+_DAMAGED = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    UnpicklingError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
+"""What torch.load raises for a damaged file, depending on which byte is wrong."""
 _STEP = re.compile(r"step-\d+")
+
+
+def begin_run(folder: Path, run: RunConfig, resume: bool) -> None:
+    """Write a run's settings into its folder, from the first process.
+
+    Raises PoseGPTError if another run has left checkpoints there, unless it is resumed.
+    """
+    if not is_first_process():
+        return
+    if not resume and (folder / CHECKPOINTS / LAST).exists():
+        raise PoseGPTError(
+            f"{folder} holds a run already", "resume=True goes on with it, or use another folder", "resume"
+        )
+    write_atomically(folder / RUN_FILE, to_yaml(run).encode(), force=True)
+
+
+def remove_run(folder: Path, following: RunConfig) -> None:
+    """Remove a run so that another can take its place; nothing else, and nothing that the other one needs.
+
+    Raises PoseGPTError if the folder holds no run, or the new run starts from something in it.
+    """
+    if not folder.exists():
+        return
+    if not (folder / RUN_FILE).is_file():
+        raise PoseGPTError(
+            f"{folder} is not a run (it has no {RUN_FILE}), so it is not removed", "use another folder"
+        )
+    for name in ("init", "encoder", "vqvae", "classifier"):
+        source = getattr(following, name, None)
+        if source and source.resolve().is_relative_to(folder.resolve()):
+            raise PoseGPTError(
+                f"{name}={source} lies in {folder}, which would be removed", "use another folder", name
+            )
+    shutil.rmtree(folder)
+
+
+def to_yaml(run: RunConfig) -> str:
+    """Settings as they stand in config.yaml."""
+    text: str = yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False)
+    return text
 
 
 @dataclass(frozen=True, eq=False)
 class SavedState:
-    """What --resume goes on from."""
+    """What a resumed run goes on from."""
 
     weights: dict[str, Tensor]
     """Averaged weights."""
@@ -62,7 +112,7 @@ class Checkpoints:
         tokenizer: Path | None,
         training: dict[str, Any],
     ) -> None:
-        """Write the last checkpoint with what --resume needs; to be kept, under its step's name first."""
+        """Write the last checkpoint with what resuming needs; a kept one is named after its step."""
         state = {STATE: lambda file: torch.save(training, file)}
         name = f"step-{info.step:06d}" if self.keep else LAST
         save_checkpoint(self.folder / name, info, weights, tokenizer, state)
@@ -77,20 +127,23 @@ class Checkpoints:
             now: what a checkpoint of the run that goes on would say of itself.
             expected: weights of its network, for their names and shapes.
 
-        Raises PoseGPTError where there is none, it is damaged, or it is of other data or another network.
+        Raises:
+            PoseGPTError: if there is none, it is damaged, or it is of other data or another network.
         """
         folder = standing_folder(self.folder / LAST)
         if not (folder / STATE).is_file():
             raise PoseGPTError(
-                f"{self.folder.parent} has nothing to resume (no {STATE})", "leave out `resume`", "resume"
+                f"{self.folder.parent} has nothing to resume (no {STATE})",
+                "begin it with resume=False",
+                "resume",
             )
         info = read_info(folder)
         _refuse_change(info, now, self.folder.parent)
         try:
             training = torch.load(folder / STATE, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        except _DAMAGED as error:
             raise PoseGPTError(
-                f"{folder / STATE} cannot be read: {error}", "start again with force=True", "force"
+                f"{folder / STATE} cannot be read: {error}", "begin the run again in an empty folder"
             ) from error
         return SavedState(read_weights(folder, info, expected), training)
 
@@ -102,102 +155,44 @@ class Checkpoints:
     def _remove_older(self) -> None:
         """Remove all but the latest checkpoints under their steps' names."""
         kept = [path for path in self.folder.glob("step-*") if _STEP.fullmatch(path.name)]
-        for old in sorted(kept, key=lambda path: int(path.name[5:]))[: max(0, len(kept) - self.keep)]:
+        kept.sort(key=lambda path: int(path.name.removeprefix("step-")))
+        for old in kept[: max(0, len(kept) - self.keep)]:
             shutil.rmtree(old, ignore_errors=True)
 
 
+_FIXED = {
+    "stage": "stage",
+    "network": "network",
+    "body_type": "body",
+    "fps": "frame rate",
+    "tokenizer_sha256": "tokenizer",
+    "labels": "label vocabulary",
+    "data_fingerprint": "data",
+}
+"""What a run keeps when it is resumed: fields of CheckpointInfo, and what they are called."""
+
+
 def _refuse_change(then: CheckpointInfo, now: CheckpointInfo, folder: Path) -> None:
-    """Raises PoseGPTError where a run would go on with other data, another body, network or tokenizer."""
-    for name, what in (
-        ("stage", "stage"), ("network", "network"), ("body_type", "body"), ("fps", "frame rate"),
-        ("tokenizer_sha256", "tokenizer"), ("labels", "label vocabulary"), ("data_fingerprint", "data"),
-    ):  # fmt: skip
-        old, new = getattr(then, name), getattr(now, name)
+    """Raises PoseGPTError if a run would go on with other data, another body, network or tokenizer."""
+    # A run of an earlier version may lack settings that have been added since.
+    then = then.model_copy(update={"network": network_settings(then)})
+    for name, what in _FIXED.items():
+        old = getattr(then, name)
+        new = getattr(now, name)
+        if old == new:
+            continue
+        # Of two networks only the settings that differ are worth reading.
         if isinstance(old, dict):
             changed = [key for key in old | new if old.get(key) != new.get(key)]
             old, new = ({key: d.get(key) for key in changed} or None for d in (old, new))
-        if old != new:
-            raise PoseGPTError(
-                f"the {what} of {folder} was {_short(old)}, got {_short(new)}",
-                f"resume with the {what} it began with, or begin another run with another `name`",
-                "name",
-            )
+        raise PoseGPTError(
+            f"the {what} of {folder} was {_short(old)}, got {_short(new)}",
+            f"resume with the {what} it began with, or begin another run under another name",
+            "name",
+        )
 
 
 def _short(value: object) -> str:
-    """A value in one line."""
+    """A value on one line."""
     text = f"{len(value)} ({', '.join(value)})" if isinstance(value, tuple) else str(value)
     return text if len(text) <= 100 else text[:97] + "..."
-
-
-class FigureLog:
-    """metrics.jsonl and TensorBoard events of a run.
-
-    Args:
-        step: where the run begins or goes on; what an interrupted run logged after it is dropped.
-        writes: whether this process is the one that writes.
-    """
-
-    EVERY = 20
-    """Steps between two lines; validations have theirs in any case."""
-
-    board: "SummaryWriter"
-
-    def __init__(self, folder: Path, step: int, writes: bool) -> None:
-        self.folder, self.step, self.writes = folder, step, writes
-
-    def __enter__(self) -> Self:
-        if self.writes:
-            from torch.utils.tensorboard import SummaryWriter
-
-            with self._explained():
-                self.folder.mkdir(parents=True, exist_ok=True)
-                path = self.folder / "metrics.jsonl"
-                _drop_after(path, self.step)
-                self.lines = path.open("a", buffering=1)
-                self.board = SummaryWriter(str(self.folder), purge_step=self.step + 1)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.writes:
-            with suppress(OSError):  # all but what `write` has raised for is on disk
-                self.lines.close()
-            with suppress(OSError):
-                self.board.close()
-
-    def write(self, line: "Progress") -> None:
-        if not self.writes or (line.step % self.EVERY and not line.metrics):
-            return
-        with self._explained():
-            self.lines.write(json.dumps(asdict(line)) + "\n")
-            for prefix, values in (("loss", line.terms), ("val", line.metrics)):
-                for name, value in values.items():
-                    self.board.add_scalar(f"{prefix}/{name}", value, line.step)
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Make a full disk a PoseGPTError."""
-        try:
-            yield
-        except OSError as error:
-            raise PoseGPTError(
-                f"cannot write the figures in {self.folder}: {error.strerror or error}; "
-                "the last checkpoint stays as it was",
-                "make room, then go on with resume=True",
-                "resume",
-            ) from error
-
-
-def _drop_after(path: Path, step: int) -> None:
-    """Keep the whole lines of metrics.jsonl up to a step."""
-    if not path.is_file():
-        return
-    kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
-    write_atomically(path, "".join(f"{line}\n" for line in kept).encode(), force=True)
-
-
-def _step_of(line: str) -> float:
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):  # the process was killed while it wrote this
-        return float("inf")

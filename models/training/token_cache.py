@@ -1,7 +1,7 @@
-"""Tokens of training windows on disk, so that a window that comes again is not tokenised again.
+"""Cache of the tokens of training windows on disk, so that none is tokenized twice.
 
-One file a tokenizer, data set and way of drawing windows; rows are filled in as they are first needed, by
-any number of processes, and read by all. A row that is not whole counts as missing, so a killed writer
+There is one file per tokenizer, data set and choice of windows; rows are filled in as they are first needed,
+by any number of processes, and read by all. A row that is not whole counts as missing, so a killed writer
 does no harm.
 """
 
@@ -20,26 +20,29 @@ from models.errors import PoseGPTError
 
 MOST_CODES = 2**16 - 1
 VERSION = 1
-"""Raised where the same settings come to draw other windows, or a row to hold something else."""
+"""Goes up when the same settings come to mean other windows, or the content of a row changes."""
 
 
 class TokenCache:
-    """Indices of windows by their row number.
+    """Codes of windows by their row number.
 
     Args:
         folder: of all caches.
         key: everything that decides what a row holds (JSON values).
-        steps, books: shape of a row.
+        n_tokens: tokens of a row.
+        n_books: codes of a token.
     """
 
-    def __init__(self, folder: Path, key: dict[str, Any], steps: int, books: int) -> None:
+    def __init__(self, folder: Path, key: dict[str, Any], n_tokens: int, n_books: int) -> None:
         text = json.dumps(key | {"version": VERSION}, sort_keys=True)
         self.path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.bin"
-        self.steps, self.books = steps, books
+        self.n_tokens = n_tokens
+        self.n_books = n_books
 
     def read(self, rows: Tensor) -> Tensor | None:
-        """(B, S, K) indices of rows (B,), on their device; None unless all are there."""
-        size, numbers = 2 * self.steps * self.books, rows.tolist()
+        """(B, S, K) codes of rows (B,), on their device; None unless all are there."""
+        size = 2 * self.n_tokens * self.n_books
+        numbers = rows.tolist()
         try:
             with self.path.open("rb") as file:
                 blobs = [os.pread(file.fileno(), size, row * size) for row in numbers]
@@ -47,15 +50,16 @@ class TokenCache:
             return None
         if any(len(blob) < size for blob in blobs):
             return None
-        # Stored plus one: what was never written reads as zeros.
-        stored: NDArray[np.uint16] = np.frombuffer(b"".join(blobs), "<u2").reshape(-1, self.steps, self.books)
+        # Codes are stored plus one, because what was never written reads as zeros.
+        stored: NDArray[np.uint16] = np.frombuffer(b"".join(blobs), "<u2")
+        stored = stored.reshape(-1, self.n_tokens, self.n_books)
         if not stored.all():
             return None
         return torch.from_numpy(stored.astype(np.int64) - 1).to(rows.device)
 
-    def write(self, rows: Tensor, indices: Tensor) -> None:
-        """Keep (B, S, K) indices as rows (B,). Raises PoseGPTError where the disk does not take them."""
-        blobs = (indices.cpu().numpy() + 1).astype("<u2")
+    def write(self, rows: Tensor, codes: Tensor) -> None:
+        """Keep (B, S, K) codes as rows (B,). Raises PoseGPTError if they cannot be written."""
+        blobs = (codes.cpu().numpy() + 1).astype("<u2")
         size = blobs[0].nbytes
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +72,6 @@ class TokenCache:
         except OSError as error:
             raise PoseGPTError(
                 f"cannot write {self.path}: {error.strerror}",
-                "make room, or go without: token_copies=0",
+                "free some space, or do without a cache: token_copies=0",
                 "token_copies",
             ) from error

@@ -446,7 +446,7 @@ class _Work:
         from models.evaluation.clips import subset
         from models.evaluation.generated import checkpoint_fingerprints
         from models.evaluation.transfer import TransferSettings, evaluate_transfer
-        from models.training.stages import DataInfo
+        from models.training.data_source import DataInfo
 
         assert self.data is not None
         store, test = open_split(self.data, "train"), self._store()

@@ -1,21 +1,16 @@
 """`posegpt train vqvae|gpt|classifier`: resolve the run's config, open the data, train with a live line."""
 
 import shlex
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-import yaml
 
-from data.actions import STYLE_PREFIX
 from models.errors import PoseGPTError
-from models.files import write_atomically
 from models.training.config import PRESETS, ClassifierRun, GPTRun, RunConfig, VQVAERun
 from posegpt_cli.console import (
     UsageError,
@@ -26,21 +21,23 @@ from posegpt_cli.console import (
     show_result,
     warn,
 )
-from posegpt_cli.options.config_file import dashed_words, read_config_file, switch_words
-from posegpt_cli.options.fields import config_fields
+from posegpt_cli.options.config_file import read_config_file
 from posegpt_cli.options.flags import BEHAVIOUR
 from posegpt_cli.options.from_config import Choices, OptionSpec, with_options
 from posegpt_cli.options.help_text import examples
 from posegpt_cli.options.parsing import refuse_together
 from posegpt_cli.options.shared import PlanSettings
 from posegpt_cli.training.curves import draw_curves
-from posegpt_cli.training.live import show_figures, show_size, show_training
-from posegpt_cli.training.visits import SAMPLES, Visits
+from posegpt_cli.training.live import show_figures, show_training
+from posegpt_cli.training.original_spelling import ALIASES
+from posegpt_cli.training.plan import show_plan
+from posegpt_cli.training.validation import SAMPLES, ValidationObserver
 
 if TYPE_CHECKING:
-    from data.store import Store
-    from models.training.stages import DataInfo, TrainStage
-    from models.training.train import Progress, TrainResult, Windows
+    from models.training.data_source import TrainingData
+    from models.training.logger import TrainingProgress
+    from models.training.loop import TrainResult
+    from models.training.train import Trainer
 
 SET_BY_DATA = {
     "vqvae": ("body_type",),
@@ -49,7 +46,6 @@ SET_BY_DATA = {
 }
 """Fields of the networks that the data and the tokenizer decide."""
 
-RUN_FILE = "config.yaml"
 PRESET_ORDER = ("base", "tiny", "paper")
 
 DEBUG_RUN = {
@@ -86,12 +82,6 @@ PANELS = {
 """Help panel of a field, or of a part of the config; the help keeps this order."""
 
 PRESET_HELP = "Settings to start from: tiny for a CPU, base for a GPU, paper for the original's architecture."
-ALIASES = {"vqvae": ("--vq-ckpt",)}
-"""PoseGPT's own names of fields that are called otherwise here."""
-OLD_FLAGS = {"--style": "--arch"}
-"""Flags of `train gpt` that have another name now."""
-OF_TOKENIZER = ("--n-codebook", "--n-e", "--e-dim", "--hid-dim", "--dropout", "--model")
-"""What PoseGPT's command for the generator repeats of its tokenizer."""
 
 
 class TrainMode(PlanSettings):
@@ -136,21 +126,6 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
     app.add_typer(group, name="train", rich_help_panel=panel)
 
 
-def original_spelling(words: Sequence[str]) -> list[str]:
-    """The command line with PoseGPT's own `--n_e 512` as `--n-e 512`, and its `--debug 1` as `--debug`.
-
-    Raises UsageError where the generator is told the shape of its tokenizer, which brings it along.
-    """
-    fields = [f for run in (VQVAERun, GPTRun, ClassifierRun) for f in config_fields(run, aliases=ALIASES)]
-    if words[1:2] == ["gpt"]:
-        words = [OLD_FLAGS.get(word, word) for word in words]
-    words = dashed_words(words, (flag for field in fields for flag in (field.flag, *field.aliases)))
-    flags = [word.partition("=")[0] for word in words]
-    if words[1:2] == ["gpt"] and (repeated := [flag for flag in flags if flag in OF_TOKENIZER]):
-        raise UsageError(f"{repeated[0]} is the tokenizer's, and comes with it", f"leave out {repeated[0]}")
-    return switch_words(words, (field.flag for field in fields if field.type is bool))
-
-
 def _command(stage: str, config: type[RunConfig]) -> Callable[..., None]:
     """`posegpt train STAGE`, with an option for every field of its config."""
     presets = {name: PRESETS[stage][name] for name in PRESET_ORDER}
@@ -166,50 +141,60 @@ def _command(stage: str, config: type[RunConfig]) -> Callable[..., None]:
 
 
 def _train(stage: str, choices: Choices[Any], mode: TrainMode) -> None:
+    from models.checkpoint import find_checkpoint
     from models.distributed import is_first_process
+    from models.training.run_folder import remove_run
+    from models.training.train import Trainer
 
     refuse_together("--resume", mode.resume, {"--force": mode.force})
     run = choices.resolve()
     if isinstance(run, GPTRun) and run.classifier and not (run.eval_fid or run.eval_classif):
         raise UsageError("--classifier judges at validations, which was not asked for", "add --eval-fid")
     folder = run.out / stage / run.name
+    starts_anew = not (mode.resume or mode.force or mode.dry_run)
     if mode.resume:
         run = _resumed(choices, folder)
-    elif folder.exists() and not mode.force and not mode.dry_run and is_first_process():
+    elif starts_anew and folder.exists() and is_first_process():
         if mode.plot:
-            curves = str(draw_curves(folder))
-            show_json({"curves": curves}) if mode.as_json else show_result(curves)
+            _plot_run(folder, mode.as_json)
             return
         raise PoseGPTError(
             f"{folder} exists already", "--resume it, --force to replace it, or give another --name"
         )
+
     run = _with_data(run)
     with _data_folder(run) as data_folder:
         data = _open_data(run, data_folder)
+        trainer = Trainer(run, data, mode.resume)
+        if isinstance(run, GPTRun):
+            find_checkpoint(run.classifier, "classifier")
         if mode.dry_run:
-            _show_plan(run, folder, data, mode.as_json)
+            show_plan(trainer, folder, mode.as_json)
             return
-        if is_first_process():
-            if not mode.resume:
-                _make_stage(run, data.info)  # what cannot be trained leaves the old run as it is
-                _remove_run(folder, run)
-            write_atomically(folder / RUN_FILE, _to_yaml(run).encode(), force=True)
-        result = _run(run, folder, data, mode)
+        # Only now: what cannot be trained leaves the old run as it is.
+        if mode.force and is_first_process():
+            remove_run(folder, run)
+        result = _fit(trainer, folder, mode.plot)
     if is_first_process():
         _show_end(result, mode.as_json)
         next_step(shlex.join(["posegpt", *_next_words(stage, run, choices, data.info.labels)]))
 
 
+def _plot_run(folder: Path, as_json: bool) -> None:
+    """Draw the curves of a run that exists."""
+    curves = str(draw_curves(folder))
+    if as_json:
+        show_json({"curves": curves})
+    else:
+        show_result(curves)
+
+
 def _show_end(result: "TrainResult", as_json: bool) -> None:
-    """What came out of a run, and what there is to look at."""
+    """What came out of a run, and which pictures it made."""
     curves = draw_curves(result.folder)
     if as_json:
-        show_json(
-            {
-                "folder": str(result.folder), "step": result.step, "metrics": result.metrics,
-                "curves": str(curves),
-            }
-        )  # fmt: skip
+        outcome = {"folder": str(result.folder), "step": result.step, "metrics": result.metrics}
+        show_json(outcome | {"curves": str(curves)})
     else:
         show_result(str(result.folder))
     show_figures(result.metrics)
@@ -248,6 +233,8 @@ def _with_data(run: RunConfig) -> RunConfig:
 
 def _resumed(choices: Choices[Any], folder: Path) -> RunConfig:
     """The stored config of a run, with this command line's flags over it."""
+    from models.training.run_folder import RUN_FILE
+
     stored = folder / RUN_FILE
     if not stored.is_file():
         raise PoseGPTError(f"there is no run to resume in {folder}", "leave out --resume, or give its --name")
@@ -257,44 +244,6 @@ def _resumed(choices: Choices[Any], folder: Path) -> RunConfig:
             f"the network of {folder} cannot be changed by --resume", "give another --name instead"
         )
     return run
-
-
-def _remove_run(folder: Path, following: RunConfig) -> None:
-    """Remove a run for --force; nothing else that may lie in its place, nor what the following one needs."""
-    if not folder.exists():
-        return
-    if not (folder / RUN_FILE).is_file():
-        raise PoseGPTError(
-            f"{folder} is no run (it has no {RUN_FILE}), so --force leaves it", "give another --name"
-        )
-    for name in ("init", "encoder", "vqvae", "classifier"):
-        source = getattr(following, name, None)
-        if source and source.resolve().is_relative_to(folder.resolve()):
-            raise PoseGPTError(
-                f"--{name} {source} lies in {folder}, which --force would remove", "give another --name"
-            )
-    shutil.rmtree(folder)
-
-
-def _make_stage(run: RunConfig, info: "DataInfo") -> "TrainStage":
-    """What would be trained; raises PoseGPTError where settings, data and checkpoints do not fit together."""
-    from models.checkpoint import find_checkpoint
-    from models.training.fine_tune import warm_start
-    from models.training.stages import make_stage
-
-    stage = make_stage(run, info)
-    if run.init:
-        warm_start(stage, run.init, info)
-    if isinstance(run, GPTRun):
-        find_checkpoint(run.classifier, "classifier")
-    return stage
-
-
-@dataclass(frozen=True, eq=False)
-class _Data:
-    info: "DataInfo"
-    train: "Windows"
-    val: "Windows"
 
 
 @contextmanager
@@ -311,105 +260,42 @@ def _data_folder(run: RunConfig) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _open_data(run: RunConfig, folder: Path) -> _Data:
-    """Windows of a run's data. Raises PoseGPTError where there are none, or they are damaged."""
-    from data.dataset import Windows
-    from data.store import find_store, open_store
+def _open_data(run: RunConfig, folder: Path) -> "TrainingData":
+    """Windows of a run's data, with a word on what is missing in it."""
+    from data.training_data import open_training_data
     from models.distributed import is_first_process
-    from models.training.stages import DataInfo
 
-    train_store = open_store(find_store(folder, "train"))
-    gpt = run if isinstance(run, GPTRun) else None
-    train_windows = Windows(
-        train_store, run.seq_len, run.min_seq_len, run.train_batch_size, seed=run.seed, mirror=run.mirror,
-        rotate=run.rotate, start_share=run.start_share, balance=run.balance,
-        per_frame=gpt is not None, join_share=gpt.join_share if gpt else 0.0,
-        copies=gpt.token_copies if gpt else 0,
-    )  # fmt: skip
-    if train_windows.n_short_clips and is_first_process():
-        shorter = f"{train_windows.n_short_clips} of {len(train_store)} clips are shorter"
-        say(f"{shorter} than --min-seq-len {run.min_seq_len}, and left out")
-    val_windows = _val_windows(run, folder, train_store)
-    m = train_store.manifest
-    changing = train_store.frame_labels is not None
-    styles = tuple(name for name in m.label_names if name.startswith(STYLE_PREFIX))
-    names = () if changing else train_store.own_names
-    info = DataInfo(m.label_names, m.body_type, m.fps, m.fingerprint, changing, names, styles)
-    return _Data(info, train_windows, val_windows)
+    data = open_training_data(run, folder)
+    if is_first_process():
+        if data.n_short:
+            shorter = f"{data.n_short} of {data.n_clips} clips are shorter"
+            say(f"{shorter} than --min-seq-len {run.min_seq_len}, and left out")
+        if data.val_note:
+            warn(f"{data.val_note}: validating on training clips")
+    return data
 
 
-def _val_windows(run: RunConfig, folder: Path, train_store: "Store") -> "Windows":
-    """Windows to validate on: training clips where a small set has no others that are long enough."""
-    from data.dataset import Windows
-    from data.store import find_store, open_store
-
-    def windows(store: "Store") -> "Windows":
-        sizes = (run.seq_len, run.min_seq_len, run.train_batch_size)
-        return Windows(store, *sizes, per_frame=isinstance(run, GPTRun))
-
-    try:
-        path = find_store(folder, "val")
-    except PoseGPTError as error:
-        reason = error.message
-    else:
-        store = open_store(path)  # where it is damaged, training clips are no answer
-        try:
-            return windows(store)
-        except PoseGPTError as error:
-            reason = error.message
-    warn(f"{reason}: validating on training clips")
-    return windows(train_store)
-
-
-def _run(run: RunConfig, folder: Path, data: _Data, mode: TrainMode) -> "TrainResult":
+def _fit(trainer: "Trainer", folder: Path, plot: bool) -> "TrainResult":
     """Train, the first process showing how it goes; an interruption that was saved exits with 130 or 143."""
     from models.distributed import is_first_process
-    from models.training.train import TrainingInterrupted, train
+    from models.training.loop import TrainingInterrupted
 
-    windows = (data.info, data.train, data.val)
     if not is_first_process():
-        return train(run, folder, *windows, resume=mode.resume)
+        return trainer.fit(folder)
     try:
         with (
             show_training(f"train {folder.parent.name}") as show,
-            Visits(run, folder, *windows[::2]) as visits,
+            ValidationObserver(trainer.run, folder, trainer.data) as observer,
         ):
 
-            def report(progress: "Progress") -> None:
+            def on_progress(progress: "TrainingProgress") -> None:
                 show(progress)
-                if progress.metrics and mode.plot:
-                    visits.draw(draw_curves, folder)
+                if progress.metrics and plot:
+                    observer.draw(draw_curves, folder)
 
-            return train(run, folder, *windows, report, mode.resume, visits)
+            return trainer.fit(folder, on_progress, observer)
     except TrainingInterrupted as stop:
         say(str(stop))
         again = [word for word in sys.argv[1:] if word not in ("--resume", "--force")]
         next_step(f"posegpt {shlex.join(again)} --resume")
         raise typer.Exit(stop.exit_code) from stop
-
-
-def _show_plan(run: RunConfig, folder: Path, data: _Data, as_json: bool) -> None:
-    """What training would do: folder, size, steps, memory, settings."""
-    from models.training.memory import estimate_memory
-
-    stage = _make_stage(run, data.info)
-    memory = estimate_memory(run, stage, data.info)
-    plan: dict[str, Any] = {
-        "folder": str(folder),
-        "parameters": sum(p.numel() for p in stage.network.parameters()),
-        "steps": run.iter,
-        "labels": len(data.info.labels),
-    }
-    if as_json:
-        show_json(plan | {"memory": asdict(memory), "settings": run.model_dump(mode="json")})
-        return
-    for key, value in plan.items():
-        show_result(f"{key}: {value}")
-    parts = ", ".join(f"{name} {show_size(n_bytes)}" for name, n_bytes in asdict(memory).items())
-    show_result(f"memory: about {show_size(memory.total)} a device, beside the program's own ({parts})")
-    show_result(_to_yaml(run).rstrip())
-
-
-def _to_yaml(run: RunConfig) -> str:
-    text: str = yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False)
-    return text

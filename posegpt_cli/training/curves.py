@@ -8,23 +8,23 @@ from pydantic import BaseModel, Field, ValidationError
 
 from models.errors import PoseGPTError
 from models.files import as_written, atomic_path
+from models.training.logger import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-METRICS = "metrics.jsonl"
 CURVES = "curves.png"
 _PANEL_SIZE = (4.6, 3.0)
 """Inches."""
 _WIDE_RANGE = 20
-"""A loss whose largest value is so many times its smallest is drawn on a logarithmic axis."""
+"""A loss whose largest value is this many times its smallest is drawn on a logarithmic axis."""
 _FEW_POINTS = 50
 _TOTAL_COLOR = "#222222"
 _VALIDATION_COLOR = "#3f72a8"
 
 
 class Entry(BaseModel, frozen=True):
-    """What is drawn of a line of metrics.jsonl, which is a models.training.train.Progress."""
+    """What is drawn of a row of metrics.jsonl, which is a models.training.logger.TrainingProgress."""
 
     step: Annotated[int, Field(ge=0, lt=2**53)]
     terms: Annotated[dict[str, float], Field(min_length=1)]
@@ -64,14 +64,15 @@ def draw_curves(folder: Path) -> Path:
 
 
 def read_metrics(path: Path) -> list[Entry]:
-    """The lines of a metrics.jsonl by step; where a run went on from an earlier step, its later lines count.
+    """The rows of a metrics.jsonl by step; if a run went on from an earlier step, its later rows count.
 
-    A line that was cut short, or is damaged, is left out.
+    A row that was cut short, or is damaged, is left out.
 
-    Raises PoseGPTError where there is none.
+    Raises PoseGPTError if there is none.
     """
     entries: list[Entry] = []
-    for line in path.read_bytes().splitlines() if path.is_file() else ():
+    rows = path.read_bytes().splitlines() if path.is_file() else []
+    for line in rows:
         try:
             entry = Entry.model_validate_json(line)
         except ValidationError:
@@ -85,15 +86,17 @@ def read_metrics(path: Path) -> list[Entry]:
 
 
 def _draw_loss(axes: "Axes", entries: list[Entry]) -> None:
-    """The loss and, where it has several, its terms."""
+    """The loss and, if it has several, its terms."""
     steps = [e.step for e in entries]
     total = [sum(e.terms.values()) for e in entries]
     names = list(dict.fromkeys(name for e in entries for name in e.terms))
     axes.plot(steps, total, color=_TOTAL_COLOR, linewidth=1.6, label="loss", marker=_marker(entries))
-    for name in names if len(names) > 1 else ():
+    # A single term is the loss itself.
+    for name in names if len(names) > 1 else []:
         points = [(e.step, e.terms[name]) for e in entries if name in e.terms]
         axes.plot(*zip(*points, strict=True), linewidth=1, label=name, marker=_marker(points))
-    lowest, highest = min(term for e in entries for term in e.terms.values()), max(total)
+    lowest = min(term for e in entries for term in e.terms.values())
+    highest = max(total)
     if lowest > 0 and highest > _WIDE_RANGE * lowest:
         axes.set_yscale("log")
     if len(names) > 1:
@@ -107,7 +110,7 @@ def _draw_line(axes: "Axes", title: str, points: list[tuple[int, float]], color:
 
 
 def _marker(points: Sequence[object]) -> str:
-    """Dots where there are so few points that a line alone would say little."""
+    """Dots, if there are so few points that a line alone would say little."""
     return "." if len(points) <= _FEW_POINTS else ""
 
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from posegpt_cli.console import messages, say
 
 if TYPE_CHECKING:
-    from models.training.train import Progress
+    from models.training.logger import TrainingProgress
 
 QUIET_SECONDS = 60.0
-"""Off a terminal, a run that has said nothing for so long says where it is."""
+"""Off a terminal, a run that has printed nothing for this long prints where it is."""
 
 
 @contextmanager
-def show_training(title: str) -> "Iterator[Callable[[Progress], None]]":
+def show_training(title: str) -> "Iterator[Callable[[TrainingProgress], None]]":
     """Show steps as they are reported: loss, rate, time left, memory; each validation leaves a line."""
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
@@ -30,20 +30,22 @@ def show_training(title: str) -> "Iterator[Callable[[Progress], None]]":
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
     )
     bar = Bar(*columns, console=console, transient=True, expand=True, disable=not console.is_terminal)
-    task, said = bar.add_task(""), time.monotonic()
+    task = bar.add_task("")
+    printed = time.monotonic()
 
-    def report(p: "Progress") -> None:
-        nonlocal said
-        bar.start()  # and its thread: not before the processes that load batches were forked
+    def on_progress(p: "TrainingProgress") -> None:
+        nonlocal printed
+        # The bar has a thread, which must not start before the processes that load batches are forked.
+        bar.start()
         text = ", ".join((f"{p.step}/{p.total} loss {sum(p.terms.values()):.4f}", *_pace(p)))
         bar.update(task, completed=p.step, total=p.total, description=text)
-        silent = not console.is_terminal and time.monotonic() - said > QUIET_SECONDS
-        if p.metrics or silent:
-            said = time.monotonic()
+        is_quiet = not console.is_terminal and time.monotonic() - printed > QUIET_SECONDS
+        if p.metrics or is_quiet:
+            printed = time.monotonic()
             bar.console.print(_line(p), markup=False, highlight=False, soft_wrap=True)
 
     try:
-        yield report
+        yield on_progress
     finally:
         bar.stop()
 
@@ -58,15 +60,19 @@ def show_size(n_bytes: float) -> str:
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
 
 
-def _line(p: "Progress") -> str:
-    """A step in one line; the figures of a validation instead of the pace."""
+def _line(p: "TrainingProgress") -> str:
+    """A step on one line; after a validation its figures instead of the pace."""
     loss = f"step {p.step}/{p.total}: loss {sum(p.terms.values()):.4f}"
     rate, left, memory = _pace(p)
-    return ", ".join((loss, _figures(p.metrics), left) if p.metrics else (loss, rate, left, memory))
+    if p.metrics:
+        return ", ".join((loss, _figures(p.metrics), left))
+    return ", ".join((loss, rate, left, memory))
 
 
-def _pace(p: "Progress") -> tuple[str, str, str]:
-    left = timedelta(seconds=round(p.seconds_left)) if math.isfinite(p.seconds_left) else "?"
+def _pace(p: "TrainingProgress") -> tuple[str, str, str]:
+    left = "?"
+    if math.isfinite(p.seconds_left):
+        left = str(timedelta(seconds=round(p.seconds_left)))
     return f"{p.windows_per_second:.3g} windows/s", f"{left} left", show_size(p.memory)
 
 

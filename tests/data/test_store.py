@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from data.actions import own_label
-from data.store import StoreWriter, find_store, open_store, read_manifest
+from data.store import StoreHeader, find_store, open_store, read_manifest
+from data.store_writer import StoreWriter
 from data.synthetic import make_motion, make_store
 from models.errors import PoseGPTError
 from models.motion import Motion
@@ -18,7 +19,9 @@ ARRAYS = ("poses.npy", "trans.npy", "starts.npy", "lengths.npy", "labels.npy")
 
 
 def write(path: Path, motions: list[Motion], split: str = "train", **options) -> Path:
-    with StoreWriter(path, split=split, body_type="smpl", fps=30, label_names=LABELS, **options) as writer:
+    settings = options.pop("settings", {})
+    header = StoreHeader(split=split, body_type="smpl", fps=30, label_names=LABELS, settings=settings)
+    with StoreWriter(path, header, **options) as writer:
         for k, motion in enumerate(motions):
             writer.add(motion, f"file{k}.bvh")
     return path
@@ -82,7 +85,7 @@ def test_an_empty_store_opens(tmp_path):
 
 def test_a_failed_block_leaves_nothing(tmp_path, motions):
     path = tmp_path / "a" / "s"
-    writer = StoreWriter(path, split="train", body_type="smpl", fps=30, label_names=LABELS)
+    writer = StoreWriter(path, StoreHeader(split="train", body_type="smpl", fps=30, label_names=LABELS))
     with pytest.raises(KeyboardInterrupt), writer:
         writer.add(motions[0])
         assert not path.exists()
@@ -220,7 +223,7 @@ def test_damaged_manifests(tmp_path, content):
 
 
 def test_clips_must_tile_the_frames(tmp_path, motions):
-    from data.store import _array_info
+    from data.store_writer import _array_info
 
     path = write(tmp_path / "s", motions)
     np.save(path / "starts.npy", np.array([0, 4, 12]))
@@ -288,7 +291,8 @@ def test_a_clips_own_name_comes_first_and_is_kept(tmp_path):
     ]
     path = tmp_path / "named"
     vocabulary = ("bow", "walk", "style:old")
-    with StoreWriter(path, split="val", body_type="smpl", fps=30, label_names=vocabulary) as writer:
+    header = StoreHeader(split="val", body_type="smpl", fps=30, label_names=vocabulary)
+    with StoreWriter(path, header) as writer:
         for motion in motions:
             writer.add(motion)
     store = open_store(path)

@@ -19,7 +19,7 @@ from data.synthetic import make_store
 from models.body.body_files import read_model, write_model_files
 from models.checkpoint import load_gpt, load_vqvae, save_checkpoint
 from models.errors import PoseGPTError
-from models.training.config import VQVAERun
+from models.training.config import VQVAERun, WindowsConfig
 from posegpt_cli.options.config_file import read_config_file
 from tests.data.miniature import label, record, write_babel
 from tests.hostile.mutations import WORDS, damaged, fuzz, other_json, survives
@@ -46,7 +46,7 @@ def models(tmp_path_factory) -> dict[str, Path]:
 def open_and_read(path: Path) -> None:
     found = open_store(path)
     found.verify()
-    Windows(found, seq_len=8, batch_size=2).batch(0)
+    Windows(found, WindowsConfig(seq_len=8, train_batch_size=2)).batch(0)
 
 
 @fuzz

@@ -8,7 +8,7 @@ import torch
 from models.batch import Batch
 from models.networks.config import GPTConfig, VQVAEConfig
 from models.training.config import GPTRun, VQVAERun
-from models.training.stages import DataInfo
+from models.training.data_source import BatchSource, DataInfo, TrainingData
 
 INFO = DataInfo(labels=("walk", "wave"), body_type="smpl", fps=30.0, fingerprint="test")
 TINY_VQVAE = VQVAEConfig(n_codebook=2, n_e=32, e_dim=16, hid_dim=16, n_layers=1, heads=2, n_convs=1)
@@ -70,3 +70,8 @@ def vqvae_run(**more) -> VQVAERun:
 def gpt_run(vqvae: Path, **more) -> GPTRun:
     sizes = {"seq_len": 16, "min_seq_len": 4}
     return GPTRun(**SHORT | sizes | {"network": TINY_GPT, "vqvae": vqvae} | more)
+
+
+def training_data(train: BatchSource, val: BatchSource | None = None) -> TrainingData:
+    """Data described by INFO, validated on the training batches unless there are others."""
+    return TrainingData(INFO, train, val or train)

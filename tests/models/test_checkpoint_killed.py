@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from models.checkpoint import find_checkpoint, load_vqvae, read_info
-from models.training.stages import VQVAEStage
+from models.training.vqvae_stage import VQVAEStage
 from models.training.train import train
-from tests.models.small import INFO, SwingingArms, vqvae_run
+from tests.models.small import INFO, SwingingArms, training_data, vqvae_run
 
 torch.set_num_threads(1)
 root, stride, keep = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -47,7 +47,7 @@ def run(folder, resume=False, kill_at=None):
 
         sys.addaudithook(watch)
         data = SwingingArms()
-        train(vqvae_run(keep=keep), folder, INFO, data, data, note, resume=resume)
+        train(vqvae_run(keep=keep), folder, training_data(data), on_progress=note, resume=resume)
         os.write(write, str(moments).encode())
         os._exit(0)
     os.close(write)

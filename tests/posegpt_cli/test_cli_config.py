@@ -5,7 +5,7 @@ import yaml
 
 from models.errors import PoseGPTError, SettingsError
 from models.training.config import PRESETS, ClassifierRun, GPTRun, VQVAERun
-from posegpt_cli.commands.train import SET_BY_DATA, original_spelling
+from posegpt_cli.commands.train import SET_BY_DATA
 from posegpt_cli.console import UsageError
 from posegpt_cli.options.config_file import merge, read_config_file, switch_words
 from posegpt_cli.options.fields import config_fields
@@ -14,6 +14,7 @@ from posegpt_cli.options.from_config import Choices
 from posegpt_cli.options.parsing import parse_length, parse_size
 from posegpt_cli.options.picture import complete_options
 from posegpt_cli.rendering.options import RenderOptions
+from posegpt_cli.training.original_spelling import original_spelling
 
 FIELDS = {field.name: field for field in config_fields(VQVAERun)}
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from data.store import StoreWriter, open_store
+from data.store import StoreHeader, open_store
+from data.store_writer import StoreWriter
 from data.synthetic import make_motion
 from posegpt_cli.commands import evaluate
 from posegpt_cli.evaluation import real_motions
@@ -360,7 +361,7 @@ def test_two_processes_find_what_one_finds(posegpt, fid):
 def test_clips_without_labels_are_no_reference_for_labels(tmp_path):
     motions = [make_motion("walk", 20, 1), dataclasses.replace(make_motion("bow", 20, 2), labels=())]
     with StoreWriter(
-        tmp_path / "s", split="val", body_type="smpl", fps=30, label_names=("walk", "bow")
+        tmp_path / "s", StoreHeader(split="val", body_type="smpl", fps=30, label_names=("walk", "bow"))
     ) as writer:
         for k, motion in enumerate(motions):
             writer.add(motion, f"{k}.bvh")

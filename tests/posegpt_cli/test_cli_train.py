@@ -114,7 +114,7 @@ def test_force_removes_runs_only(posegpt, tmp_path):
     precious.parent.mkdir(parents=True)
     precious.write_text("years of work")
     ran = posegpt(*SMALL_VQVAE, "--out", tmp_path, "--force")
-    assert ran.code == 1 and "is no run" in ran.err
+    assert ran.code == 1 and "is not a run" in ran.err
     assert precious.read_text() == "years of work"
 
 
@@ -125,8 +125,9 @@ def test_force_keeps_a_run_that_the_next_one_cannot_replace(posegpt, runs):
     weights = runs / "gpt" / "kept" / "checkpoints" / "best" / "model.safetensors"
     before = weights.read_bytes()
     for wrong, said in (
+        (("--classifier", "nowhere", "--eval-fid"), "nowhere does not exist"),
         (("--vqvae", runs / "vqvae" / "defualt"), "defualt does not exist"),
-        (("--init", runs / "gpt" / "kept"), "which --force would remove"),
+        (("--init", runs / "gpt" / "kept"), "which would be removed"),
         (("--resume",), "--resume does not go with --force"),
     ):
         ran = posegpt(*words, "--force", *wrong)

@@ -16,8 +16,8 @@ from models.evaluation.judge import load_judge
 from models.evaluation.previews import label_names, reconstructed, to_motions
 from models.evaluation.validation import WindowJudge
 from models.sampling.generate import load_generator
-from models.training.stages import DataInfo
-from models.training.train import Progress
+from models.training.data_source import DataInfo
+from models.training.logger import TrainingProgress
 from posegpt_cli.training import live
 from posegpt_cli.training.curves import draw_curves, read_metrics
 from posegpt_cli.training.live import show_size, show_training
@@ -104,7 +104,9 @@ def test_clips_are_drawn_at_every_validation(posegpt, tmp_path):
 @pytest.mark.parametrize("stage", ["gpt", "classifier"])
 def test_as_many_clips_as_asked_for(posegpt, monkeypatch, runs, tmp_path, stage):
     shown = []
-    monkeypatch.setattr("posegpt_cli.training.visits._draw_clips", lambda preview, *_: shown.append(preview))
+    monkeypatch.setattr(
+        "posegpt_cli.training.validation._draw_clips", lambda preview, *_: shown.append(preview)
+    )
     words = (*SMALL_GPT, "--vqvae", runs / "vqvae" / "default") if stage == "gpt" else SMALL_CLASSIFIER
     ran = posegpt(*words, "--out", tmp_path, "--n-visu-to-save", 2)
     assert ran.code == 0, ran.err
@@ -116,7 +118,7 @@ def test_a_picture_that_fails_does_not_end_the_run(posegpt, monkeypatch, tmp_pat
     def fail(*_):
         raise PoseGPTError("the disk is full", "")
 
-    monkeypatch.setattr("posegpt_cli.training.visits._draw_clips", fail)
+    monkeypatch.setattr("posegpt_cli.training.validation._draw_clips", fail)
     ran = posegpt(*SMALL_CLASSIFIER, "--out", tmp_path, "--n-visu-to-save", 1)
     assert ran.code == 0
     assert ran.err.count("no picture: the disk is full") == 2
@@ -159,7 +161,7 @@ def test_windows_without_labels_are_not_judged(small_generator):
 
 
 def step(number, **metrics):
-    return Progress(
+    return TrainingProgress(
         step=number, total=100, seconds_left=75.0, windows_per_second=12.34, terms={"a": 1.0, "b": 0.5},
         metrics=metrics, learning_rate=1e-3, memory=1_234_000_000,
     )  # fmt: skip

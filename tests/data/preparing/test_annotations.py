@@ -13,6 +13,7 @@ from data.preparing.settings import PrepareSettings
 from data.store import Store, find_store, open_store
 from models.body.skeleton import JOINT_NAMES
 from models.errors import PoseGPTError
+from models.training.config import FrameLabelWindowsConfig, WindowsConfig
 from tests.data.miniature import label, record, write_babel, write_recording
 
 CUT = "seqLen64_fps30_overlap0_minSeqLen16"
@@ -139,7 +140,7 @@ def test_the_height_over_the_floor_is_not_lost(prepared):
     np.testing.assert_allclose(train.heights, 0.9 + 0.0282 + 0.2233, atol=1e-6)
     motion = train.motion(3)
     np.testing.assert_allclose(motion.trans[:, 1], train.heights[3], atol=1e-6)
-    batch = Windows(train, seq_len=32, batch_size=4).batch(0)
+    batch = Windows(train, WindowsConfig(seq_len=32, train_batch_size=4)).batch(0)
     np.testing.assert_allclose(batch.trans[..., 1].numpy(), train.heights[0], atol=1e-6)
 
 
@@ -196,10 +197,11 @@ def test_untrimmed_clips_have_labels_per_frame(sources, tmp_path):
         "walk": 96, "turn": 30, "sit": 31, "run": 15, "jog": 91,
     }  # fmt: skip
     assert set(train.manifest.files) >= {"frame_labels.npy", "heights.npy"}
-    batch = Windows(train, seq_len=40, batch_size=8, mirror=False, per_frame=True)
+    config = FrameLabelWindowsConfig(seq_len=40, train_batch_size=8, mirror=False, join_share=0.0)
+    batch = Windows(train, config)
     for k, first in enumerate(batch.plan(0).starts + train.starts[batch.plan(0).clips]):
         np.testing.assert_array_equal(batch.batch(0).labels[k], train.frame_labels[first : first + 40])
-    whole = Windows(train, seq_len=40, batch_size=8, mirror=False)
+    whole = Windows(train, WindowsConfig(seq_len=40, train_batch_size=8, mirror=False))
     np.testing.assert_array_equal(whole.batch(0).labels, batch.batch(0).labels.amax(1))
 
 

@@ -23,7 +23,7 @@ from models.networks.gpt import GPT
 from models.networks.vqvae import make_vqvae
 from models.sampling.generate import Generator
 from models.sampling.settings import CodeSettings
-from models.training.stages import DataInfo
+from models.training.data_source import DataInfo
 from tests.models.small import TINY_GPT, TINY_VQVAE
 
 LABELS = ("walk", "wave")

@@ -11,8 +11,9 @@ from models.networks.classifier import Classifier
 from models.networks.config import ClassifierConfig
 from models.networks.features import yaw_to_rotmat
 from models.training.config import ClassifierRun
+from models.training.data_source import TrainingData
 from models.training.train import train
-from tests.models.small import INFO, SHORT, SwingingArms
+from tests.models.small import INFO, SHORT, SwingingArms, training_data
 
 TINY = ClassifierConfig(hid_dim=16, n_layers=1, heads=2, dropout=0)
 
@@ -57,7 +58,7 @@ def test_it_learns_and_loads(tmp_path, method, use_bm):
         | {"iter": 60, "eval_every": 30, "learning_rate": 1e-2, "ema": 0.5}
         | {"network": TINY.model_copy(update={"classif_method": method, "use_bm": use_bm})}
     )
-    result = train(run, tmp_path, INFO, SwingingArms(), SwingingArms())
+    result = train(run, tmp_path, training_data(SwingingArms()))
     assert result.metrics["accuracy"] == 1
     assert result.metrics["map"] == 1
     model, info = load_classifier(find_checkpoint(tmp_path, "classifier"))
@@ -105,7 +106,7 @@ def test_names_are_told_apart_by_a_head_of_their_own(tmp_path):
         | {"network": TINY.model_copy(update={"classif_method": "CNN", "use_bm": True})}
     )
     info = replace(INFO, names=("wave", "walk"))
-    result = train(run, tmp_path, info, Named(), Named())
+    result = train(run, tmp_path, TrainingData(info, Named(), Named()))
     assert result.metrics["accuracy"] == 1
     model, _ = load_classifier(find_checkpoint(tmp_path, "classifier"))
     batch = Named().batch(77)

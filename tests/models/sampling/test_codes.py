@@ -15,9 +15,10 @@ from models.sampling.codes import same_codes
 from models.sampling.generate import sample
 from models.sampling.settings import SamplingSettings
 from models.sampling.stream import load_streaming, stream
-from models.training.stages import VQVAEStage
-from models.training.train import _parameter_groups, train
-from tests.models.small import INFO, TINY_VQVAE, SwingingArms, vqvae_run
+from models.training.optimizer import parameter_groups
+from models.training.train import train
+from models.training.vqvae_stage import VQVAEStage
+from tests.models.small import INFO, TINY_VQVAE, SwingingArms, training_data, vqvae_run
 
 PACK = Path(__file__).parents[3] / "tools" / "pack_checkpoint.py"
 ONLINE = TINY_VQVAE.model_copy(update={"model": "OnlineVQVAE", "dropout": 0.3})
@@ -28,7 +29,7 @@ def online(trained, tmp_path_factory):
     """Run folder of a streaming decoder for the codes of `trained["vqvae"]`."""
     folder, data = tmp_path_factory.mktemp("online"), SwingingArms()
     run = vqvae_run(network=ONLINE, encoder=trained["vqvae"], learning_rate=1e-2)
-    train(run, folder, INFO, data, data)
+    train(run, folder, training_data(data))
     return folder
 
 
@@ -50,7 +51,7 @@ def test_a_second_decoder_is_all_that_is_trained(trained):
     sum(terms.values()).backward()
     assert "codebook" not in terms
     learning = {name for name, p in stage.named_parameters() if p.grad is not None and p.grad.any()}
-    in_optimizer = [p for group in _parameter_groups(stage, 0.1) for p in group["params"]]
+    in_optimizer = [p for group in parameter_groups(stage, 0.1) for p in group["params"]]
     assert len(in_optimizer) == len(learning) and {id(p) for p in in_optimizer} == {
         id(p) for name, p in stage.named_parameters() if name in learning
     }
@@ -94,7 +95,7 @@ def test_a_second_decoder_streams_what_the_generator_draws(trained, online):
 
 def test_a_decoder_of_other_codes_is_refused(trained, tmp_path):
     data = SwingingArms()
-    train(vqvae_run(network=ONLINE, seed=5), tmp_path, INFO, data, data)
+    train(vqvae_run(network=ONLINE, seed=5), tmp_path, training_data(data))
     with pytest.raises(PoseGPTError, match="does not share the codes") as caught:
         load_streaming(trained["gpt"], tmp_path, "cpu")
     assert "--encoder" in caught.value.hint

@@ -22,7 +22,7 @@ from models.sampling.generate import (
 from models.sampling.sampler import sample_codes
 from models.sampling.settings import SamplingSettings
 from models.training.train import train
-from tests.models.small import INFO, TINY_GPT, SwingingArms, gpt_run
+from tests.models.small import TINY_GPT, SwingingArms, gpt_run, training_data
 
 WARM = {"temperature": 1.5}
 
@@ -39,7 +39,7 @@ def ending(trained, tmp_path_factory):
     run = gpt_run(
         trained["vqvae"], network=TINY_GPT.model_copy(update={"gen_eos": True}), eos_force=True, iter=30
     )
-    train(run, folder, INFO, SwingingArms(), SwingingArms())
+    train(run, folder, training_data(SwingingArms()))
     return load_generator(folder, "cpu")
 
 

@@ -16,7 +16,7 @@ from models.distributed import from_every_process, from_first_process, is_first_
 from models.errors import PoseGPTError
 from models.training.fabric import make_fabric
 from models.training.train import train
-from tests.models.small import INFO, TINY_VQVAE, SwingingArms, gpt_run, vqvae_run
+from tests.models.small import TINY_VQVAE, SwingingArms, gpt_run, training_data, vqvae_run
 
 ROOT = Path(__file__).parents[3]
 # Uneven lengths, so that a mean of means would be wrong; nothing random in the loss.
@@ -24,10 +24,10 @@ RUN = """
 import json, sys
 from pathlib import Path
 from tests.models.training.test_distributed import Uneven, plain_run
-from tests.models.small import INFO
+from tests.models.small import INFO, training_data
 from models.training.train import train
 stage, vqvae, folder, more, resume = json.loads(sys.argv[1])
-train(plain_run(stage, Path(vqvae), **more), Path(folder), INFO, Uneven(), Uneven(), resume=resume)
+train(plain_run(stage, Path(vqvae), **more), Path(folder), training_data(Uneven()), resume=resume)
 """
 
 
@@ -108,7 +108,7 @@ def test_slurm_says_how_many_processes_there_are(monkeypatch):
         monkeypatch.setenv(name, value)
     fabric = make_fabric(vqvae_run(train_batch_size=8))
     assert (fabric.world_size, fabric.global_rank, fabric.local_rank) == (4, 3, 1)
-    with pytest.raises(PoseGPTError, match="SLURM started 4 processes, `devices` and `num_nodes` ask for 3"):
+    with pytest.raises(PoseGPTError, match="SLURM started 4 processes, devices and num_nodes ask for 3"):
         make_fabric(vqvae_run(devices=3))
 
 
@@ -120,14 +120,14 @@ def test_torchrun_says_how_many_processes_there_are(monkeypatch):
     assert (fabric.world_size, fabric.global_rank) == (2, 1)
     with pytest.raises(PoseGPTError, match="5 windows cannot be shared evenly by 2") as refused:
         make_fabric(vqvae_run(train_batch_size=5))
-    assert refused.value.hint == "train_batch_size=6"
+    assert refused.value.hint == "use train_batch_size=6"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 @pytest.mark.parametrize("stage", ["vqvae", "gpt"])
 def test_two_processes_equal_one_at_the_same_global_batch(tmp_path, trained, stage, strategy):
-    train(plain_run(stage, trained["vqvae"]), tmp_path / "one", INFO, Uneven(), Uneven())
+    train(plain_run(stage, trained["vqvae"]), tmp_path / "one", training_data(Uneven()))
     train_by_two(stage, trained["vqvae"], tmp_path / "two", strategy=strategy)
     assert_same(last_weights(tmp_path / "one"), last_weights(tmp_path / "two"))
     load = load_vqvae if stage == "vqvae" else load_gpt
@@ -137,7 +137,7 @@ def test_two_processes_equal_one_at_the_same_global_batch(tmp_path, trained, sta
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_a_process_whose_clips_do_not_end_keeps_up(tmp_path, trained, strategy):
-    train(plain_run("gpt", trained["vqvae"], gen_eos=True), tmp_path / "one", INFO, Uneven(), Uneven())
+    train(plain_run("gpt", trained["vqvae"], gen_eos=True), tmp_path / "one", training_data(Uneven()))
     train_by_two("gpt", trained["vqvae"], tmp_path / "two", gen_eos=True, strategy=strategy)
     assert_same(last_weights(tmp_path / "one"), last_weights(tmp_path / "two"))
 
@@ -145,7 +145,7 @@ def test_a_process_whose_clips_do_not_end_keeps_up(tmp_path, trained, strategy):
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_accumulate_like_one_with_a_larger_batch(tmp_path, trained, strategy):
-    train(plain_run("vqvae", None, accumulate=2), tmp_path / "one", INFO, Uneven(), Uneven())
+    train(plain_run("vqvae", None, accumulate=2), tmp_path / "one", training_data(Uneven()))
     train_by_two("vqvae", None, tmp_path / "two", accumulate=2, strategy=strategy)
     assert_same(last_weights(tmp_path / "one"), last_weights(tmp_path / "two"))
 
@@ -160,5 +160,5 @@ def test_what_two_processes_left_is_resumed_by_two_and_by_one(tmp_path, strategy
     shutil.copytree(tmp_path / "two", tmp_path / "one")
     train_by_two("vqvae", None, tmp_path / "two", resume=True, strategy=strategy)
     assert_same(whole, last_weights(tmp_path / "two"))
-    train(plain_run("vqvae", None), tmp_path / "one", INFO, Uneven(), Uneven(), resume=True)
+    train(plain_run("vqvae", None), tmp_path / "one", training_data(Uneven()), resume=True)
     assert_same(whole, last_weights(tmp_path / "one"))

@@ -9,7 +9,7 @@ import torch
 from models.body.skeleton import PARENTS
 from models.networks.features import motion_to_features
 from models.training.config import LossConfig
-from models.training.losses import Skeleton, Skin, reconstruction_losses
+from models.training.losses import ReconstructionLoss, Skeleton, Skin
 
 TERMS = ("body", "root", "trans", "joint", "velocity", "contact", "vert")
 ALL = {f"alpha_{name}": 1.0 for name in TERMS}
@@ -30,9 +30,8 @@ def features(seed: int = 0, frames: int = 20) -> torch.Tensor:
 
 def losses(predicted, target, config, mask=None, **more):
     mask = torch.ones(target.shape[:2], dtype=torch.bool) if mask is None else mask
-    return reconstruction_losses(
-        predicted, target, mask, config, skeleton(), "heading", 30.0, with_vertices=True, **more
-    )
+    loss = ReconstructionLoss(config, skeleton(), "heading", 30.0)
+    return loss.terms(predicted, target, mask, with_vertices=True, **more)
 
 
 @pytest.mark.parametrize("kind", ["l2", "l1", "geodesic"])

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from models.errors import PoseGPTError
-from models.training.run_folder import FigureLog
-from models.training.train import Progress, train
-from tests.models.small import INFO, SwingingArms, vqvae_run
+from models.training.logger import MetricsLogger, TrainingProgress
+from models.training.train import train
+from tests.models.small import SwingingArms, training_data, vqvae_run
 
 
-def figures(step: int) -> Progress:
-    return Progress(
+def figures(step: int) -> TrainingProgress:
+    return TrainingProgress(
         step=step, total=100, seconds_left=1.0, windows_per_second=2.0, terms={"a": 1.0},
         metrics={"mpjpe": 1.0}, learning_rate=1e-3, memory=1,
     )  # fmt: skip
@@ -26,16 +26,16 @@ def test_a_full_disk_ends_the_log_with_a_clear_sentence(tmp_path):
     try:
         with (
             pytest.raises(PoseGPTError, match=rf"cannot write the figures in {tmp_path}: .*stays") as ended,
-            FigureLog(tmp_path, 0, writes=True) as log,
+            MetricsLogger(tmp_path, 0, writes=True) as log,
         ):
             for step in range(1, 200):
                 log.write(figures(step))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "resume" in ended.value.hint
+    assert "resume=True" in ended.value.hint
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines[:-1]] == list(range(1, len(lines)))
-    with FigureLog(tmp_path, len(lines), writes=True) as log:  # the torn line goes
+    with MetricsLogger(tmp_path, len(lines), writes=True) as log:  # the torn line goes
         log.write(figures(len(lines)))
     steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(1, len(lines) + 1))
@@ -62,9 +62,9 @@ def without(state: dict, *path: str) -> dict:
 def test_a_state_of_another_version_is_told(tmp_path, change, said):
     """It ended in a KeyError, or went on with weights that the file did not have."""
     data = SwingingArms()
-    train(vqvae_run(iter=1, eval_every=1), tmp_path, INFO, data, data)
+    train(vqvae_run(iter=1, eval_every=1), tmp_path, training_data(data))
     path = tmp_path / "checkpoints" / "last" / "state.pt"
     torch.save(change(torch.load(path)), path)
     with pytest.raises(PoseGPTError, match=f"not as this version of posegpt writes it: .*{said}") as refused:
-        train(vqvae_run(), tmp_path, INFO, data, data, resume=True)
+        train(vqvae_run(), tmp_path, training_data(data), resume=True)
     assert "\n" not in refused.value.message and f"init={tmp_path}" in refused.value.hint

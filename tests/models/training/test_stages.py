@@ -9,7 +9,8 @@ from roma import rotvec_to_rotmat
 from models.errors import PoseGPTError
 from models.networks.gpt import GPT, Condition
 from models.networks.vqvae import Reconstruction
-from models.training.stages import GPTStage, VQVAEStage
+from models.training.gpt_stage import GPTStage
+from models.training.vqvae_stage import VQVAEStage
 from tests.models.small import INFO, TINY_GPT, SwingingArms, gpt_run, vqvae_run
 
 CHANGING = torch.zeros(4, 16, 2)
@@ -44,14 +45,14 @@ def test_the_end_counts_in_validation_as_in_training(trained, eos_force):
 def test_windows_longer_than_the_learned_positions_are_refused(trained):
     network = TINY_GPT.model_copy(update={"arch": "paper"})
     GPTStage(gpt_run(trained["vqvae"], network=network, seq_len=32), INFO)
-    with pytest.raises(PoseGPTError, match="windows of 33 frames are 17 steps"):
+    with pytest.raises(PoseGPTError, match="windows of 33 frames are 17 tokens"):
         GPTStage(gpt_run(trained["vqvae"], network=network, seq_len=33), INFO)
 
 
 def test_windows_shorter_than_the_shortest_that_is_kept_are_drawn_too(trained):
     """--seq-len 8 beside the default --min-seq-len 16 had no length left to draw."""
     stage = GPTStage(gpt_run(trained["vqvae"], seq_len=8, min_seq_len=16), INFO)
-    assert stage.draw(SwingingArms(frames=8).batch(0)).length.tolist() == [8] * 4
+    assert stage.prepare_batch(SwingingArms(frames=8).batch(0)).length.tolist() == [8] * 4
 
 
 def test_labels_that_change_or_not_give_the_same_where_they_do_not(stage):

@@ -11,7 +11,10 @@ from data.dataset import Windows
 from data.store import find_store, open_store
 from data.synthetic import make_store
 from models.errors import PoseGPTError
-from models.training.stages import DataInfo, GPTStage, make_stage
+from models.training.config import FrameLabelWindowsConfig, WindowsConfig
+from models.training.data_source import DataInfo, TrainingData
+from models.training.gpt_stage import GPTStage
+from models.training.stages import make_stage
 from models.training.token_cache import TokenCache
 from models.training.train import train
 from tests.models.small import gpt_run, vqvae_run
@@ -83,13 +86,16 @@ def dancers(tmp_path_factory):
     store = open_store(find_store(make_store(root / "data", n_clips=12), "train"))
     m = store.manifest
     info = DataInfo(m.label_names, m.body_type, m.fps, m.fingerprint)
-    data = Windows(store, 16, 8, 4)
-    train(vqvae_run(), root / "vqvae", info, data, data)
+    config = WindowsConfig(seq_len=16, min_seq_len=8, train_batch_size=4)
+    data = Windows(store, config)
+    train(vqvae_run(), root / "vqvae", TrainingData(info, data, data))
     return store, root / "vqvae", info
 
 
 def windows(store, copies=1):
-    return Windows(store, 16, 8, 8, seed=1, per_frame=True, join_share=0.5, copies=copies)
+    sizes = {"seq_len": 16, "min_seq_len": 8, "train_batch_size": 8}
+    config = FrameLabelWindowsConfig(**sizes, seed=1, join_share=0.5, token_copies=copies)
+    return Windows(store, config)
 
 
 def stage_of(dancers, out, **more) -> GPTStage:
@@ -101,23 +107,23 @@ def test_cached_tokens_are_those_of_the_tokenizer(dancers, tmp_path):
     stage, data = stage_of(dancers, tmp_path), windows(dancers[0])
     later = data.n_steps + 1
     first = data._repeated(later)
-    made = stage.draw(data.batch(first))
+    made = stage.prepare_batch(data.batch(first))
     assert len(list((tmp_path / "tokens").iterdir())) == 1
     stage._tokenize = None  # what comes again is not tokenised again
-    again = stage.draw(data.batch(later))
+    again = stage.prepare_batch(data.batch(later))
     assert torch.equal(made.tokens, again.tokens) and torch.equal(made.poses, again.poses)
     assert stage(again, 0)["nll"].isfinite()
     with pytest.raises(TypeError):
-        stage.draw(data.batch((first + 1) % data.n_steps))
+        stage.prepare_batch(data.batch((first + 1) % data.n_steps))
 
 
 def test_a_window_cut_short_has_the_first_tokens_of_the_whole(dancers, tmp_path):
     stage = stage_of(dancers, tmp_path)
-    drawn = stage.draw(windows(dancers[0]).batch(0))
+    drawn = stage.prepare_batch(windows(dancers[0]).batch(0))
     shorter = drawn.length < windows(dancers[0]).batch(0).length
     assert shorter.any() and not (drawn.length[shorter] % 2).any()
     own = stage._tokenize(drawn, drawn.length)
-    for row, n in enumerate(stage._n_steps(drawn.length).tolist()):
+    for row, n in enumerate(stage._n_tokens(drawn.length).tolist()):
         assert torch.equal(own[row, :n], drawn.tokens[row, :n])
 
 
@@ -148,7 +154,7 @@ def test_training_with_and_without_kept_tokens_is_the_same(dancers, tmp_path, co
         ("b", windows(dancers[0], copies)),
         ("c", windows(dancers[0], 0)),
     ):
-        result = train(run, tmp_path / name, dancers[2], data, windows(dancers[0], 0))
+        result = train(run, tmp_path / name, TrainingData(dancers[2], data, windows(dancers[0], 0)))
         weights.append(load_file(result.folder / "checkpoints" / "last" / "model.safetensors"))
     assert (tmp_path / "tokens").exists() == bool(copies)
     assert all(torch.equal(weights[0][k], other[k]) for other in weights[1:] for k in weights[0])

@@ -16,10 +16,12 @@ from models.batch import Batch
 from models.checkpoint import find_checkpoint, load_vqvae, read_info
 from models.errors import PoseGPTError, SettingsError
 from models.training.config import RunConfig
+from models.training.data_source import TrainingData
+from models.training.loop import TrainingInterrupted, _fixed_randomness
 from models.training.run_folder import Checkpoints
-from models.training.stages import VQVAEStage
-from models.training.train import TrainingInterrupted, _fixed_randomness, train
-from tests.models.small import INFO, SwingingArms, gpt_run, vqvae_run
+from models.training.train import train
+from models.training.vqvae_stage import VQVAEStage
+from tests.models.small import INFO, SwingingArms, gpt_run, training_data, vqvae_run
 
 
 def weights(folder):
@@ -30,14 +32,14 @@ def weights(folder):
 def test_tokenizer_learns(tmp_path, precision):
     data, losses = SwingingArms(batch_size=8), []
     run = vqvae_run(iter=60, eval_every=30, learning_rate=1e-2, precision=precision)
-    train(run, tmp_path, INFO, data, data, lambda p: losses.append(sum(p.terms.values())))
+    train(run, tmp_path, training_data(data), on_progress=lambda p: losses.append(sum(p.terms.values())))
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
 
 
 def test_an_official_body_gives_the_skin_of_the_vertex_loss(tmp_path):
     from models.body.body_files import smplx_arrays
     from models.body.default_body import default_model
-    from models.training.stages import VQVAEStage
+    from models.training.vqvae_stage import VQVAEStage
 
     arrays = smplx_arrays(default_model("smpl", with_shapes=True))
     arrays["v_template"] = 1.5 * arrays["v_template"]
@@ -52,7 +54,7 @@ def test_an_official_body_gives_the_skin_of_the_vertex_loss(tmp_path):
 
 @pytest.mark.parametrize("kind", ["gaussian", "laplacian"])
 def test_scales_of_a_likelihood_are_learned(tmp_path, kind):
-    from models.training.stages import VQVAEStage
+    from models.training.vqvae_stage import VQVAEStage
 
     run = vqvae_run(losses={"loss": kind}, learning_rate=1e-2)
     stage = VQVAEStage(run, INFO)
@@ -60,13 +62,13 @@ def test_scales_of_a_likelihood_are_learned(tmp_path, kind):
     terms = stage(SwingingArms().batch(0), 0)
     sum(terms.values()).backward()
     assert all(scale.grad.abs() > 0 for scale in stage.log_scales.values())
-    train(run, tmp_path, INFO, SwingingArms(), SwingingArms())
+    train(run, tmp_path, training_data(SwingingArms()))
 
 
 def test_generator_learns(tmp_path, trained):
     data, nll = SwingingArms(batch_size=8), []
     run = gpt_run(trained["vqvae"], iter=80, eval_every=40, learning_rate=1e-2)
-    train(run, tmp_path, INFO, data, data, lambda p: nll.append(p.terms["nll"]))
+    train(run, tmp_path, training_data(data), on_progress=lambda p: nll.append(p.terms["nll"]))
     assert sum(nll[-5:]) < 0.8 * sum(nll[:5])
 
 
@@ -74,18 +76,18 @@ def test_generator_learns(tmp_path, trained):
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path, trained, stage):
     data = SwingingArms()
     run = vqvae_run() if stage == "vqvae" else gpt_run(trained["vqvae"])
-    train(run, tmp_path / "whole", INFO, data, data)
+    train(run, tmp_path / "whole", training_data(data))
 
     def stop_after_four(progress):
         if progress.step == 4:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(TrainingInterrupted) as stopped:
-        train(run, tmp_path / "parts", INFO, data, data, stop_after_four)
+        train(run, tmp_path / "parts", training_data(data), on_progress=stop_after_four)
     assert stopped.value.exit_code == 130
     # The step that was under way is finished, for all processes hear of a signal at a step's end.
     assert read_info(tmp_path / "parts" / "checkpoints" / "last").step == 5
-    train(run, tmp_path / "parts", INFO, data, data, resume=True)
+    train(run, tmp_path / "parts", training_data(data), resume=True)
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
@@ -93,7 +95,12 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, trained, stage):
 def test_sigterm_saves_and_says_143(tmp_path):
     data = SwingingArms()
     with pytest.raises(TrainingInterrupted) as stopped:
-        train(vqvae_run(), tmp_path, INFO, data, data, lambda p: os.kill(os.getpid(), signal.SIGTERM))
+        train(
+            vqvae_run(),
+            tmp_path,
+            training_data(data),
+            on_progress=lambda p: os.kill(os.getpid(), signal.SIGTERM),
+        )
     assert stopped.value.exit_code == 143
     assert find_checkpoint(tmp_path, "vqvae").name == "last"
 
@@ -110,7 +117,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path)
             return batch
 
     with pytest.raises(PoseGPTError, match="nan at step 4"):
-        train(vqvae_run(), tmp_path, INFO, Broken(), SwingingArms())
+        train(vqvae_run(), tmp_path, training_data(Broken(), SwingingArms()))
     assert read_info(tmp_path / "checkpoints" / "last").step == 3
     assert all(w.isfinite().all() for w in weights(tmp_path).values() if w.is_floating_point())
 
@@ -138,15 +145,15 @@ def test_a_stage_is_prepared_with_data_on_its_device(tmp_path, monkeypatch):
         return moved[-1]
 
     monkeypatch.setattr(Batch, "to", to)
-    prepare = VQVAEStage.prepare
+    fit_statistics = VQVAEStage.fit_statistics
 
     def noting(stage, batches):
         batches = list(batches)
         assert batches and batches == moved
-        prepare(stage, batches)
+        fit_statistics(stage, batches)
 
-    monkeypatch.setattr(VQVAEStage, "prepare", noting)
-    train(vqvae_run(iter=1), tmp_path, INFO, SwingingArms(), SwingingArms())
+    monkeypatch.setattr(VQVAEStage, "fit_statistics", noting)
+    train(vqvae_run(iter=1), tmp_path, training_data(SwingingArms()))
 
 
 def test_training_needs_no_double_precision(tmp_path, trained, monkeypatch):
@@ -157,8 +164,8 @@ def test_training_needs_no_double_precision(tmp_path, trained, monkeypatch):
 
     monkeypatch.setattr(torch.Tensor, "double", refuse)
     data = SwingingArms()
-    train(vqvae_run(), tmp_path / "vqvae", INFO, data, data)
-    train(gpt_run(trained["vqvae"]), tmp_path / "gpt", INFO, data, data)
+    train(vqvae_run(), tmp_path / "vqvae", training_data(data))
+    train(gpt_run(trained["vqvae"]), tmp_path / "gpt", training_data(data))
 
 
 def test_no_process_clears_away_what_another_still_reads(tmp_path, monkeypatch):
@@ -169,9 +176,9 @@ def test_no_process_clears_away_what_another_still_reads(tmp_path, monkeypatch):
         Checkpoints, "load_last", lambda *_, f=Checkpoints.load_last: done.append("load") or f(*_)
     )
     data = SwingingArms()
-    train(vqvae_run(), tmp_path, INFO, data, data)
+    train(vqvae_run(), tmp_path, training_data(data))
     done.clear()
-    train(vqvae_run(), tmp_path, INFO, data, data, resume=True)
+    train(vqvae_run(), tmp_path, training_data(data), resume=True)
     assert done == ["load", "barrier", "clean"]
 
 
@@ -183,7 +190,7 @@ def test_what_numpy_and_torch_would_refuse_later_is_refused_at_once(wrong):
 
 def test_nothing_to_resume(tmp_path):
     with pytest.raises(PoseGPTError, match="nothing to resume"):
-        train(vqvae_run(), tmp_path, INFO, SwingingArms(), SwingingArms(), resume=True)
+        train(vqvae_run(), tmp_path, training_data(SwingingArms()), resume=True)
 
 
 def test_a_run_leaves_curves_and_the_best_checkpoint(trained):
@@ -198,11 +205,11 @@ def test_a_run_leaves_curves_and_the_best_checkpoint(trained):
 
 def test_time_budget_ends_a_run(tmp_path):
     data = SwingingArms()
-    result = train(vqvae_run(iter=10**6, minutes=0.02), tmp_path, INFO, data, data)
+    result = train(vqvae_run(iter=10**6, minutes=0.02), tmp_path, training_data(data))
     assert 0 < result.step < 10**5
 
 
 def test_tokenizer_of_another_body_is_refused(tmp_path, trained):
     data = SwingingArms()
     with pytest.raises(PoseGPTError, match="smplh"):
-        train(gpt_run(trained["vqvae"]), tmp_path, replace(INFO, body_type="smplh"), data, data)
+        train(gpt_run(trained["vqvae"]), tmp_path, TrainingData(replace(INFO, body_type="smplh"), data, data))

@@ -11,11 +11,13 @@ from models.batch import Batch
 from models.checkpoint import find_checkpoint, read_info
 from models.errors import PoseGPTError
 from models.training.config import ClassifierRun
+from models.training.data_source import TrainingData
 from models.training.memory import estimate_memory
 from models.training.run_folder import Checkpoints
-from models.training.stages import VQVAEStage, make_stage
+from models.training.stages import make_stage
 from models.training.train import train
-from tests.models.small import INFO, SwingingArms, gpt_run, vqvae_run
+from models.training.vqvae_stage import VQVAEStage
+from tests.models.small import INFO, SwingingArms, gpt_run, training_data, vqvae_run
 from tests.models.training.test_distributed import Uneven, assert_same, last_weights, plain_run
 
 
@@ -60,7 +62,12 @@ def test_accumulating_two_batches_equals_one_twice_as_large(tmp_path, trained, s
         ("two", Uneven(), {"accumulate": 2}),
     ):
         run, seen = plain_run(stage, trained["vqvae"], **more), terms[name]
-        train(run, tmp_path / name, INFO, data, Uneven(), lambda p, seen=seen: seen.append(p.terms))
+        train(
+            run,
+            tmp_path / name,
+            training_data(data, Uneven()),
+            on_progress=lambda p, seen=seen: seen.append(p.terms),
+        )
     assert len(terms["two"]) == 6
     torch.testing.assert_close(terms["two"], terms["one"], atol=1e-5, rtol=1e-4)
     assert_same(last_weights(tmp_path / "one"), last_weights(tmp_path / "two"))
@@ -68,7 +75,7 @@ def test_accumulating_two_batches_equals_one_twice_as_large(tmp_path, trained, s
 
 def test_the_latest_checkpoints_are_kept(tmp_path):
     run = vqvae_run(iter=5, eval_every=1, keep=2)
-    train(run, tmp_path, INFO, SwingingArms(), SwingingArms())
+    train(run, tmp_path, training_data(SwingingArms()))
     folders = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert folders == ["best", "last", "step-000004", "step-000005"]
     assert [read_info(tmp_path / "checkpoints" / name).step for name in folders[2:]] == [4, 5]
@@ -86,12 +93,12 @@ def test_as_many_are_kept_as_were_asked_for(tmp_path, keep):
 
 def test_what_a_run_began_with_stays(tmp_path, trained):
     data = SwingingArms()
-    train(gpt_run(trained["vqvae"]), tmp_path / "gpt", INFO, data, data)
-    train(vqvae_run(seed=1), tmp_path / "other", INFO, data, data)
+    train(gpt_run(trained["vqvae"]), tmp_path / "gpt", training_data(data))
+    train(vqvae_run(seed=1), tmp_path / "other", training_data(data))
 
     def resume(run=None, **other):
         info = replace(INFO, **other)
-        train(run or gpt_run(trained["vqvae"]), tmp_path / "gpt", info, data, data, resume=True)
+        train(run or gpt_run(trained["vqvae"]), tmp_path / "gpt", TrainingData(info, data, data), resume=True)
 
     resume()
     with pytest.raises(PoseGPTError, match=r"the data of .* was test, got another"):
@@ -104,7 +111,7 @@ def test_what_a_run_began_with_stays(tmp_path, trained):
         PoseGPTError, match=r"the tokenizer of .* was [0-9a-f]{64}, got [0-9a-f]{64}"
     ) as refused:
         resume(gpt_run(tmp_path / "other"))
-    assert "`name`" in refused.value.hint
+    assert "another name" in refused.value.hint
     network = gpt_run(trained["vqvae"]).network.model_copy(update={"gpt_nlayer": 2})
     with pytest.raises(PoseGPTError, match=r"was {'gpt_nlayer': 1}, got {'gpt_nlayer': 2}"):
         resume(gpt_run(trained["vqvae"], network=network))
@@ -112,11 +119,11 @@ def test_what_a_run_began_with_stays(tmp_path, trained):
 
 def test_a_resumed_log_has_every_step_once(tmp_path):
     data = SwingingArms()
-    train(vqvae_run(), tmp_path, INFO, data, data)
+    train(vqvae_run(), tmp_path, training_data(data))
     log = tmp_path / "metrics.jsonl"
     later = json.dumps({"step": 20, "metrics": {}})
     log.write_text(log.read_text() + later + "\n" + later[:9])
-    train(vqvae_run(iter=9), tmp_path, INFO, data, data, resume=True)
+    train(vqvae_run(iter=9), tmp_path, training_data(data), resume=True)
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [3, 6, 9]
     board = EventAccumulator(str(tmp_path)).Reload()
     assert [event.step for event in board.Scalars("val/mpjpe")] == [3, 6, 9]
@@ -124,13 +131,18 @@ def test_a_resumed_log_has_every_step_once(tmp_path):
 
 def test_progress_says_how_much_memory_is_in_use(tmp_path):
     seen = []
-    train(vqvae_run(iter=2), tmp_path, INFO, SwingingArms(), SwingingArms(), lambda p: seen.append(p.memory))
+    train(
+        vqvae_run(iter=2),
+        tmp_path,
+        training_data(SwingingArms()),
+        on_progress=lambda p: seen.append(p.memory),
+    )
     assert 50e6 < seen[0] <= seen[1] < 50e9
 
 
 def test_compilation_is_refused_where_it_gains_nothing(tmp_path):
-    with pytest.raises(PoseGPTError, match="compile needs CUDA, this run is on cpu"):
-        train(vqvae_run(compile=True), tmp_path, INFO, SwingingArms(), SwingingArms())
+    with pytest.raises(PoseGPTError, match="compile=True needs CUDA, this run is on cpu"):
+        train(vqvae_run(compile=True), tmp_path, training_data(SwingingArms()))
 
 
 @pytest.mark.parametrize("kind", ["vqvae", "gpt", "classifier"])
@@ -161,7 +173,7 @@ def test_what_is_frozen_takes_no_memory_for_its_training(trained):
 
 
 def test_the_kept_checkpoint_is_found_by_its_folder(tmp_path):
-    train(vqvae_run(keep=1), tmp_path, INFO, SwingingArms(), SwingingArms())
+    train(vqvae_run(keep=1), tmp_path, training_data(SwingingArms()))
     folder = tmp_path / "checkpoints" / "step-000006"
     assert find_checkpoint(folder, "vqvae") == folder
 
@@ -170,6 +182,6 @@ def test_a_first_validation_that_is_not_a_number_is_soon_replaced(tmp_path, monk
     """Nothing is less than NaN: it stayed the best one to the end."""
     found = iter([float("nan"), 3.0, 4.0])
     monkeypatch.setattr(VQVAEStage, "validate", lambda *_: {"mpjpe": next(found)})
-    result = train(vqvae_run(iter=3, eval_every=1), tmp_path, INFO, SwingingArms(), SwingingArms())
+    result = train(vqvae_run(iter=3, eval_every=1), tmp_path, training_data(SwingingArms()))
     assert result.metrics == {"mpjpe": 3.0}
     assert read_info(tmp_path / "checkpoints" / "best").step == 2

@@ -1,4 +1,4 @@
-"""What is looked at when a run validates: clips drawn as video, generated motion judged, curves redrawn."""
+"""What `posegpt train` adds to a validation: clips as video, generated motion judged, curves redrawn."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from models.evaluation.validation import WindowJudge
     from models.networks.vqvae import VQVAE
     from models.sampling.generate import Generator
-    from models.training.stages import DataInfo
-    from models.training.train import Windows
+    from models.training.data_source import TrainingData
 
 SAMPLES = "samples"
 """Folder in a run: step_000500.mp4 with its still, and the stills as TensorBoard events."""
@@ -34,19 +33,22 @@ _TITLE_LENGTH = 40
 """Characters that fit above a clip."""
 
 
-class Visits:
+class ValidationObserver:
     """Called by the training loop at each validation, in the first process, with the averaged network.
 
     Pictures are drawn in a thread of their own while training goes on. One that cannot be drawn is a warning,
     not the end of the run.
     """
 
-    def __init__(self, run: RunConfig, folder: Path, info: "DataInfo", windows: "Windows") -> None:
-        """Raises PoseGPTError where --eval-classif's classifier cannot judge this data."""
-        self.run, self.folder, self.info = run, folder, info
-        self.judges = isinstance(run, GPTRun) and (run.eval_fid or run.eval_classif)
-        self.batches = list(islice(windows.eval_batches(), run.eval_batches if self.judges else 1))
-        self.judge = self._open_judge() if self.judges else None
+    def __init__(self, run: RunConfig, folder: Path, data: "TrainingData") -> None:
+        """Raises PoseGPTError if the classifier of eval_classif cannot judge this data."""
+        self.run = run
+        self.folder = folder
+        self.info = data.info
+        is_judged = isinstance(run, GPTRun) and (run.eval_fid or run.eval_classif)
+        n_batches = run.eval_batches if is_judged else 1
+        self.batches = list(islice(data.val.eval_batches(), n_batches))
+        self.judge = self._open_judge() if is_judged else None
         self._vqvae: VQVAE | None = None
         self._painter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures")
         self._drawing: Future[Any] | None = None
@@ -92,7 +94,9 @@ class Visits:
             return generated(network, batch, self.run.seed)
         device = next(network.parameters()).device
         batch = first_windows(self.batches[0], self.run.n_visu_to_save).to(device)
-        return (reconstructed if isinstance(network, VQVAE) else classified)(network, batch, self.info)
+        if isinstance(network, VQVAE):
+            return reconstructed(network, batch, self.info)
+        return classified(network, batch, self.info)
 
     def _as_generator(self, network: Any) -> "Generator":
         """The network with the tokenizer it is trained for."""
@@ -100,7 +104,8 @@ class Visits:
         from models.sampling.generate import Generator
 
         assert isinstance(self.run, GPTRun)
-        info, device = self.info, str(next(network.parameters()).device)
+        info = self.info
+        device = str(next(network.parameters()).device)
         if self._vqvae is None:
             self._vqvae, _ = load_vqvae(find_checkpoint(self.run.vqvae, "vqvae"), device)
         return Generator(network, self._vqvae, info.labels, info.fps, info.body_type, device)
@@ -129,9 +134,11 @@ def _draw_clips(preview: "Preview", board: "SummaryWriter", step: int) -> None:
     columns, rows = grid_shape(len(preview.motions))
     titles = [title.replace(STYLE_PREFIX, "") for title in preview.titles]
     options = RenderOptions(
-        size=(_CELL[0] * columns, _CELL[1] * rows), renderer="skeleton", sheet_frames=_SHEET_FRAMES,
+        size=(_CELL[0] * columns, _CELL[1] * rows),
+        renderer="skeleton",
+        sheet_frames=_SHEET_FRAMES,
         titles=tuple(shorten(title, _TITLE_LENGTH, placeholder="…") for title in titles),
-    )  # fmt: skip
+    )
     path = Path(board.log_dir) / f"step_{step:06d}.mp4"
     save_motion(preview.motions, path, options)
     still = path.with_suffix(".png")

@@ -1,0 +1,170 @@
+"""Training stage of the generator (GPT): predict the tokens of windows from labels and duration."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.batch import Batch
+from models.checkpoint import CheckpointInfo, StageName, find_checkpoint, load_vqvae
+from models.errors import PoseGPTError
+from models.networks.gpt import GPT, Condition
+from models.networks.vqvae import VQVAE
+from models.training.config import GPTRun
+from models.training.data_source import DataInfo
+from models.training.stage import TrainStage, autocast
+from models.training.token_cache import MOST_CODES, TokenCache
+
+
+class GPTStage(TrainStage):
+    """Predict the tokens of windows, given their labels and duration."""
+
+    stage: StageName = "gpt"
+    network: GPT
+    best_metric = "nll"
+
+    def __init__(self, run: GPTRun, info: DataInfo) -> None:
+        super().__init__()
+        self.run = run
+        self.tokenizer = find_checkpoint(run.vqvae, "vqvae")
+        vqvae, about = load_vqvae(self.tokenizer)
+        if run.vq_model not in (None, vqvae.config.model):
+            raise PoseGPTError(
+                f"{self.tokenizer} is a {vqvae.config.model}, expected a {run.vq_model}",
+                f"use vq_model={vqvae.config.model}, or another vqvae",
+                ("vq_model", "vqvae"),
+            )
+        if about.body_type != info.body_type or about.fps != info.fps:
+            raise PoseGPTError(
+                f"{self.tokenizer} was trained on {about.body_type} at {about.fps:g} fps, "
+                f"the data is {info.body_type} at {info.fps:g} fps",
+                "train another tokenizer on this data",
+            )
+        n_tokens = vqvae.n_tokens(run.seq_len)
+        longest = run.network.gpt_blocksize
+        if run.network.arch == "paper" and n_tokens > longest:
+            raise PoseGPTError(
+                f"windows of {run.seq_len} frames are {n_tokens} tokens, learned positions only {longest}",
+                f"use gpt_blocksize={n_tokens}, or shorter windows",
+                "gpt_blocksize",
+            )
+        # In a list, so that it is no part of what is trained, averaged and saved.
+        self._vqvae = [vqvae]
+        labels_change = run.join_share > 0 or info.per_frame
+        self.config = run.network.replaced(
+            n_codebook=vqvae.config.n_codebook,
+            codes_per_book=vqvae.config.codes_per_book,
+            n_labels=len(info.labels),
+            label_changes=labels_change and run.network.embed_every_step,
+        )
+        self.network = GPT(self.config)
+        self._cache = token_cache(run, about, info, vqvae) if vqvae.causal_encoder else None
+
+    @property
+    def tokenizer_in_use(self) -> VQVAE:
+        return self._vqvae[0]
+
+    def prepare_batch(self, batch: Batch) -> Batch:
+        # Half of the windows are cut shorter, so that every duration is learned. They are cut between tokens:
+        # with a causal encoder, those before the cut are the same as without it.
+        factor = self.tokenizer_in_use.config.factor
+        shortest = min(self.run.min_seq_len, self.run.seq_len)
+        lengths = torch.randint(shortest, 2 * self.run.seq_len, batch.length.shape)
+        cut = (lengths // factor * factor).clamp(min=factor)
+        frames = torch.minimum(batch.length, cut.to(batch.length))
+        causal = self.tokenizer_in_use.causal_encoder
+        with autocast(self.run, batch.length.device):
+            tokens = self._training_tokens(batch) if causal else self._tokenize(batch, frames)
+        return replace(batch, length=frames, ended=self._ended(batch, frames), tokens=tokens)
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        length = self._n_tokens(batch.length)
+        with autocast(self.run, batch.length.device):
+            tokens = self._tokenize(batch, batch.length) if batch.tokens is None else batch.tokens
+            nll = self.network.loss(tokens, length, self._condition(batch, length), batch.ended)
+        return {"nll": nll}
+
+    def counts(self, batch: Batch) -> dict[str, Tensor]:
+        return {"nll": self._n_tokens(batch.length).sum()}
+
+    @torch.no_grad()
+    def validate(self, network: GPT, batches: Iterable[Batch]) -> dict[str, float]:
+        """Negative log-likelihood (nats per index) and share of indices predicted right."""
+        nll = 0.0
+        right = 0.0
+        count = 0
+        for batch in batches:
+            codes = self._tokenize(batch, batch.length)
+            length = self._n_tokens(batch.length)
+            condition = self._condition(batch, length)
+            valid = torch.arange(codes.shape[1], device=length.device) < length[:, None]
+            logits = network(codes, condition)
+            n = int(valid.sum()) * codes.shape[-1]
+            ended = self._ended(batch, batch.length)
+            nll += float(network.loss(codes, length, condition, ended)) * n
+            right += float((logits.argmax(-1) == codes)[valid].sum())
+            count += n
+        return {"nll": nll / count, "accuracy": right / count}
+
+    def network_config(self) -> dict[str, Any]:
+        return self.config.model_dump(mode="json")
+
+    def _ended(self, batch: Batch, frames: Tensor) -> Tensor:
+        """(B,) bool: windows whose first `frames` reach to their clip's end.
+
+        One that is not filled holds its clip's end; a cut one does not.
+        """
+        is_filled = frames == batch.poses.shape[1]
+        return (frames == batch.length) & ~is_filled | self.run.eos_force
+
+    def _condition(self, batch: Batch, length: Tensor) -> Condition:
+        """Labels of each token's first frame, and the duration (B,) of the whole window in tokens."""
+        labels = batch.labels
+        if labels.dim() == 2:
+            labels = labels[:, None].expand(-1, batch.poses.shape[1], -1)
+        return Condition.of(labels[:, :: self.tokenizer_in_use.config.factor], length)
+
+    def _training_tokens(self, batch: Batch) -> Tensor:
+        """(B, S, K) codes of the whole windows, from the cache on disk; what it lacks is added."""
+        if self._cache is None or batch.rows is None:
+            return self._tokenize(batch, batch.length)
+        tokens = self._cache.read(batch.rows)
+        if tokens is None:
+            tokens = self._tokenize(batch, batch.length)
+            self._cache.write(batch.rows, tokens)
+        return tokens
+
+    @torch.no_grad()
+    def _tokenize(self, batch: Batch, length: Tensor) -> Tensor:
+        """Codes (B, S, K) of the first `length` frames."""
+        return self.tokenizer_in_use.to(length.device).encode(batch.poses, batch.trans, length)
+
+    def _n_tokens(self, length: Tensor) -> Tensor:
+        """(B,) number of tokens of windows of (B,) frames."""
+        return -(-length // self.tokenizer_in_use.config.factor)
+
+
+CACHE_KEY = (
+    "seq_len",
+    "min_seq_len",
+    "train_batch_size",
+    "seed",
+    "mirror",
+    "rotate",
+    "balance",
+    "start_share",
+    "join_share",
+    "precision",
+)
+"""Settings that decide which windows a run trains on, and what their tokens are."""
+
+
+def token_cache(run: GPTRun, tokenizer: CheckpointInfo, info: DataInfo, vqvae: VQVAE) -> TokenCache | None:
+    """The cache of the tokens of a run's training windows; None if the run keeps none."""
+    if not run.token_copies or vqvae.config.codes_per_book > MOST_CODES:
+        return None
+    key = {name: getattr(run, name) for name in CACHE_KEY}
+    key |= {"tokenizer": tokenizer.weights_sha256, "data": info.fingerprint}
+    return TokenCache(run.out / "tokens", key, vqvae.n_tokens(run.seq_len), vqvae.config.n_codebook)
