@@ -14,7 +14,7 @@ import typer
 
 from models import __version__
 from models.errors import PoseGPTError, SettingsError
-from posegpt_cli.console import UsageError, say, show_error, show_result
+from posegpt_cli.console import UsageError, show_error, show_interruption, show_result
 from posegpt_cli.options.flags import with_flags_named
 from posegpt_cli.options.help_text import examples
 from posegpt_cli.settings import DEBUG, read_settings
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = app(args=words or ["--help"], prog_name="posegpt", standalone_mode=False)
         return code if isinstance(code, int) else ExitStatus.DONE
     except (KeyboardInterrupt, typer.Abort):
-        say("interrupted")
+        show_interruption()
         return ExitStatus.INTERRUPTED
     except Exception as error:
         if settings.debug:

@@ -55,6 +55,13 @@ def show_error(message: str, hint: str) -> None:
     say(f"hint: {_one_line(hint)}")
 
 
+def show_interruption() -> None:
+    """Say that the user stopped the command, on a line of its own."""
+    if sys.stderr.isatty():
+        print(file=sys.stderr)  # the terminal has echoed ^C where the cursor was
+    say("interrupted")
+
+
 def show_result(text: str) -> None:
     """One line on stdout."""
     output().print(text, soft_wrap=True)

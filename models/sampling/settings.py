@@ -3,17 +3,19 @@
 All defaults of sampling stand here; the command line makes its options of these classes.
 """
 
+import math
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from models.config import Config, Positive, Seed, Share
+from models.errors import SettingsError
 
 
 class CodeSettings(Config):
     """How a code is sampled from its distribution."""
 
-    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    temperature: float = 1.0
     """Divides the logits: below 1 keeps closer to the likeliest codes."""
     top_k: Annotated[int, Field(ge=0)] = 0
     """Sample from the k likeliest codes (0: all)."""
@@ -25,6 +27,17 @@ class CodeSettings(Config):
     """Always take the likeliest code."""
     guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3.0
     """Classifier-free guidance: above 1 follows the action harder (1: off)."""
+
+    @field_validator("temperature")
+    @classmethod
+    def _check_temperature(cls, temperature: float) -> float:
+        if not 0 < temperature < math.inf:
+            raise SettingsError(
+                f"temperature must be above 0, got {temperature:g}",
+                "greedy=True takes the likeliest code, as a temperature of 0 would",
+                ("temperature", "greedy"),
+            )
+        return temperature
 
 
 class SamplingSettings(CodeSettings):

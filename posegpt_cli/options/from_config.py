@@ -128,7 +128,11 @@ def with_options(spec: OptionSpec | None = None) -> Callable[[Callable[..., None
                 else:
                     start = spec.presets.get(preset, {})
                     given[name] = Choices(group.config, start, config_file, taken[name])
-            command(**given)
+            try:
+                command(**given)
+            except KeyboardInterrupt:
+                # Typer would make a bare exit code of it, and the app could not say that it was interrupted.
+                raise typer.Abort from None
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}

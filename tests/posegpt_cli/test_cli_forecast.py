@@ -127,7 +127,7 @@ def test_what_follows_can_be_typed(forecast, posegpt, past, tmp_path):
         (["PAST", "--action", "jumpp"], 1, "jumpp", "posegpt actions"),
         (["PAST", "--action", "wafe"], 1, "wafe", "did you mean 'wave'"),
         (["PAST", "--len", "0"], 2, "--len", "64"),
-        (["PAST", "--temperature", "0"], 2, "--temperature must be greater than 0", "--temperature"),
+        (["PAST", "--temperature", "0"], 2, "--temperature must be above 0, got 0", "--greedy takes"),
     ],
 )
 def test_refused_in_two_lines(forecast, past, tmp_path, monkeypatch, words, code, message, hint):

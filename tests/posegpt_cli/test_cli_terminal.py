@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from data.formats.smpl_npz import write_smpl_npz
+from data.synthetic import make_motion
+
 SCRIPT = Path(sys.executable).with_name("posegpt")
 
 
@@ -92,6 +95,25 @@ def test_ctrl_c_at_a_question_leaves(small_generator, tmp_path, key):
         code, _ = terminal.finish()
         assert code == 130
         assert "Traceback" not in terminal.seen
+        assert terminal.plain.splitlines()[-1] == "interrupted"
+
+
+@pytest.mark.parametrize("command", ["sample", "render"])
+def test_ctrl_c_during_the_work_is_said_on_a_line_of_its_own(small_generator, tmp_path, command):
+    """The shell's prompt followed right after ^C, and nothing was said."""
+    out = tmp_path / "out.gif"
+    if command == "sample":
+        words = ("sample", "--gpt", small_generator, "--action", "walk", "--len", 9000, "--device", "cpu")
+    else:
+        write_smpl_npz(tmp_path / "walk.npz", make_motion("walk", 9000))
+        words = ("render", tmp_path / "walk.npz")
+    with Terminal(*words, "--renderer", "skeleton", "--out", out) as terminal:
+        terminal.wait_for("/s")  # the bar shows a rate: it is at work
+        terminal.type("\x03")
+        code, _ = terminal.finish()
+        assert code == 130
+        assert terminal.plain.splitlines()[-1] == "interrupted"
+        assert not [path for path in tmp_path.iterdir() if path.name != "walk.npz"]
 
 
 def test_missing_folders_are_asked_for(tmp_path, bvh_folder):
