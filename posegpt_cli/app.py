@@ -92,6 +92,7 @@ def build_app(words: Sequence[str] | None = None) -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `posegpt` with these arguments (None: sys.argv) and return its exit code."""
+    # A shell that asks for completions sends the line through the environment.
     words = list(sys.argv[1:] if arguments is None else arguments)
     settings = read_settings()
     try:
@@ -115,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def describe(error: Exception, words: Sequence[str]) -> tuple[str, str, ExitStatus]:
     """Message, hint and exit code of an exception that ended the command line `words`."""
+    # Typer's own errors know which command's help to read.
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "posegpt"
@@ -123,6 +125,7 @@ def describe(error: Exception, words: Sequence[str]) -> tuple[str, str, ExitStat
         is_wrong_use = isinstance(error, UsageError | SettingsError)
         message, hint = with_flags_named(error)
         return message, hint or "posegpt --help", ExitStatus.WRONG_USE if is_wrong_use else ExitStatus.FAILED
+    # What nobody foresaw: say how to see more.
     again = f"{DEBUG}=1 posegpt {shlex.join(words)} shows the traceback"
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""

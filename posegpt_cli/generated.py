@@ -46,12 +46,14 @@ def show_next(
     Args:
         words: the command and what it asked for, without its generator, seed and output.
     """
+    # Numbers can be drawn in many ways: the likeliest wish.
     numbers = [str(path) for path in files if path.suffix == ".npz"][:_SIDE_BY_SIDE]
     if numbers:
         video = f"{files[0].stem}_orbit.mp4"
         next_step(shlex.join(["posegpt", "render", *numbers, "--camera", "orbit", "--out", video]))
         return
 
+    # A picture cannot be drawn again: propose other motions, with seeds that were not used yet.
     seed = settings.seed
     out = Path("motion.npz")
     if files:

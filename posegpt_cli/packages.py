@@ -12,6 +12,7 @@ def foreign_packages(home: Path) -> dict[str, str]:
     found = {}
     for name in OURS:
         spec = importlib.util.find_spec(name)
+        # A package has folders, a module has a file, and a name that is nowhere has no spec.
         places = list(spec.submodule_search_locations or [spec.origin or ""]) if spec else []
         if [Path(place).resolve() for place in places] != [(home / name).resolve()]:
             found[name] = ", ".join(places) or "nowhere"

@@ -28,6 +28,7 @@ class Settings:
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings in `environ` (None: this process's environment)."""
     environ = os.environ if environ is None else environ
+    # An empty variable counts as unset, as in shells.
     folder = environ.get(BODY_MODELS, "").strip()
     return Settings(
         body_models=Path(folder).expanduser() if folder else None,

@@ -87,6 +87,7 @@ def _check_python(name: str) -> Check:
 def _satisfies(found: str, bound: str) -> bool:
     """Whether a version is at least (`>=3.11`) or below (`<3.14`) a bound."""
     operator, text = re.fullmatch(r"\s*(>=|<)\s*([\d.]+)\s*", bound).groups()  # type: ignore[union-attr]
+    # Compared number by number, as far as the bound goes: 3.11.4 satisfies >=3.11.
     limit = tuple(int(part) for part in text.split("."))
     have = tuple(int(part) for part in found.split(".")[: len(limit)])
     return have >= limit if operator == ">=" else have < limit
@@ -103,6 +104,7 @@ def _check_libraries(name: str) -> Check:
     """Everything that posegpt requires is there, and the old pyrender is not beside the maintained one."""
     found, missing = [], []
     for requirement in requires("posegpt") or []:
+        # Extras are optional.
         if "extra ==" in requirement:
             continue
         package = re.match(r"[\w.-]+", requirement).group()  # type: ignore[union-attr]
@@ -112,6 +114,7 @@ def _check_libraries(name: str) -> Check:
             missing.append(package)
     if missing:
         return Check(name, "broken", f"without {', '.join(missing)}", f"pip install {' '.join(missing)}")
+    # Both distributions install the same module; whichever came last wins.
     if _is_installed("pyrender"):
         fix = "pip uninstall -y pyrender && pip install --force-reinstall --no-deps pyrender-maintained"
         return Check(name, "broken", "pyrender lies over pyrender-maintained", fix)
@@ -158,6 +161,7 @@ def _check_body(name: str) -> Check:
 def _check_checkpoint(name: str) -> Check:
     from models.checkpoint import load_gpt, load_vqvae
 
+    # Loading reads every weight and compares checksums.
     folder = find_checkpoint(None, "gpt")
     try:
         info = read_info(folder)
@@ -174,6 +178,7 @@ def _check_ffmpeg(name: str) -> Check:
     import imageio_ffmpeg
 
     executable = imageio_ffmpeg.get_ffmpeg_exe()
+    # Some builds of ffmpeg come without the encoder of our videos.
     encoders = subprocess.run(
         [executable, "-hide_banner", "-encoders"], capture_output=True, text=True, check=True
     ).stdout

@@ -55,6 +55,7 @@ def export(request: ExportRequest, reading: ReadingSettings, body: BodyOptions) 
     check_targets(list_files(request.out, len(paths)), request.force)
 
     motions = [read_motion(path, reading) for path in paths]
+    # Numbers keep the motion's own rate unless another is asked for.
     if request.fps is not None:
         motions = [motion.resample(request.fps) for motion in motions]
     files = save_all(share_out(request.out, motions), options)
@@ -70,6 +71,7 @@ def _check_outs(request: ExportRequest) -> None:
     if not request.out:
         raise UsageError("--out is missing", f"add --out {first.stem}.glb")
     for path in request.out:
+        # The whole command that does it, ready to be typed.
         if path.suffix.lower() in DRAWN_SUFFIXES:
             known = ", ".join(suffix for suffix in SUFFIXES if suffix not in DRAWN_SUFFIXES)
             hint = shlex.join(["posegpt", "render", str(first), "--out", str(path)])

@@ -72,6 +72,7 @@ def forecast(
     n = sampling.n
     if len(picture.titles) > n:
         raise UsageError(f"--title is given {len(picture.titles)} times for {n} futures", "once for each")
+    # Labels, length and files are checked before the motion is read and the network loaded.
     info = read_info(find_checkpoint(generator.gpt, "gpt"))
     labels = resolve_labels(request.actions, request.style, info.labels)
     n_frames = parse_length(request.length, info.fps)
@@ -79,6 +80,7 @@ def forecast(
     check_targets(list_files(outs, n), target.force)
 
     observed = _observed(request, reading, info.fps)
+    # Without titles of their own, several futures are told apart by their seeds.
     seeds = tuple(f"seed {sampling.seed + k}" for k in range(n)) if n > 1 else ()
     options = complete_options(
         picture, outs, fps=info.fps, past_frames=observed.n_frames, titles=picture.titles or seeds
@@ -109,6 +111,7 @@ def _words(request: ForecastRequest, labels: Sequence[str]) -> list[str]:
 def _observed(request: ForecastRequest, reading: ReadingSettings, fps: float) -> "Motion":
     """The part of a motion file that is observed, at a frame rate; raises PoseGPTError for too few frames."""
     path = request.past_motion
+    # --until and --past-frames count frames at the generator's rate, so the motion is resampled first.
     motion = read_motion(path, reading).resample(fps)
     if request.until is not None:
         end = parse_length(request.until, fps, "--until")

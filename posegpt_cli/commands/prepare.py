@@ -114,6 +114,7 @@ def prepare(choices: Choices[PrepareSettings], run: PrepareRun) -> None:
     except KeyboardInterrupt:
         say("finished files are kept: the same command goes on from here")
         raise
+    # Warnings first, results next, and what must not be overlooked last.
     show_warnings(report)
     if run.as_json:
         show_json(report_as_json(settings, report))
@@ -153,6 +154,7 @@ def save_preview(stores: Sequence[Path], seq_len: int, seed: int, path: Path) ->
 
 
 def _settings(choices: Choices[PrepareSettings]) -> PrepareSettings:
+    # What a person at a terminal leaves out is asked for; it counts less than --config would.
     given = {field.name for field in choices.flags}
     preset = dict[str, Path]()
     if not given.intersection(SOURCES):
@@ -169,6 +171,7 @@ def _settings(choices: Choices[PrepareSettings]) -> PrepareSettings:
 
 def _refuse_unread(flags: Iterable[ConfigField], settings: PrepareSettings) -> None:
     """Raises UsageError if an option was given that does not count for these sources."""
+    # AMASS is only read along with BABEL then: options of plain motion do not count.
     sources = {"babel"} if settings.babel else {source for source in SOURCES if getattr(settings, source)}
     for field in flags:
         readers = READ_BY.get(field.name, SOURCES)
@@ -194,6 +197,7 @@ def _check(root: Path, choices: Choices[PrepareSettings], run: PrepareRun) -> No
 
     Raises PoseGPTError if one is damaged, UsageError if options say what to prepare.
     """
+    # Checking reads; the few options that describe the sheet of windows may be given all the same.
     flags = {field.name: value for field, value in choices.flags.items()}
     of_preview = ("seq_len", "seed", "force") if run.preview else ()
     foreign = {field.flag: True for field in choices.flags if field.name not in of_preview}

@@ -53,6 +53,7 @@ def render(
         raise UsageError(
             f"--title is given {len(picture.titles)} times for {len(paths)} motions", "once for each"
         )
+    # Refused before any file is read.
     options = complete_options(picture, target.out)
     check_targets(list_files(target.out, len(paths)), target.force)
 

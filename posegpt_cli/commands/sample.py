@@ -81,6 +81,7 @@ def sample(
     picture: RenderOptions,
 ) -> None:
     _refuse_contradictions(request, target, sampling)
+    # The labels of a checkpoint are read without torch, so that a misspelt action is refused at once.
     info = read_info(find_checkpoint(generator.gpt, "gpt"))
     segments = list[Part]()
     if request.timeline is not None:
@@ -90,6 +91,7 @@ def sample(
         _stream(generator, request, labels, _frames(request.length, info.fps), sampling)
         return
 
+    # Whatever can be refused is refused before the first motion is sampled.
     n_frames = _frames(request.length or DEFAULT_LENGTH, info.fps)
     outs = target.out or (() if target.preview else (Path(f"{file_stem(labels[0])}.mp4"),))
     targets = [numbered(path, sampling.n) for path in outs]
@@ -97,6 +99,7 @@ def sample(
     options = complete_options(picture, outs, fps=info.fps, chapters=chapters_of(segments, info.fps))
     _warn_of_many(outs, sampling.n)
 
+    # Each batch is written before the next is sampled: memory does not grow with n.
     files = list[Path]()
     lengths = list[int]()
     for motions in _generate(generator, labels, n_frames, segments, sampling):
@@ -107,6 +110,7 @@ def sample(
         files += save_all(jobs, options)
         lengths += [motion.n_frames for motion in motions]
 
+    # Results on stdout first, then what could follow.
     if target.as_json:
         show_json(describe(files, motions[0], lengths, sampling))
     else:
@@ -174,6 +178,7 @@ def _generate(
     plan = [generate.Segment(part.labels, part.n_frames) for part in segments]
     for first in range(0, sampling.n, generate.MAX_BATCH):
         n = min(generate.MAX_BATCH, sampling.n - first)
+        # Motion k has the seed seed + k, whatever batch it is in.
         batch = sampling.replaced(n=n, seed=sampling.seed + first)
         title = "sample" if n == sampling.n else f"sample {first + n}/{sampling.n}"
         with progress(title) as on_progress:
@@ -196,6 +201,7 @@ def _stream(
     generator = load_streaming(settings.gpt, request.decoder, settings.device)
     frames = stream(generator, labels, n_frames, sampling)
     say(f"{' + '.join(labels)}: {generator.fps:g} frames per second, {generator.body_type}")
+    # Flushed line by line: a reader may show frames as they come.
     try:
         for k, frame in enumerate(frames):
             print(json.dumps(_frame_values(frame, k, generator.fps)), flush=True)

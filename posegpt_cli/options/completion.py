@@ -28,10 +28,12 @@ def runs_of(stage: str) -> Callable[[str], list[str]]:
 
 def _vocabulary(ctx: typer.Context) -> tuple[list[str], list[str]]:
     """Actions and styles; none if the checkpoint cannot be read."""
-    from data.actions import split_labels  # here, because `posegpt --help` imports this module
+    # Imported here, because `posegpt --help` imports this module.
+    from data.actions import split_labels
     from models.checkpoint import find_checkpoint, read_info
     from models.errors import PoseGPTError
 
+    # A shell that waits for completions must not be shown an error.
     try:
         return split_labels(read_info(find_checkpoint(ctx.params.get("gpt"), "gpt")).labels)
     except PoseGPTError:

@@ -28,6 +28,7 @@ def read_config_file(path: Path, config: type[BaseModel]) -> Values:
         return {}
     if not isinstance(values, dict):
         raise UsageError(f"{path} holds a {type(values).__name__}, expected keys and values", "seed: 1")
+    # Runs of earlier versions have other names for some fields.
     values = upgrade_names(values, config)
     _refuse_unknown(values, config, path, ())
     return values
@@ -49,6 +50,7 @@ def dashed_words(words: Sequence[str], flags: Iterable[str]) -> list[str]:
     known = set(flags)
     result = list[str]()
     for word in words:
+        # Only known flags: a value such as a file's name keeps its underscores.
         flag, equals, value = word.partition("=")
         dashed = flag.replace("_", "-")
         result.append(dashed + equals + value if dashed in known else word)
@@ -73,6 +75,7 @@ def _refuse_unknown(values: Values, config: type[BaseModel], path: Path, parents
     for key, value in values.items():
         info = config.model_fields.get(str(key))
         if info is None:
+            # A field of a part is often written at the top: proposed by its full path.
             paths = {field.name: ".".join((*parents, *field.path)) for field in config_fields(config)}
             close = difflib.get_close_matches(str(key), paths, n=1)
             hint = f"did you mean '{paths[close[0]]}'?" if close else "posegpt train --help names the fields"

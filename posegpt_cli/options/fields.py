@@ -75,11 +75,13 @@ def part_of(field: FieldInfo) -> type[BaseModel] | None:
 def plain_type(annotation: Any) -> Any:
     """The type that Typer reads: `Annotated[int, ...] | None` is int, `tuple[Path, ...]` is list[Path]."""
     origin = get_origin(annotation)
+    # Constraints are pydantic's to check: Typer only needs to know what to parse.
     if origin is Annotated:
         return plain_type(get_args(annotation)[0])
     if origin in (Union, types.UnionType):
-        [only] = [a for a in get_args(annotation) if a is not type(None)]
+        [only] = [member for member in get_args(annotation) if member is not type(None)]
         return plain_type(only)
+    # Typer repeats an option for a list.
     if origin is tuple:
         return list[plain_type(get_args(annotation)[0])]  # type: ignore[misc]
     return annotation
@@ -87,6 +89,7 @@ def plain_type(annotation: Any) -> Any:
 
 def default_of(field: ConfigField, preset: Mapping[str, Any]) -> Any:
     """What a preset says of a field, or else the field's default (None if it has none)."""
+    # A preset names only what differs, at any depth.
     value: Any = preset
     for name in field.path:
         if name not in value:
@@ -110,6 +113,7 @@ def show_defaults(field: ConfigField, presets: Iterable[tuple[str, Mapping[str, 
 
 def _show(value: Any, look: Flag) -> str:
     if value is None or value == ():
+        # What stands for "nothing" depends on the field: the bundled checkpoint, the motion's own body, ...
         return look.default
     if isinstance(value, bool):
         return "on" if value else "off"

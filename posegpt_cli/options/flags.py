@@ -101,6 +101,7 @@ def with_flags_named(error: PoseGPTError) -> tuple[str, str]:
     """Message and hint of an error, with flags in place of the parameters that it names."""
     message = _name_values(error.message, error.parameters)
     hint = _name_values(error.hint, error.parameters)
+    # A message is about the parameter, so each mention of it is a mention of the flag.
     for name in error.parameters:
         message = re.sub(rf"(?<![\w-]){name}(?![\w-])", flag_of(name), message)
         # In the midst of a hint, a word without "_" may be just a word.
@@ -113,6 +114,7 @@ def _name_values(text: str, parameters: Iterable[str]) -> str:
     """Put `--len 64` for n_frames=64, `--greedy` for greedy=True, and flags for names in backticks."""
     for name in parameters:
         flag = flag_of(name)
+        # Assignments before bare names: "n=1" must not become "-n=1".
         text = text.replace(f"`{name}`", flag)
         text = re.sub(rf"(?<![\w-]){name}=True\b", flag, text)
         text = re.sub(rf"(?<![\w-]){name}=False\b", off_flag_of(name), text)

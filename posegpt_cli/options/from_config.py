@@ -40,6 +40,7 @@ class Choices(Generic[_C]):
         if self.file:
             values = merge(values, read_config_file(self.file, self.config))
 
+        # Each flag becomes a small tree of its own, so that one rule lays file and flags over the rest.
         for option, value in self.flags.items():
             nested: Values = {option.name: value}
             for name in reversed(option.path[:-1]):
@@ -103,6 +104,7 @@ def with_options(spec: OptionSpec | None = None) -> Callable[[Callable[..., None
     spec = spec or OptionSpec()
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        # Typer reads a function's signature: `run` gets one in which configs are replaced by their fields.
         groups = dict[str, _Group]()
         parameters = list[inspect.Parameter]()
         hints = get_type_hints(command, include_extras=True)
@@ -110,6 +112,7 @@ def with_options(spec: OptionSpec | None = None) -> Callable[[Callable[..., None
             hint = hints[parameter.name]
             config = _config_of(hint)
             if config is None:
+                # An option of Typer's own.
                 parameters.append(parameter.replace(annotation=hint, kind=_KEYWORD))
                 continue
             fields = spec.fields(config)
@@ -121,6 +124,7 @@ def with_options(spec: OptionSpec | None = None) -> Callable[[Callable[..., None
 
         @functools.wraps(command)
         def run(preset: str = "", config_file: Path | None = None, **given: Any) -> None:
+            # All are taken before any is resolved: what is missing is asked for before anything is refused.
             taken = {name: _take(group, given) for name, group in groups.items()}
             for name, group in groups.items():
                 if group.is_resolved:
@@ -149,6 +153,7 @@ def _config_of(hint: Any) -> type[BaseModel] | None:
 
 def _source_parameters(spec: OptionSpec) -> list[inspect.Parameter]:
     """--preset and --config."""
+    # A Literal made at run time: Typer shows its values as choices.
     choice = Literal[tuple(spec.presets)]  # type: ignore[valid-type]
     first = next(iter(spec.presets))
     about = spec.preset_help + default_note(f"default: {first}")
@@ -185,6 +190,7 @@ def _parameters_of(option: ConfigField, spec: OptionSpec) -> list[inspect.Parame
     parameters = [
         inspect.Parameter(option.name, _KEYWORD, default=value, annotation=option.type | None),
     ]
+    # None stands for "not given", so that a file or preset can decide; "off" needs a flag of its own then.
     if option.type is bool:
         off = typer.Option(False, option.off_flag, hidden=True)
         parameters.append(inspect.Parameter(f"no_{option.name}", _KEYWORD, default=off, annotation=bool))
@@ -210,6 +216,7 @@ def _pop(given: Values, option: ConfigField) -> Any:
     refuse_together(option.flag, value, {option.off_flag: is_off})
     if is_off:
         return False
+    # Typer gives an empty list for an option that may come several times and did not come.
     if isinstance(value, list):
         return tuple(value) or None
     return option.look.parse(value) if option.look.parse and value is not None else value

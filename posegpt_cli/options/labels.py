@@ -7,6 +7,7 @@ from data.actions import STYLE_PREFIX, resolve_label, split_labels
 
 def resolve_labels(actions: Sequence[str], style: str | None, vocabulary: tuple[str, ...]) -> tuple[str, ...]:
     """Actions and a style in the vocabulary's spelling; raises PoseGPTError with the closest names."""
+    # Actions and styles are looked up apart, so that a misspelt one gets proposals of its own kind.
     names, styles = split_labels(vocabulary)
     labels = [resolve_label(action, names) for action in actions]
     if style:

@@ -11,6 +11,7 @@ LONGEST_HOURS = 10
 
 def parse_length(text: str, fps: float, flag: str = "--len") -> int:
     """Frames from `64` (frames) or `3.5s` (seconds); raises UsageError that begins with the flag."""
+    # A bare number is frames, one with an s is seconds.
     match = re.fullmatch(r"(\d+)|(\d*\.?\d+)\s*s", text.strip())
     frames = 0.0
     if match and match[1]:
@@ -18,6 +19,7 @@ def parse_length(text: str, fps: float, flag: str = "--len") -> int:
     elif match:
         frames = float(match[2]) * fps
 
+    # Compared as a float: an absurd number of digits must not become an integer first.
     if frames > LONGEST_HOURS * 3600 * fps:
         raise UsageError(f"{flag} is more than {LONGEST_HOURS} hours", f"{flag} 1800s, once or several times")
     if round(frames) < 1:

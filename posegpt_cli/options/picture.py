@@ -20,6 +20,7 @@ def complete_options(picture: RenderOptions, outs: Sequence[Path], **more: Any) 
 
     Raises UsageError if something cannot be drawn like this, or would not be drawn at all.
     """
+    # What depends on the files cannot be checked by RenderOptions itself.
     _check_stills(picture, outs)
     _check_even(picture.size, outs)
     return picture.replaced(body_model=body_files(picture), **more)
@@ -41,6 +42,7 @@ def _check_stills(picture: RenderOptions, outs: Sequence[Path]) -> None:
 
 def _check_even(size: tuple[int, int], outs: Sequence[Path]) -> None:
     """Raises UsageError for odd numbers if an output is a video."""
+    # H.264 halves the colour planes.
     width, height = size
     is_odd = width % 2 or height % 2
     if is_odd and any(path.suffix.lower() == ".mp4" for path in outs):

@@ -33,6 +33,7 @@ def check_targets(
         flag: option that named the paths, for messages.
         example: a path that it could have named, for messages.
     """
+    # All paths are checked before the first folder is made.
     times = Counter(paths)
     for path in times:
         if path.suffix.lower() not in known:
@@ -60,6 +61,7 @@ def share_out(outs: Sequence[Path], motions: Sequence[Motion]) -> list[tuple[Pat
     jobs: list[tuple[Path, Sequence[Motion]]] = []
     for out in outs:
         files = _files_of(out, len(motions))
+        # One file shows all motions, also if there is only one.
         if len(files) == 1:
             jobs.append((files[0], motions))
         else:

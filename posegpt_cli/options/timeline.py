@@ -32,11 +32,13 @@ def parse_timeline(text: str, vocabulary: tuple[str, ...], fps: float) -> list[P
 
 def chapters_of(parts: Sequence[Part], fps: float) -> tuple[tuple[float, str], ...]:
     """When each part begins, in seconds, and what it shows."""
+    # A part starts where the one before it ends; the end of the last is no start.
     starts = accumulate((part.n_frames / fps for part in parts[:-1]), initial=0.0)
     return tuple((start, " + ".join(part.labels)) for start, part in zip(starts, parts, strict=False))
 
 
 def _parse_part(text: str, vocabulary: tuple[str, ...], fps: float) -> Part:
+    # The length is the last word; an action's name may have spaces.
     done, _, length = text.rpartition(" ")
     if not done.strip():
         raise UsageError(
@@ -45,7 +47,7 @@ def _parse_part(text: str, vocabulary: tuple[str, ...], fps: float) -> Part:
     names, _ = split_labels(vocabulary)
     actions = [action.strip() for action in done.split("+")]
     style = None
-    # Some actions have a slash in their own name.
+    # A style stands after the last action; some actions have a slash in their own name.
     if "/" in actions[-1] and not _is_known(actions[-1], names):
         actions[-1], _, style = actions[-1].rpartition("/")
     labels = resolve_labels(actions, style, vocabulary)
@@ -53,6 +55,7 @@ def _parse_part(text: str, vocabulary: tuple[str, ...], fps: float) -> Part:
 
 
 def _frames(length: str, fps: float, done: str) -> int:
+    # The same grammar as --len, but the message names the segment.
     try:
         return parse_length(length, fps)
     except UsageError:

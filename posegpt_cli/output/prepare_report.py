@@ -19,6 +19,7 @@ LOUD_SHARE = 0.1
 def show_plan(settings: PrepareSettings, plan: PreparePlan) -> None:
     """What would be read, labelled how, and written where."""
     for key, value in plan_as_json(settings, plan).items():
+        # Long lists are counted and only begun.
         if not isinstance(value, list):
             show_result(f"{key}: {value}")
             continue
@@ -92,6 +93,7 @@ def show_tables(report: PrepareReport) -> None:
 
 def show_loss(report: PrepareReport) -> None:
     """How many files were left out; loud if it is more than a tenth."""
+    # A file that BABEL names and nobody has is as lost as one that cannot be read.
     n_lost = len(report.skipped) + len(report.missing)
     total = report.converted + n_lost
     if not n_lost:
