@@ -30,6 +30,24 @@ def quat_to_rotvec(quat: FloatArray) -> FloatArray:
     return vector * (2 * half / np.maximum(sine, _TINY))
 
 
+def matrix_to_quat(matrix: FloatArray) -> FloatArray:
+    """(..., 3, 3) rotation matrices -> (..., 4) quaternions, not of length one.
+
+    Each of four formulas has one component that it must not divide by: the one with the largest is taken.
+    """
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = np.moveaxis(matrix, (-2, -1), (0, 1))
+    squares = np.stack([1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz, 1 + xx + yy + zz], axis=-1)
+    largest = squares.argmax(axis=-1)
+    rows = np.empty((*largest.shape, 4, 4))
+    rows[..., range(4), range(4)] = squares
+    for a, b, value in (
+        (0, 1, xy + yx), (0, 2, xz + zx), (1, 2, yz + zy), (0, 3, zy - yz), (1, 3, xz - zx), (2, 3, yx - xy),
+    ):  # fmt: skip
+        rows[..., a, b] = value
+        rows[..., b, a] = value
+    return np.take_along_axis(rows, largest[..., None, None], axis=-2)[..., 0, :]
+
+
 def turn_rotvecs(rotvec: FloatArray, turn: FloatArray) -> FloatArray:
     """Rotation vectors, each followed by a further rotation.
 

@@ -1,18 +1,19 @@
-"""Known motion-capture skeletons: which joint is which, and how joint frames stand in a T-pose. No torch."""
+"""The skeletons that people record on, as a table: which of their joints plays which of SMPL's. No torch."""
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from models.body.skeleton import BODY_JOINTS
 from models.errors import PoseGPTError
 from models.files import parse_json
 
-FloatArray = NDArray[np.float64]
+SIDES = ("left", "right")
+NEEDED = tuple(
+    f"{side}_{joint}" for side in SIDES for joint in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
+)
+"""Joints that a human skeleton must have; toes, collars, neck, head and spine may be missing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,232 +23,203 @@ class SourceSkeleton:
     name: str
     """What messages call it."""
     joints: Mapping[str, str]
-    """SMPL joint -> joint of the file, without a prefix such as `mixamorig:`."""
-    t_pose: Mapping[str, FloatArray] = field(default_factory=dict)
-    """SMPL joint -> (3, 3) orientation of the file's joint frame in a T-pose that faces +Z (columns: where
-    its x, y, z axes point). Empty: the file's zero pose stands upright, joint frames along its axes."""
+    """SMPL joint to joint of the file."""
     places: Mapping[str, str] = field(default_factory=dict)
-    """SMPL joint -> joint of the file at which it lies, where another one turns it and this one is there."""
-    skip_frames: int = 0
-    """Frames at the start that are no motion (a T-pose)."""
-    is_smpl: bool = False
-    """Our own files: rotations are SMPL's already, positions are centimetres."""
+    """SMPL joint to the joint of the file at which it lies, if another one turns it."""
     keys: tuple[str, ...] = ()
     """What `--skeleton` calls it."""
-
-
-def plain_name(joint: str) -> str:
-    """A joint's name without a namespace: `mixamorig7:Hips` is `Hips`."""
-    return joint.rpartition(":")[2].strip()
-
-
-def detect_skeleton(names: Sequence[str], file: str = "this file") -> SourceSkeleton:
-    """The known skeleton whose joints are all among `names`; where several fit, the one with most joints.
-
-    Raises PoseGPTError that lists the known ones where none fits.
-    """
-    present = {plain_name(name) for name in names}
-    fitting = [s for s in KNOWN_SKELETONS if present.issuperset(s.joints.values())]
-    if not fitting:
-        some = ", ".join(list(names)[:6])
-        raise PoseGPTError(
-            f"{file} has a skeleton that is not known (joints {some}, ...)",
-            "known are: " + ", ".join(s.name for s in KNOWN_SKELETONS) + f"; {_MAPPING_HINT}",
-        )
-    return max(fitting, key=lambda s: len(s.joints))
+    patterns: Mapping[str, str] = field(default_factory=dict)
+    """Joint without side to how it is named, with * for the side: {"knee": "*Leg"}."""
+    is_map: bool = False
+    """Whether it is someone's own map, whose names are those of the file and to be taken literally."""
 
 
 def named_skeleton(name: str) -> SourceSkeleton:
     """The skeleton that `--skeleton` names: a key of a known one, or a JSON file {SMPL joint: file's joint}.
 
-    Raises PoseGPTError where there is no such skeleton or file, or the file does not map the limbs.
+    Raises PoseGPTError if there is no such skeleton or file, or the file does not map the limbs.
     """
     for skeleton in KNOWN_SKELETONS:
         if name.lower() in skeleton.keys:
             return skeleton
     path = Path(name)
     if path.suffix.lower() != ".json":
-        keys = [key for skeleton in KNOWN_SKELETONS for key in skeleton.keys]
+        keys = []
+        for skeleton in KNOWN_SKELETONS:
+            keys += skeleton.keys
         close = difflib.get_close_matches(name.lower(), keys, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else _MAPPING_HINT
+        hint = f"did you mean '{close[0]}'?" if close else MAP_HINT
         raise PoseGPTError(f"no skeleton {name!r}, known are {', '.join(keys)}", hint)
+    return _read_map(path)
+
+
+MAP_HINT = '--skeleton FILE.json maps any other: {"pelvis": "Hips", "left_hip": "LeftUpLeg", ...}'
+
+
+def _read_map(path: Path) -> SourceSkeleton:
     try:
         joints = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise PoseGPTError(f"cannot read the skeleton {path}: {error}", _MAPPING_HINT) from None
+        raise PoseGPTError(f"cannot read the skeleton {path}: {error}", MAP_HINT) from None
     if not (isinstance(joints, dict) and all(isinstance(joint, str) for joint in joints.values())):
-        raise PoseGPTError(f"{path} does not map joints to joints", _MAPPING_HINT)
-    wrong = [joint for joint in joints if joint not in BODY_JOINTS]
-    missing = [joint for joint in _NEEDED if joint not in joints]
+        raise PoseGPTError(f"{path} does not map joints to joints", MAP_HINT)
+
+    # A draft leaves joints that were not found empty.
+    given = {joint: name for joint, name in joints.items() if name}
+    wrong = [joint for joint in given if joint not in BODY_JOINTS]
+    missing = [joint for joint in ("pelvis", *NEEDED) if joint not in given]
     if wrong or missing:
         what = f"names {wrong[0]!r}, which is no SMPL joint" if wrong else f"lacks {', '.join(missing)}"
         raise PoseGPTError(f"the skeleton {path} {what}", "SMPL's are: " + ", ".join(BODY_JOINTS))
-    return SourceSkeleton(path.stem, joints)
+    return SourceSkeleton(path.stem, given, is_map=True)
 
 
-_MAPPING_HINT = '--skeleton FILE.json maps any other: {"pelvis": "Hips", "left_hip": "LeftUpLeg", ...}'
-_NEEDED = (
-    "pelvis", "neck",
-    *(f"{side}_{j}" for side in ("left", "right")
-      for j in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")),
-)  # fmt: skip
+def _skeleton(
+    name: str, keys: str, middle: str, legs: str, arms: str, sides: tuple[str, str] = ("Left", "Right")
+) -> SourceSkeleton:
+    """A row of the table.
+
+    Args:
+        name: what messages call it.
+        keys: what `--skeleton` calls it, separated by spaces.
+        middle: its pelvis, spine1, spine2, spine3, neck and head; - for one that it lacks.
+        legs: its hip, knee, ankle and foot, with * for the side; - for one that it lacks.
+        arms: its collar, shoulder, elbow and wrist, likewise.
+        sides: what * stands for.
+    """
+    joints = _without_gaps(_MIDDLE, middle)
+    patterns = _without_gaps(_LEG + _ARM, f"{legs} {arms}")
+    for side, mark in zip(SIDES, sides, strict=True):
+        for role, pattern in patterns.items():
+            joints[f"{side}_{role}"] = pattern.replace("*", mark)
+    return SourceSkeleton(name, joints, keys=tuple(keys.split()), patterns=patterns)
 
 
-def _both(joints: Mapping[str, str], left: str, right: str) -> dict[str, str]:
-    """Both sides of {"knee": "LowerLeg_*"}: {"left_knee": "LowerLeg_L", "right_knee": "LowerLeg_R"}."""
-    return {
-        f"{side}_{joint}": pattern.replace("*", word)
-        for side, word in (("left", left), ("right", right))
-        for joint, pattern in joints.items()
-    }
+def _without_gaps(roles: tuple[str, ...], names: str) -> dict[str, str]:
+    """Role to name, of those that are no gap; ~ stands for a space in a name."""
+    found = {}
+    for role, name in zip(roles, names.split(), strict=True):
+        if name != "-":
+            found[role] = name.replace("~", " ")
+    return found
 
 
-def _axes(letters: str, pitch: float = 0.0) -> FloatArray:
-    """A joint frame by where x, y, z point (Left Right Up Down Front Back), tilted down `pitch` degrees."""
-    directions = {
-        "L": (1, 0, 0),
-        "U": (0, 1, 0),
-        "F": (0, 0, 1),
-        "R": (-1, 0, 0),
-        "D": (0, -1, 0),
-        "B": (0, 0, -1),
-    }
-    frame = np.array([directions[letter] for letter in letters], float).T
-    cosine, sine = np.cos(np.deg2rad(pitch)), np.sin(np.deg2rad(pitch))
-    return np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]]) @ frame
-
-
+_MIDDLE = ("pelvis", "spine1", "spine2", "spine3", "neck", "head")
+_LEG = ("hip", "knee", "ankle", "foot")
 _ARM = ("collar", "shoulder", "elbow", "wrist")
-_SPINE = ("spine1", "spine2", "spine3", "neck", "head")
+_MAYA_ARMS = "*Shoulder *Arm *ForeArm *Hand"
+_JOINT_ARMS = "*Collar *Shoulder *Elbow *Wrist"
 
-_BANDAI_JOINTS = {
-    "collar": "Shoulder_*", "shoulder": "UpperArm_*", "elbow": "LowerArm_*", "wrist": "Hand_*",
-    "hip": "UpperLeg_*", "knee": "LowerLeg_*", "ankle": "Foot_*", "foot": "Toes_*",
-}  # fmt: skip
-_MAYA_JOINTS = {
-    "collar": "*Shoulder", "shoulder": "*Arm", "elbow": "*ForeArm", "wrist": "*Hand",
-    "hip": "*UpLeg", "knee": "*Leg", "ankle": "*Foot", "foot": "*ToeBase",
-}  # fmt: skip
-_XSENS_JOINTS = {
-    "collar": "*Collar", "shoulder": "*Shoulder", "elbow": "*Elbow", "wrist": "*Wrist",
-    "hip": "*Hip", "knee": "*Knee", "ankle": "*Ankle", "foot": "*Toe",
-}  # fmt: skip
-_BIOVISION_JOINTS = {
-    "collar": "*Collar", "shoulder": "*UpArm", "elbow": "*LowArm", "wrist": "*Hand",
-    "hip": "*UpLeg", "knee": "*LowLeg", "ankle": "*Foot",
-}  # fmt: skip
-
-
-def _without(joints: Mapping[str, str], left_out: str) -> dict[str, str]:
-    return {joint: pattern for joint, pattern in joints.items() if joint != left_out}
-
-
-_SMPL = SourceSkeleton("smpl", {name: name for name in BODY_JOINTS}, is_smpl=True, keys=("smpl",))
-
-_BANDAI = SourceSkeleton(
-    "Bandai-Namco",
-    {
-        "pelvis": "Hips", "spine1": "Spine", "spine3": "Chest", "neck": "Neck", "head": "Head",
-        **_both(_BANDAI_JOINTS, "L", "R"),
-    },
-    # Its zero pose is no T-pose: every bone lies along its joint's +X (right side: -X).
-    # The pitches of foot and toes were measured on planted feet.
-    {
-        "pelvis": _axes("URF"),
-        **dict.fromkeys(_SPINE, _axes("UFL")),
-        **{f"left_{joint}": _axes("LUF") for joint in _ARM},
-        **{f"right_{joint}": _axes("LDB") for joint in _ARM},
-        **{f"left_{joint}": _axes("DLF") for joint in ("hip", "knee")},
-        **{f"right_{joint}": _axes("ULB") for joint in ("hip", "knee")},
-        "left_ankle": _axes("FLU", 39.6), "left_foot": _axes("FLU", 23.0),
-        "right_ankle": _axes("BLD", 39.6), "right_foot": _axes("BLD", 23.0),
-    },
-    keys=("bandai",),
+_ASF_PLACES = {"left_wrist": "lwrist", "right_wrist": "rwrist"}  # these only twist the hand
+_ASF = _skeleton(
+    "ASF/AMC (CMU and HDM05)", "hdm05 asf", "root lowerback upperback thorax upperneck head",
+    "*femur *tibia *foot *toes", "*clavicle *humerus *radius *hand", ("l", "r"),
 )  # fmt: skip
 
-_LAFAN1 = SourceSkeleton(
-    "LAFAN1",
-    {
-        "pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": "Spine2", "neck": "Neck",
-        "head": "Head",
-        **_both({**_MAYA_JOINTS, "foot": "*Toe"}, "Left", "Right"),
-    },
-    # Bones lie along +X on both sides. The axes are those of the T-pose in which its takes begin.
-    {
-        **dict.fromkeys(("pelvis", *_SPINE), _axes("UFL")),
-        **{f"left_{joint}": _axes("LBU") for joint in _ARM},
-        **{f"right_{joint}": _axes("RBD") for joint in _ARM},
-        **{f"{side}_{joint}": _axes("DFR") for side in ("left", "right") for joint in ("hip", "knee")},
-        **{f"{side}_ankle": _axes("FUR", 25.0) for side in ("left", "right")},
-        **{f"{side}_foot": _axes("FUR", 3.5) for side in ("left", "right")},
-    },
-    keys=("lafan1",),
+KNOWN_SKELETONS = (
+    _skeleton(
+        "Mixamo", "mixamo", "Hips Spine Spine1 Spine2 Neck Head",
+        "*UpLeg *Leg *Foot *ToeBase", _MAYA_ARMS,
+    ),
+    _skeleton(
+        "LAFAN1", "lafan1", "Hips Spine Spine1 Spine2 Neck Head",
+        "*UpLeg *Leg *Foot *Toe", _MAYA_ARMS,
+    ),
+    _skeleton(
+        "CMU (cgspeed)", "cmu", "Hips LowerBack Spine Spine1 Neck1 Head",
+        "*UpLeg *Leg *Foot *ToeBase", _MAYA_ARMS,
+    ),
+    _skeleton(
+        "CMU (older)", "cmu-older", "Hips - - Chest Neck Head",
+        "*Hip *Knee *Ankle -", _JOINT_ARMS,
+    ),
+    _skeleton(
+        "Xsens and 100STYLE", "xsens 100style", "Hips Chest Chest2 Chest4 Neck Head",
+        "*Hip *Knee *Ankle *Toe", _JOINT_ARMS,
+    ),
+    _skeleton(
+        "Xsens MVN", "mvn", "Pelvis L5 L3 T8 Neck Head",
+        "*UpperLeg *LowerLeg *Foot *Toe", "*Shoulder *UpperArm *ForeArm *Hand",
+    ),
+    _skeleton(
+        "Bandai-Namco", "bandai", "Hips Spine - Chest Neck Head",
+        "UpperLeg_* LowerLeg_* Foot_* Toes_*", "Shoulder_* UpperArm_* LowerArm_* Hand_*", ("L", "R"),
+    ),
+    _skeleton(
+        "Perception Neuron", "neuron", "Hips Spine Spine1 Spine3 Neck Head",
+        "*UpLeg *Leg *Foot -", _MAYA_ARMS,
+    ),
+    _skeleton(
+        "Rokoko", "rokoko", "Hips Spine1 Spine2 Spine4 Neck Head",
+        "*Thigh *Shin *Foot *Toe", _MAYA_ARMS,
+    ),
+    _skeleton(
+        "Daz and Poser", "daz poser", "hip abdomen - chest neck head",
+        "*Thigh *Shin *Foot *Toe", "*Collar *Shldr *ForeArm *Hand", ("l", "r"),
+    ),
+    _skeleton(
+        "Daz Genesis", "genesis", "hip abdomenLower abdomenUpper chestUpper neckLower head",
+        "*ThighBend *Shin *Foot *Toe", "*Collar *ShldrBend *ForearmBend *Hand", ("l", "r"),
+    ),
+    _skeleton(
+        "Biovision", "biovision", "Hips - - Chest Neck Head",
+        "*UpLeg *LowLeg *Foot -", "*Collar *UpArm *LowArm *Hand",
+    ),
+    _skeleton(
+        "GAMES105", "games105", "RootJoint pelvis_lowerback lowerback_torso - torso_head -",
+        "*Hip *Knee *Ankle *ToeJoint", "*Torso_Clavicle *Shoulder *Elbow *Wrist", ("l", "r"),
+    ),
+    _skeleton(
+        "Unity humanoid", "unity", "Hips Spine Chest UpperChest Neck Head",
+        "*UpperLeg *LowerLeg *Foot *Toes", "*Shoulder *UpperArm *LowerArm *Hand",
+    ),
+    _skeleton(
+        "VRM", "vrm", "hips spine chest upperChest neck head",
+        "*UpperLeg *LowerLeg *Foot *ToeBase", "*Shoulder *UpperArm *LowerArm *Hand", ("left", "right"),
+    ),
+    _skeleton(
+        "SlimeVR", "slimevr", "HIP WAIST CHEST UPPER_CHEST NECK HEAD",
+        "*_UPPER_LEG *_LOWER_LEG *_FOOT *_TOE",
+        "*_SHOULDER *_UPPER_ARM *_LOWER_ARM *_HAND", ("LEFT", "RIGHT"),
+    ),
+    _skeleton(
+        "Unreal", "unreal", "pelvis spine_01 spine_02 spine_03 neck_01 head",
+        "thigh_* calf_* foot_* ball_*", "clavicle_* upperarm_* lowerarm_* hand_*", ("l", "r"),
+    ),
+    _skeleton(
+        "Rigify", "rigify", "spine spine.001 spine.002 spine.003 spine.005 spine.006",
+        "thigh.* shin.* foot.* toe.*", "shoulder.* upper_arm.* forearm.* hand.*", ("L", "R"),
+    ),
+    _skeleton(
+        "Reallusion", "reallusion cc", "Hip Waist Spine01 Spine02 NeckTwist01 Head",
+        "*_Thigh *_Calf *_Foot *_ToeBase", "*_Clavicle *_Upperarm *_Forearm *_Hand", ("L", "R"),
+    ),
+    _skeleton(
+        "3ds Max Biped", "biped", "Pelvis Spine Spine1 Spine2 Neck Head",
+        "*~Thigh *~Calf *~Foot *~Toe0", "*~Clavicle *~UpperArm *~Forearm *~Hand", ("L", "R"),
+    ),
+    _skeleton(
+        "SOMA", "soma", "Hips Spine1 Spine2 Chest Neck2 Head",
+        "*Leg *Shin *Foot *ToeBase", _MAYA_ARMS,
+    ),
+    _skeleton(
+        "OptiTrack", "optitrack", "Hip Ab - Chest Neck Head",
+        "*Thigh *Shin *Foot *Toe", "*Shoulder *UArm *FArm *Hand", ("L", "R"),
+    ),
+    _skeleton(
+        "ARKit", "arkit", "hips_joint spine_1_joint spine_4_joint spine_7_joint neck_1_joint head_joint",
+        "*_upLeg_joint *_leg_joint *_foot_joint *_toes_joint",
+        "*_shoulder_1_joint *_arm_joint *_forearm_joint *_hand_joint", ("left", "right"),
+    ),
+    _skeleton(
+        "MakeHuman", "makehuman", "root spine05 spine03 spine01 neck01 head",
+        "upperleg01.* lowerleg01.* foot.* toe1-1.*", "clavicle.* upperarm01.* lowerarm01.* wrist.*",
+        ("L", "R"),
+    ),
+    replace(_ASF, places=_ASF_PLACES),
+    _skeleton(
+        "SMPL", "smpl", "pelvis spine1 spine2 spine3 neck head",
+        "*_hip *_knee *_ankle *_foot", "*_collar *_shoulder *_elbow *_wrist", ("left", "right"),
+    ),
 )  # fmt: skip
-
-_MIXAMO = SourceSkeleton(
-    "Mixamo",
-    {
-        "pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": "Spine2", "neck": "Neck",
-        "head": "Head",
-        **_both(_MAYA_JOINTS, "Left", "Right"),
-    },
-    keys=("mixamo",),
-)  # fmt: skip
-
-_CMU = SourceSkeleton(
-    "CMU (cgspeed)",
-    {
-        "pelvis": "Hips", "spine1": "LowerBack", "spine2": "Spine", "spine3": "Spine1", "neck": "Neck1",
-        "head": "Head", **_both(_MAYA_JOINTS, "Left", "Right"),
-    },
-    skip_frames=1,
-    keys=("cmu",),
-)  # fmt: skip
-
-_CMU_OLDER = SourceSkeleton(
-    "CMU (older)",
-    {
-        "pelvis": "Hips", "spine3": "Chest", "neck": "Neck", "head": "Head",
-        **_both(_without(_XSENS_JOINTS, "foot"), "Left", "Right"),
-    },
-    keys=("cmu-older",),
-)  # fmt: skip
-
-_BIOVISION = SourceSkeleton(
-    "Biovision",
-    {
-        "pelvis": "Hips",
-        "spine3": "Chest",
-        "neck": "Neck",
-        "head": "Head",
-        **_both(_BIOVISION_JOINTS, "Left", "Right"),
-    },
-    keys=("biovision",),
-)
-
-_XSENS = SourceSkeleton(
-    "Xsens and 100STYLE",
-    {
-        "pelvis": "Hips", "spine1": "Chest", "spine2": "Chest2", "spine3": "Chest4", "neck": "Neck",
-        "head": "Head",
-        **_both(_XSENS_JOINTS, "Left", "Right"),
-    },
-    keys=("xsens", "100style"),
-)  # fmt: skip
-
-_ASF_JOINTS = {
-    "collar": "*clavicle", "shoulder": "*humerus", "elbow": "*radius", "wrist": "*hand",
-    "hip": "*femur", "knee": "*tibia", "ankle": "*foot", "foot": "*toes",
-}  # fmt: skip
-
-_ASF = SourceSkeleton(
-    "ASF/AMC (CMU and HDM05)",
-    {
-        "pelvis": "root", "spine1": "lowerback", "spine2": "upperback", "spine3": "thorax",
-        "neck": "upperneck", "head": "head", **_both(_ASF_JOINTS, "l", "r"),
-    },
-    places={"left_wrist": "lwrist", "right_wrist": "rwrist"},  # these only twist the hand
-    keys=("hdm05", "asf"),
-)  # fmt: skip
-
-KNOWN_SKELETONS = (_BANDAI, _CMU, _CMU_OLDER, _MIXAMO, _LAFAN1, _XSENS, _BIOVISION, _ASF, _SMPL)
+"""Every known skeleton. Its names are those that its own tools write; others of its names are recognised too."""

@@ -1,0 +1,85 @@
+"""A check after retargeting: does the body stand and face as the file's own joint positions do? No torch."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.retargeting.body_motion import JOINT, BodyMotion
+from data.retargeting.evidence import shoulder_line
+from data.retargeting.frames import angle_between
+from data.retargeting.source import Recording
+from models.errors import PoseGPTError
+
+FloatArray = NDArray[np.float64]
+
+_HIPS_OFF, _SHOULDERS_OFF = 30.0, 45.0
+"""Degrees between the body's lines and the file's, above which the result is another pose."""
+_ROOT_SPEED = 12.0
+"""Metres per second; a pelvis that is faster jumps from one place to another."""
+_CENTIMETRES = (0.006, 0.016)
+"""Metres per unit that are plainly centimetres, of children and of giants."""
+_HEAD_BELOW = -0.2
+"""Metres; a head this far below the floor is upside down."""
+_UNITS = ((1.0, "metres"), (0.001, "millimetres"), (0.0254, "inches"), (0.3048, "feet"))
+_TELL = "say how the joints rest: --t-pose-frame N if frame N is a T-pose, or --skeleton FILE.json"
+
+
+def check_motion(recording: Recording, body: BodyMotion, scale: float) -> tuple[str, ...]:
+    """What is worth saying of a result.
+
+    Args:
+        recording: the file's joints, Y up.
+        body: SMPL's joints, on the floor at y = 0.
+        scale: metres per unit of the recording.
+
+    Raises PoseGPTError with the option that decides it, if the result cannot be right.
+    """
+    _check_lines(recording, body)
+    _check_upright(recording, body)
+    notes = [*_unit_note(scale), *_jump_note(body, recording.fps)]
+    return tuple(notes)
+
+
+def _check_lines(recording: Recording, body: BodyMotion) -> None:
+    """Hips and shoulders must face as the file's do."""
+    lines = (
+        ("hips", ("right_hip", "left_hip"), recording.bone("right_hip", "left_hip"), _HIPS_OFF),
+        ("shoulders", ("right_collar", "left_collar"), shoulder_line(recording), _SHOULDERS_OFF),
+    )
+    for name, (right, left), wanted, limit in lines:
+        found = body.positions[:, JOINT[left]] - body.positions[:, JOINT[right]]
+        off = float(np.median(angle_between(found, wanted)))
+        if off > limit:
+            raise PoseGPTError(
+                f"{recording.name}: the {name} would be {off:.0f} degrees off the file's own joint positions",
+                _TELL,
+            )
+
+
+def _check_upright(recording: Recording, body: BodyMotion) -> None:
+    """Somebody may lie, or stand on the hands for a while, but not below the floor for most of the time."""
+    head = float(np.median(body.positions[:, JOINT["head"], 1]))
+    if head < _HEAD_BELOW:
+        raise PoseGPTError(
+            f"{recording.name}: the head would be {-head:.1f} m below the floor",
+            "say which axis is up: --up y or --up z",
+        )
+
+
+def _unit_note(scale: float) -> list[str]:
+    """Files in centimetres are so common that nothing is said of them."""
+    if _CENTIMETRES[0] < scale < _CENTIMETRES[1]:
+        return []
+    for size, name in _UNITS:
+        if 0.6 < scale / size < 1.6:
+            return [f"its unit is taken for {name}, by the length of the legs"]
+    return [f"its unit is taken for {scale:.3g} m, by the length of the legs"]
+
+
+def _jump_note(body: BodyMotion, fps: float) -> list[str]:
+    steps = np.linalg.norm(np.diff(body.positions[:, 0], axis=0), axis=-1)
+    jumps = steps * fps > _ROOT_SPEED
+    if not jumps.any():
+        return []
+    frame = int(steps.argmax()) + 1
+    times = "once" if jumps.sum() == 1 else f"{int(jumps.sum())} times"
+    return [f"the body jumps {times}, farthest by {steps.max():.1f} m before frame {frame}"]

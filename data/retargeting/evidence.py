@@ -1,0 +1,160 @@
+"""How well joint frames fit where a recording's joints are: what the positions say of each group. No torch."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.retargeting.body_motion import JOINT, OFFSETS
+from data.retargeting.frames import angle_between, mean_rotation, turn_angle, unit
+from data.retargeting.source import Recording
+from models.body.ik import apply
+
+FloatArray = NDArray[np.float64]
+
+_SIDES = ("left", "right")
+_BENT = np.sin(np.deg2rad(20.0))
+"""Sine of the bend from which on a knee or elbow shows its axis."""
+_FEW = 3
+"""Frames that are needed to show it."""
+_SLOW = 0.3
+"""Metres per second on legs of a metre, below which a foot may be planted."""
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "trunk": ("pelvis", "spine1", "spine2", "spine3"),
+    "head": ("neck", "head"),
+    "left arm": ("left_collar", "left_shoulder", "left_elbow", "left_wrist"),
+    "right arm": ("right_collar", "right_shoulder", "right_elbow", "right_wrist"),
+    "left leg": ("left_hip", "left_knee"),
+    "right leg": ("right_hip", "right_knee"),
+    "left foot": ("left_ankle", "left_foot"),
+    "right foot": ("right_ankle", "right_foot"),
+}
+"""Joints whose rest pose is found together."""
+
+TOLERANCE: Mapping[str, float] = {
+    "trunk": 25.0,
+    "head": 60.0,
+    "left arm": 60.0,
+    "right arm": 60.0,
+    "left leg": 45.0,
+    "right leg": 45.0,
+    "left foot": 50.0,
+    "right foot": 50.0,
+}
+"""Degrees of misfit that another anatomy, or noise, explains."""
+
+
+def misfit(sample: Recording, alignments: FloatArray, group: str) -> float:
+    """Degrees by which a group's rotations miss what the joint positions show.
+
+    Args:
+        sample: frames of an upright recording.
+        alignments: (22, 3, 3) candidates for A.
+        group: a name of GROUPS.
+    """
+    side, _, limb = group.rpartition(" ")
+    if limb == "trunk":
+        return _trunk(sample, alignments)
+    if limb == "head":
+        return _head(sample, alignments)
+    if limb == "arm":
+        return _arm(sample, alignments, side)
+    if limb == "leg":
+        return _leg(sample, alignments, side)
+    return _foot(sample, alignments, side)
+
+
+def smpl_rotations(sample: Recording, alignments: FloatArray, joint: str) -> FloatArray:
+    """(T, 3, 3) SMPL's global rotation of a joint."""
+    return sample.turn(joint) @ alignments[JOINT[joint]].T
+
+
+def shoulder_line(sample: Recording) -> FloatArray:
+    """(T, 3) from the right to the left: between the collars if they lie apart, else between the shoulders."""
+    if sample.has("left_collar", "right_collar"):
+        line = sample.bone("right_collar", "left_collar")
+        shoulders = sample.bone("right_shoulder", "left_shoulder")
+        if np.linalg.norm(line, axis=-1).mean() > 0.1 * np.linalg.norm(shoulders, axis=-1).mean():
+            return line
+    return sample.bone("right_shoulder", "left_shoulder")
+
+
+def bend_axes(sample: Recording, upper: str, middle: str, lower: str) -> FloatArray:
+    """(T, 3) axis about which a limb bends; its length is the sine of the bend."""
+    return np.cross(unit(sample.bone(upper, middle)), unit(sample.bone(middle, lower)))
+
+
+def planted_frames(sample: Recording, side: str) -> NDArray[np.bool_]:
+    """(T,) frames in which a foot may stand flat: it is about as low as it ever is."""
+    heights = sample.at(f"{side}_ankle")[:, 1]
+    return heights <= np.percentile(heights, 15) + 0.03 * sample.leg_length
+
+
+def _trunk(sample: Recording, alignments: FloatArray) -> float:
+    """Hip line and pelvis, shoulder line and chest, and whether both stand upright."""
+    left = np.array([1.0, 0.0, 0.0])
+    up = np.array([0.0, 1.0, 0.0])
+    pelvis = smpl_rotations(sample, alignments, "pelvis")
+    chest = smpl_rotations(sample, alignments, sample.chest)
+    torso = sample.torso_top() - sample.hips_middle()
+    errors = [
+        angle_between(apply(pelvis, left), sample.bone("right_hip", "left_hip")).mean(),
+        angle_between(apply(chest, left), shoulder_line(sample)).mean(),
+        # Lordosis and a bent back explain the first part of these.
+        angle_between(apply(pelvis, up), torso).mean() - 25.0,
+        angle_between(apply(chest, up), torso).mean() - 25.0,
+    ]
+    return float(max(errors))
+
+
+def _head(sample: Recording, alignments: FloatArray) -> float:
+    """On the whole a head looks where the chest does."""
+    joint = "head" if sample.has("head") else "neck"
+    if not sample.has(joint):
+        return 0.0
+    chest = smpl_rotations(sample, alignments, sample.chest)
+    head = smpl_rotations(sample, alignments, joint)
+    return turn_angle(mean_rotation(np.swapaxes(chest, -1, -2) @ head))
+
+
+def _arm(sample: Recording, alignments: FloatArray, side: str) -> float:
+    """The elbow bends about its hinge, and the collar points to the shoulder."""
+    hinge = np.array([0.0, -1.0 if side == "left" else 1.0, 0.0])
+    names = (f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist")
+    upper_arm = smpl_rotations(sample, alignments, names[0])
+    errors = [_hinge_error(upper_arm, hinge, bend_axes(sample, *names))]
+    collar = f"{side}_collar"
+    if sample.has(collar):
+        turn = smpl_rotations(sample, alignments, collar)
+        clavicle = sample.bone(collar, names[0])
+        errors.append(float(angle_between(apply(turn, OFFSETS[JOINT[names[0]]]), clavicle).mean()))
+    return max(errors)
+
+
+def _leg(sample: Recording, alignments: FloatArray, side: str) -> float:
+    """The knee bends about its hinge; one that does not bend faces as the pelvis does."""
+    names = (f"{side}_hip", f"{side}_knee", f"{side}_ankle")
+    thigh = smpl_rotations(sample, alignments, names[0])
+    return _hinge_error(thigh, np.array([1.0, 0.0, 0.0]), bend_axes(sample, *names))
+
+
+def _foot(sample: Recording, alignments: FloatArray, side: str) -> float:
+    """A planted foot stands flat, and its toes point where it does."""
+    planted = planted_frames(sample, side)
+    turn = smpl_rotations(sample, alignments, f"{side}_ankle")[planted]
+    up = np.array([0.0, 1.0, 0.0])
+    tilt = float(np.median(angle_between(apply(turn, up), up)))
+    if not sample.has(f"{side}_foot"):
+        return tilt
+    toe = sample.bone(f"{side}_ankle", f"{side}_foot")[planted] * [1.0, 0.0, 1.0]
+    forward = apply(turn, OFFSETS[JOINT[f"{side}_foot"]]) * [1.0, 0.0, 1.0]
+    return max(tilt, float(np.median(angle_between(forward, toe))))
+
+
+def _hinge_error(upper: FloatArray, hinge: FloatArray, axes: FloatArray) -> float:
+    """Degrees between where a limb's hinge points and the axis about which it bends; 0 if it hardly bends."""
+    bent = np.linalg.norm(axes, axis=-1) > _BENT
+    if bent.sum() < _FEW:
+        return 0.0
+    return float(np.median(angle_between(apply(upper[bent], hinge), axes[bent])))

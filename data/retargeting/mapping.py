@@ -1,0 +1,313 @@
+"""Which joint of a file plays which of SMPL's: by the joints' names, else by the shape of the skeleton. No torch."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.formats.bvh import Bvh, zero_pose
+from data.retargeting.joint_names import PlainName, plain_names, plain_part, without_namespace
+from data.retargeting.skeletons import KNOWN_SKELETONS, MAP_HINT, NEEDED, SIDES, SourceSkeleton
+from data.retargeting.topology import limbs_by_shape
+from data.retargeting.tree import above, common_ancestor, descends, path_between
+from models.body.skeleton import BODY_JOINTS
+from models.errors import PoseGPTError
+from models.files import write_atomically
+
+_LEG = ("hip", "knee", "ankle", "foot")
+_ARM = ("collar", "shoulder", "elbow", "wrist")
+_NO_ROLE = ("twist", "roll", "end", "nub", "ik", "pole", "helper")
+"""Words of joints beside the chain of the body."""
+_LOW_CHEST, _HIGH_CHEST = 0.34, 0.53
+"""Shares of the way from pelvis to neck at which a single spine joint counts as spine2, and as spine3."""
+
+Limbs = dict[str, int]
+"""SMPL joint to the index of the file's joint."""
+
+
+@dataclass(frozen=True, eq=False)
+class JointMap:
+    """The joints of one file."""
+
+    skeleton: str
+    """Which skeleton it was recognised as, for messages."""
+    turning: Mapping[str, int]
+    """SMPL joint to the index of the file's joint that turns it."""
+    lying: Mapping[str, int]
+    """SMPL joint to the index of the file's joint at which it lies."""
+
+
+def map_joints(bvh: Bvh, skeleton: SourceSkeleton | None = None) -> JointMap:
+    """Find the body's joints in a file.
+
+    Args:
+        bvh: the file.
+        skeleton: the skeleton that it is said to have; None finds out.
+
+    Raises PoseGPTError that names the nearest skeleton and what it lacks, if the limbs cannot be found.
+    """
+    if skeleton is not None and skeleton.is_map:
+        return _by_own_map(bvh, skeleton)
+    plain = plain_names(bvh.names, _SIDED_PARTS)
+    candidates = [skeleton] if skeleton else list(KNOWN_SKELETONS)
+    legs, legs_of = _best_limbs(plain, candidates, _LEG)
+    arms, arms_of = _best_limbs(plain, candidates, _ARM)
+    limbs = legs | arms
+    named = arms_of.name if legs_of is arms_of else f"{legs_of.name} and {arms_of.name}"
+    if not _is_body(bvh, limbs):
+        by_shape = limbs_by_shape(bvh) if skeleton is None else None
+        if by_shape is None:
+            raise _unknown(bvh, plain, candidates)
+        limbs, named = by_shape, "its shape"
+    turning = _order(limbs | _collars_and_toes(bvh, plain, limbs) | _trunk(bvh, plain, limbs))
+    places = _places(plain, arms_of)
+    return JointMap(named, turning, {**turning, **places})
+
+
+def draft_map(bvh: Bvh) -> dict[str, str]:
+    """{SMPL joint: joint of the file} as far as it can be told, empty for the others: to be edited."""
+    try:
+        turning = map_joints(bvh).turning
+    except PoseGPTError:
+        plain = plain_names(bvh.names, _SIDED_PARTS)
+        legs, _ = _best_limbs(plain, list(KNOWN_SKELETONS), _LEG)
+        arms, _ = _best_limbs(plain, list(KNOWN_SKELETONS), _ARM)
+        turning = legs | arms
+    draft = {}
+    for joint in BODY_JOINTS:
+        draft[joint] = bvh.names[turning[joint]] if joint in turning else ""
+    return draft
+
+
+def write_draft_map(path: Path, bvh: Bvh, force: bool = False) -> None:
+    """Write the draft of a map, which `--skeleton` reads.
+
+    Raises PoseGPTError if the file exists (without `force`) or cannot be written.
+    """
+    text = json.dumps(draft_map(bvh), indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode(), force)
+
+
+def _by_own_map(bvh: Bvh, skeleton: SourceSkeleton) -> JointMap:
+    turning = {}
+    for joint, name in skeleton.joints.items():
+        turning[joint] = _find(bvh, name, skeleton)
+    ordered = _order(turning)
+    return JointMap(skeleton.name, ordered, ordered)
+
+
+def _find(bvh: Bvh, name: str, skeleton: SourceSkeleton) -> int:
+    """A joint by its name as it stands in the file, else without namespace, else in any case."""
+    spellings = [
+        list(bvh.names),
+        [without_namespace(joint) for joint in bvh.names],
+        [joint.lower() for joint in bvh.names],
+    ]
+    for names, wanted in zip(spellings, (name, name, name.lower()), strict=True):
+        if wanted in names:
+            return names.index(wanted)
+    close = difflib.get_close_matches(name, bvh.names, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"its joints are {', '.join(bvh.names[:8])}, ..."
+    raise PoseGPTError(f"{bvh.name} has no joint {name!r}, which the skeleton {skeleton.name} names", hint)
+
+
+def _best_limbs(
+    plain: list[PlainName], candidates: list[SourceSkeleton], roles: tuple[str, ...]
+) -> tuple[Limbs, SourceSkeleton]:
+    """Both legs or both arms under the naming that fits most of their joints, and whose naming that is."""
+    where: dict[PlainName, int] = {}
+    for index, name in enumerate(plain):
+        where.setdefault(name, index)
+    best: Limbs = {}
+    best_score = (-1, -1)
+    best_skeleton = candidates[0]
+    for skeleton in candidates:
+        found = {}
+        for side in SIDES:
+            for role in roles:
+                pattern = skeleton.patterns.get(role)
+                name = PlainName(side, plain_part(pattern)) if pattern else None
+                if name in where:
+                    found[f"{side}_{role}"] = where[name]
+        # Needed joints decide, then the others, then the names of the middle.
+        needed = sum(joint in NEEDED for joint in found)
+        score = (needed * 10 + len(found), _middle_score(plain, skeleton))
+        if score > best_score:
+            best, best_score, best_skeleton = found, score, skeleton
+    return best, best_skeleton
+
+
+def _middle_score(plain: list[PlainName], skeleton: SourceSkeleton) -> int:
+    parts = {name.part for name in plain if not name.side}
+    middle = [joint for role, joint in skeleton.joints.items() if not role.startswith(SIDES)]
+    return sum(plain_part(joint) in parts for joint in middle)
+
+
+def _is_body(bvh: Bvh, limbs: Limbs) -> bool:
+    """Whether all limbs are there, each joint below the one before it."""
+    if any(joint not in limbs for joint in NEEDED):
+        return False
+    for side in SIDES:
+        for chain in (("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist")):
+            joints = [limbs[f"{side}_{role}"] for role in chain]
+            if not all(descends(bvh.parents, b, a) for a, b in zip(joints, joints[1:], strict=False)):
+                return False
+    return True
+
+
+def _collars_and_toes(bvh: Bvh, plain: list[PlainName], limbs: Limbs) -> Limbs:
+    """Collars between chest and shoulder, and toes below the ankles, if they are not known by name."""
+    found: Limbs = {}
+    chest = common_ancestor(bvh.parents, limbs["left_shoulder"], limbs["right_shoulder"])
+    for side in SIDES:
+        shoulder = limbs[f"{side}_shoulder"]
+        between = path_between(bvh.parents, chest, shoulder)
+        named = limbs.get(f"{side}_collar")
+        if named in between:
+            found[f"{side}_collar"] = named
+        elif between:
+            found[f"{side}_collar"] = between[-1]
+        toe = limbs.get(f"{side}_foot")
+        if toe is None or not descends(bvh.parents, toe, limbs[f"{side}_ankle"]):
+            toe = _toe(bvh, plain, limbs[f"{side}_ankle"])
+        if toe is not None:
+            found[f"{side}_foot"] = toe
+    return found
+
+
+def _toe(bvh: Bvh, plain: list[PlainName], ankle: int) -> int | None:
+    """The child of an ankle with the longest bone that is no helper."""
+    longest = 0.0
+    found = None
+    for joint, parent in enumerate(bvh.parents):
+        is_helper = any(word in plain[joint].part for word in _NO_ROLE if word != "end")
+        length = float((bvh.offsets[joint] ** 2).sum())
+        if parent == ankle and not is_helper and length > longest:
+            longest = length
+            found = joint
+    return found
+
+
+def _trunk(bvh: Bvh, plain: list[PlainName], limbs: Limbs) -> Limbs:
+    """Pelvis, spine, neck and head: the joints on the way from the hips to the head."""
+    parents = bvh.parents
+    pelvis = common_ancestor(parents, limbs["left_hip"], limbs["right_hip"])
+    chest = common_ancestor(parents, limbs["left_shoulder"], limbs["right_shoulder"])
+    fork = common_ancestor(parents, pelvis, chest)
+    spine = [*path_between(parents, fork, chest), chest] if chest not in (fork, pelvis) else []
+    spine = [joint for joint in spine if joint != pelvis]
+
+    # Arms that hang on the neck: it is no part of the spine.
+    neck_is_chest = len(spine) > 1 and plain[spine[-1]].part.startswith("neck")
+    above_chest = [spine.pop()] if neck_is_chest else []
+    head = _head(bvh, plain, chest, limbs)
+    if head is not None:
+        above_chest += [*path_between(parents, chest, head), head]
+
+    found = {"pelvis": pelvis, **_name_spine(bvh, spine, pelvis, above_chest)}
+    if above_chest:
+        found["head"] = above_chest[-1]
+    if len(above_chest) > 1:
+        found["neck"] = above_chest[-2]
+    elif above_chest and plain[above_chest[0]].part.startswith("neck"):
+        found["neck"] = found.pop("head")
+    return found
+
+
+def _name_spine(bvh: Bvh, spine: list[int], pelvis: int, above_chest: list[int]) -> Limbs:
+    """SMPL's three spine joints among those of the file; of more than three the first two and the last."""
+    if len(spine) >= 3:
+        return {"spine1": spine[0], "spine2": spine[1], "spine3": spine[-1]}
+    if len(spine) == 2:
+        return {"spine1": spine[0], "spine3": spine[1]}
+    if not spine:
+        return {}
+
+    # A single one turns all above it: it is the joint of SMPL that lies as high.
+    rest = zero_pose(bvh).positions[0]
+    whole = sum(_bone_lengths(bvh, pelvis, above_chest[0])) if above_chest else 0.0
+    share = float(((rest[spine[0]] - rest[pelvis]) ** 2).sum() ** 0.5) / whole if whole > 0 else 0.5
+    if share < _LOW_CHEST:
+        return {"spine1": spine[0]}
+    return {"spine2" if share < _HIGH_CHEST else "spine3": spine[0]}
+
+
+def _bone_lengths(bvh: Bvh, top: int, bottom: int) -> list[float]:
+    joints = [*path_between(bvh.parents, top, bottom), bottom]
+    return [float((bvh.offsets[joint] ** 2).sum() ** 0.5) for joint in joints]
+
+
+def _head(bvh: Bvh, plain: list[PlainName], chest: int, limbs: Limbs) -> int | None:
+    """The joint named head above the chest, else the end of the chain that carries no arm."""
+    for joint, name in enumerate(plain):
+        if not name.side and name.part == "head" and descends(bvh.parents, joint, chest):
+            return joint
+    arms = {limbs["left_shoulder"], limbs["right_shoulder"]}
+    chain: list[int] = []
+    current = chest
+    while True:
+        children = []
+        for joint, parent in enumerate(bvh.parents):
+            carries_arm = any(arm == joint or descends(bvh.parents, arm, joint) for arm in arms)
+            is_helper = any(word in plain[joint].part for word in _NO_ROLE)
+            if parent == current and not carries_arm and not is_helper and not plain[joint].side:
+                children.append(joint)
+        if len(children) != 1 or len(chain) > 3:
+            return chain[-1] if chain else None
+        current = children[0]
+        chain.append(current)
+
+
+def _places(plain: list[PlainName], skeleton: SourceSkeleton) -> Limbs:
+    """Joints at which a limb's end lies, where another joint turns it."""
+    found: Limbs = {}
+    wanted = {joint: name.lower() for joint, name in skeleton.places.items()}
+    for joint, name in wanted.items():
+        side = joint.partition("_")[0]
+        for index, own in enumerate(plain):
+            if own.side == side and side[0] + own.part == name:
+                found[joint] = index
+    return found
+
+
+def _order(turning: Limbs) -> Limbs:
+    """In SMPL's order."""
+    return {joint: turning[joint] for joint in BODY_JOINTS if joint in turning}
+
+
+def _unknown(bvh: Bvh, plain: list[PlainName], candidates: list[SourceSkeleton]) -> PoseGPTError:
+    """What to say of a skeleton in which no body is found."""
+    nearest = candidates[0]
+    fewest: list[str] = list(NEEDED)
+    for skeleton in candidates:
+        legs, _ = _best_limbs(plain, [skeleton], _LEG)
+        arms, _ = _best_limbs(plain, [skeleton], _ARM)
+        missing = [joint for joint in NEEDED if joint not in legs | arms]
+        if len(missing) < len(fewest):
+            fewest = missing
+            nearest = skeleton
+    if len(candidates) == 1 and fewest:
+        name = nearest.joints[fewest[0]]
+        return PoseGPTError(
+            f"{bvh.name} has no joint {name!r}, which the {nearest.name} skeleton needs",
+            "choose another --skeleton, or leave it out to find it by the joints' names",
+        )
+    some = ", ".join(list(bvh.names)[:6])
+    message = f"{bvh.name} has a skeleton that is not known (joints {some}, ...)"
+    if len(fewest) < len(NEEDED):
+        lacking = ", ".join(nearest.joints[joint] for joint in fewest[:4])
+        more = f" and {len(fewest) - 4} more" if len(fewest) > 4 else ""
+        message += f"; the nearest is {nearest.name}, but {lacking}{more} is missing"
+    return PoseGPTError(message, f"{MAP_HINT}; --write-skeleton FILE.json writes a draft")
+
+
+def _all_sided_parts() -> frozenset[str]:
+    parts = set()
+    for skeleton in KNOWN_SKELETONS:
+        for pattern in skeleton.patterns.values():
+            parts.add(plain_part(pattern))
+    return frozenset(parts | {"wrist"})
+
+
+_SIDED_PARTS = _all_sided_parts()

@@ -1,0 +1,141 @@
+"""A recording's joints in SMPL's order, as its file has them: global rotations and positions. No torch."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.formats.bvh import Bvh, forward_kinematics, zero_pose
+from data.retargeting.body_motion import JOINT, LIMBS
+from data.retargeting.frames import frame, nearest_axis, unit
+from data.retargeting.mapping import JointMap
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+Z_UPRIGHT = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+"""Turn of +Z to +Y."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """T frames of the joints that a file has of SMPL's 22."""
+
+    rotations: FloatArray
+    """(T, 22, 3, 3) global rotations; the identity for joints that are missing."""
+    positions: FloatArray
+    """(T, 22, 3) global positions in the file's units; zero for joints that are missing."""
+    present: BoolArray
+    """(22,) joints that the file has."""
+    zero: FloatArray
+    """(22, 3) positions in the file's zero pose, in the file's own axes."""
+    fps: float
+    name: str = ""
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.positions)
+
+    def has(self, *joints: str) -> bool:
+        return all(self.present[JOINT[joint]] for joint in joints)
+
+    def at(self, joint: str) -> FloatArray:
+        """(T, 3) positions of a joint."""
+        return self.positions[:, JOINT[joint]]
+
+    def turn(self, joint: str) -> FloatArray:
+        """(T, 3, 3) rotations of a joint."""
+        return self.rotations[:, JOINT[joint]]
+
+    def bone(self, start: str, end: str) -> FloatArray:
+        """(T, 3) from one joint to another."""
+        return self.at(end) - self.at(start)
+
+    def local(self, joint: str, vectors: FloatArray) -> FloatArray:
+        """(3,) mean of global vectors (T, 3) as the frame of a joint sees them."""
+        return np.einsum("tji,tj->i", self.turn(joint), vectors) / self.n_frames
+
+    def hips_middle(self) -> FloatArray:
+        """(T, 3) the point between the hips."""
+        return (self.at("left_hip") + self.at("right_hip")) / 2
+
+    def torso_top(self) -> FloatArray:
+        """(T, 3) the neck, or the point between the shoulders."""
+        if self.has("neck"):
+            return self.at("neck")
+        return (self.at("left_shoulder") + self.at("right_shoulder")) / 2
+
+    @cached_property
+    def chest(self) -> str:
+        """The uppermost spine joint that the file has; the pelvis if it has none."""
+        for joint in ("spine3", "spine2", "spine1"):
+            if self.has(joint):
+                return joint
+        return "pelvis"
+
+    @cached_property
+    def leg_length(self) -> float:
+        """Thigh and shin together, in the file's units: the mean of both legs and of some frames."""
+        some = self.positions[:: max(1, self.n_frames // 20)]
+        lengths = []
+        for upper, lower in LIMBS:
+            if upper.endswith(("hip", "knee")):
+                bone = some[:, JOINT[lower]] - some[:, JOINT[upper]]
+                lengths.append(np.linalg.norm(bone, axis=-1).mean())
+        return float(sum(lengths)) / 2
+
+    def frames(self, chosen: NDArray[np.int64] | slice) -> "Recording":
+        """Some of its frames."""
+        return replace(self, rotations=self.rotations[chosen], positions=self.positions[chosen])
+
+    def turned(self, by: FloatArray) -> "Recording":
+        """All of it turned by a (3, 3) rotation; the zero pose stays in the file's axes."""
+        return replace(self, rotations=by @ self.rotations, positions=self.positions @ by.T)
+
+
+def read_recording(bvh: Bvh, joints: JointMap) -> Recording:
+    """The joints of a file's body, in the file's own axes."""
+    pose = forward_kinematics(bvh)
+    rest = zero_pose(bvh).positions[0]
+    rotations = np.broadcast_to(np.eye(3), (bvh.n_frames, len(JOINT), 3, 3)).copy()
+    positions = np.zeros((bvh.n_frames, len(JOINT), 3))
+    present = np.zeros(len(JOINT), bool)
+    zero = np.zeros((len(JOINT), 3))
+    for name, index in joints.turning.items():
+        place = joints.lying[name]
+        rotations[:, JOINT[name]] = pose.rotations[:, index]
+        positions[:, JOINT[name]] = pose.positions[:, place]
+        zero[JOINT[name]] = rest[place]
+        present[JOINT[name]] = True
+    return Recording(rotations, positions, present, zero, bvh.fps, bvh.name)
+
+
+def body_axes(left: FloatArray, up: FloatArray) -> FloatArray:
+    """(3, 3) turn of a person whose left and up are given to one who faces +Z, up +Y."""
+    axes = frame(up, left)
+    up_axis, left_axis = axes[:, 0], axes[:, 1]
+    return np.stack([left_axis, up_axis, np.cross(left_axis, up_axis)])
+
+
+def zero_axes(recording: Recording) -> FloatArray | None:
+    """Turn of the zero pose to one that stands upright and faces +Z; None if it does not stand.
+
+    Directions that lie near an axis are taken for it: people build skeletons along the axes.
+    """
+    zero = recording.zero
+    hips = zero[[JOINT["left_hip"], JOINT["right_hip"]]]
+    top = [JOINT["neck"]] if recording.has("neck") else [JOINT["left_shoulder"], JOINT["right_shoulder"]]
+    left = unit(hips[0] - hips[1])
+    up = unit(zero[top].mean(axis=0) - hips.mean(axis=0))
+    if abs(left @ up) > 0.5 or not left.any() or not up.any():
+        return None
+    up_axis = nearest_axis(up)
+    left_axis = nearest_axis(left)
+    if up_axis @ up > np.cos(np.deg2rad(30)):
+        up = up_axis
+    if left_axis @ left > np.cos(np.deg2rad(12)):
+        left = left_axis
+    if abs(left @ up) > 0.5:
+        return None
+    return body_axes(left, up)
