@@ -143,6 +143,7 @@ def read_amc(path: Path | str, asf: Asf, fps: float = AMC_FPS) -> Bvh:
         values=np.concatenate(columns, axis=1),
         fps=fps,
         name=path.stem,
+        unit=1.0,
     )
 
 

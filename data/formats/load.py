@@ -1,15 +1,14 @@
 """One motion from one file, whatever its format."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from data.formats.asf import find_asf, read_amc, read_asf
-from data.formats.bvh import read_bvh
+from data.formats.bvh_read import read_bvh
 from data.formats.settings import ReadingSettings
 from data.formats.smpl_npz import read_smpl_npz
+from data.retargeting.mapping.skeletons import named_skeleton
 from data.retargeting.retarget import retarget
-from data.retargeting.skeletons import named_skeleton
 from models.errors import PoseGPTError
 from models.motion import Motion
 
@@ -47,9 +46,7 @@ def _read_npz(path: Path, settings: ReadingSettings) -> Motion:
 
 
 def _read_bvh(path: Path, settings: ReadingSettings) -> Motion:
-    bvh = read_bvh(path)
-    if settings.fps_in is not None:
-        bvh = replace(bvh, fps=settings.fps_in)
+    bvh = read_bvh(path, settings.fps_in)
     skeleton = named_skeleton(settings.skeleton) if settings.skeleton else None
     return retarget(bvh, skeleton, settings)
 
@@ -58,7 +55,7 @@ def _read_amc(path: Path, settings: ReadingSettings) -> Motion:
     # CMU keeps a subject's skeleton beside its clips, other sets one folder above.
     asf = read_asf(find_asf(path, path.parent.parent))
     bvh = read_amc(path, asf) if settings.fps_in is None else read_amc(path, asf, settings.fps_in)
-    return retarget(bvh, reading=settings)
+    return retarget(bvh, settings=settings)
 
 
 READERS: Mapping[str, Reader] = {".npz": _read_npz, ".bvh": _read_bvh, ".amc": _read_amc}

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from data.formats.asf import AMC_FPS, Asf, find_asf, read_amc, read_asf
-from data.formats.bvh import Bvh, read_bvh
+from data.formats.bvh import Bvh
+from data.formats.bvh_read import read_bvh
 from data.formats.settings import ReadingSettings
 from data.formats.smpl_npz import read_smpl_npz, smplh_to_smpl
 from data.preparing.splits import frame_hashes
 from data.resample import resample
 from data.retargeting.glitches import count_glitches, mend_spikes
+from data.retargeting.mapping.skeletons import named_skeleton
 from data.retargeting.retarget import retarget
-from data.retargeting.skeletons import named_skeleton
 from models.body.skeleton import BodyType
 from models.config import Config
 from models.errors import PoseGPTError

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.retargeting.body_motion import JOINT, BodyMotion
-from data.retargeting.evidence import shoulder_line
 from data.retargeting.frames import angle_between
+from data.retargeting.rest_pose.evidence import shoulder_line
 from data.retargeting.source import Recording
 from models.errors import PoseGPTError
 
@@ -23,20 +23,21 @@ _UNITS = ((1.0, "metres"), (0.001, "millimetres"), (0.0254, "inches"), (0.3048, 
 _TELL = "say how the joints rest: --t-pose-frame N if frame N is a T-pose, or --skeleton FILE.json"
 
 
-def check_motion(recording: Recording, body: BodyMotion, scale: float) -> tuple[str, ...]:
+def check_motion(recording: Recording, body: BodyMotion, scale: float, says_unit: bool) -> tuple[str, ...]:
     """What is worth saying of a result.
 
     Args:
         recording: the file's joints, Y up.
         body: SMPL's joints, on the floor at y = 0.
         scale: metres per unit of the recording.
+        says_unit: whether the file itself, or the user, says what its unit is.
 
     Raises PoseGPTError with the option that decides it, if the result cannot be right.
     """
     _check_lines(recording, body)
     _check_upright(recording, body)
-    notes = [*_unit_note(scale), *_jump_note(body, recording.fps)]
-    return tuple(notes)
+    notes = [] if says_unit else _unit_note(scale)
+    return (*notes, *_jump_note(body, recording.fps))
 
 
 def _check_lines(recording: Recording, body: BodyMotion) -> None:
@@ -72,7 +73,7 @@ def _unit_note(scale: float) -> list[str]:
     for size, name in _UNITS:
         if 0.6 < scale / size < 1.6:
             return [f"its unit is taken for {name}, by the length of the legs"]
-    return [f"its unit is taken for {scale:.3g} m, by the length of the legs"]
+    return [f"its unit is taken for {scale * 100:.3g} cm, by the length of the legs"]
 
 
 def _jump_note(body: BodyMotion, fps: float) -> list[str]:

@@ -17,7 +17,7 @@ def unit(vectors: FloatArray) -> FloatArray:
 
 
 def frame(primary: FloatArray, secondary: FloatArray) -> FloatArray:
-    """(..., 3, 3) with columns: the primary direction, the secondary made square to it, their cross product."""
+    """(..., 3, 3) with columns: the primary direction, the secondary made square to it, their product."""
     first = unit(primary)
     along = (secondary * first).sum(axis=-1, keepdims=True)
     second = unit(secondary - first * along)
@@ -51,7 +51,7 @@ def turn_angle(rotation: FloatArray) -> float:
 
 
 def snapped(rotation: FloatArray, within: float) -> FloatArray:
-    """The right-angled rotation nearest to a (3, 3) one, if it lies within some degrees; else the rotation."""
+    """The right-angled rotation nearest to a (3, 3) one, if it lies within some degrees; else itself."""
     nearest = max(RIGHT_ANGLED, key=lambda turn: float((turn * rotation).sum()))
     return nearest if turn_angle(nearest @ rotation.T) <= within else rotation
 

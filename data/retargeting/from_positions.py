@@ -46,7 +46,7 @@ def rotations_from_positions(positions: FloatArray) -> FloatArray:
 
 
 def filled_positions(recording: Recording) -> FloatArray:
-    """(T, 22, 3) positions of all joints; those that a file lacks lie as in SMPL between those that it has."""
+    """(T, 22, 3) positions of all joints; those that a file lacks lie as in SMPL between the others."""
     positions = recording.positions.copy()
     hips_middle = recording.hips_middle()
     top = recording.torso_top()

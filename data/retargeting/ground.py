@@ -139,7 +139,7 @@ def _foot_shift(body: BodyMotion, foot: Foot, side: str) -> FloatArray:
 
     # Over the floor it moves as the source's does; on the whole each contact stays where it is.
     drift = _drift(body, foot, side)
-    for start, stop in _intervals(foot.planted):
+    for start, stop in contact_intervals(foot.planted):
         own = drift[start:stop]
         shift[start:stop] = own - own.mean(axis=0)
 
@@ -265,7 +265,7 @@ def _seconds_to_contact(contact: BoolArray, fps: float) -> FloatArray:
     return np.minimum(np.abs(following - every), np.abs(every - preceding)) / fps
 
 
-def _intervals(contact: BoolArray) -> list[tuple[int, int]]:
+def contact_intervals(contact: BoolArray) -> list[tuple[int, int]]:
     """Start and stop (exclusive) of every run of contact."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], contact.astype(np.int8), [0]])))
     return [(int(start), int(stop)) for start, stop in pairwise(edges)][::2]

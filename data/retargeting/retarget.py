@@ -1,7 +1,7 @@
 """Any human skeleton to SMPL: limb directions exact, feet on the floor at y = 0. No torch.
 
-SMPL's global rotation of a joint is Q = G A^T, with G the source joint's global rotation and A = R C. C is the
-joint frame's orientation in a T-pose, and R the smallest rotation that lays the source's bone on SMPL's.
+SMPL's global rotation of a joint is Q = G A^T, with G the source joint's global rotation and A = R C. C is
+the joint frame's orientation in a T-pose, and R the smallest rotation that lays the source's bone on SMPL's.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from data.retargeting.check import check_motion
 from data.retargeting.flips import undo_flips
 from data.retargeting.from_positions import filled_positions, rotations_from_positions
 from data.retargeting.ground import plant, source_feet
-from data.retargeting.mapping import JointMap, map_joints
+from data.retargeting.mapping.mapper import JointMap, map_joints
+from data.retargeting.mapping.skeletons import SourceSkeleton
 from data.retargeting.own_files import is_own_file, read_own_file
-from data.retargeting.rest import Rest, find_rest
-from data.retargeting.skeletons import SourceSkeleton
+from data.retargeting.rest_pose.rest import Rest, find_rest
+from data.retargeting.rest_pose.t_pose import leading_t_pose
+from data.retargeting.rest_pose.upright import find_upright
 from data.retargeting.source import Z_UPRIGHT, Recording, read_recording
-from data.retargeting.t_pose import leading_t_pose
-from data.retargeting.upright import find_upright
 from data.rotations import matrix_to_quat, quat_to_rotvec
 from models.body.skeleton import BODY_PARENTS, REST_PELVIS
 from models.errors import PoseGPTError
@@ -63,7 +63,7 @@ def retarget(
     recording = source.recording
     feet = source_feet(recording.positions * scale, recording.present, bvh.fps)
     body = plant(laid, feet, bvh.fps)
-    notes = source.notes + check_motion(recording, body, scale)
+    notes = source.notes + check_motion(recording, body, scale, says_unit=bool(bvh.unit or settings.scale))
     return to_motion(body, bvh.fps, bvh.name, bvh.notes + notes)
 
 

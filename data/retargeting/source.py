@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from data.formats.bvh import Bvh, forward_kinematics, zero_pose
 from data.retargeting.body_motion import JOINT, LIMBS
 from data.retargeting.frames import frame, nearest_axis, unit
-from data.retargeting.mapping import JointMap
+from data.retargeting.mapping.mapper import JointMap
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -32,6 +32,8 @@ class Recording:
     """(22, 3) positions in the file's zero pose, in the file's own axes."""
     fps: float
     name: str = ""
+    skeleton: str = ""
+    """Which skeleton its names are those of."""
 
     @property
     def n_frames(self) -> int:
@@ -85,7 +87,7 @@ class Recording:
                 lengths.append(np.linalg.norm(bone, axis=-1).mean())
         return float(sum(lengths)) / 2
 
-    def frames(self, chosen: NDArray[np.int64] | slice) -> "Recording":
+    def frames(self, chosen: NDArray[np.int64] | BoolArray | slice) -> "Recording":
         """Some of its frames."""
         return replace(self, rotations=self.rotations[chosen], positions=self.positions[chosen])
 
@@ -108,7 +110,7 @@ def read_recording(bvh: Bvh, joints: JointMap) -> Recording:
         positions[:, JOINT[name]] = pose.positions[:, place]
         zero[JOINT[name]] = rest[place]
         present[JOINT[name]] = True
-    return Recording(rotations, positions, present, zero, bvh.fps, bvh.name)
+    return Recording(rotations, positions, present, zero, bvh.fps, bvh.name, joints.skeleton)
 
 
 def body_axes(left: FloatArray, up: FloatArray) -> FloatArray:

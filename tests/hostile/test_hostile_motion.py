@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.formats.asf import read_amc, read_asf
-from data.formats.bvh import read_bvh
+from data.formats.bvh_read import read_bvh
 from data.formats.load import read_motion
 from data.formats.smpl_npz import read_smpl_npz, write_smpl_npz
-from data.retargeting.skeletons import detect_skeleton
+from data.retargeting.mapping.mapper import map_joints
 from data.synthetic import make_motion
 from models.errors import PoseGPTError
 from tests.data.formats.test_asf import random_frames, write_amc, write_asf
@@ -36,7 +36,7 @@ def folder(tmp_path_factory) -> Path:
 @given(data=st.data())
 def test_bvh(folder, tmp_path, data):
     (tmp_path / "x.bvh").write_bytes(data.draw(damaged((folder / "walk.bvh").read_bytes())))
-    survives(lambda: detect_skeleton(read_bvh(tmp_path / "x.bvh").names))
+    survives(lambda: map_joints(read_bvh(tmp_path / "x.bvh")))
 
 
 @fuzz

@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 from scipy.spatial.transform import Rotation, Slerp
 
-from data.formats.bvh import forward_kinematics, local_rotations, read_bvh
+from data.formats.bvh import forward_kinematics, local_rotations
+from data.formats.bvh_read import read_bvh
 from data.formats.euler import rotvecs_to_zyx
 from data.formats.load import read_motion
 from data.formats.smpl_npz import read_smpl_npz

@@ -15,8 +15,8 @@ from data.preparing.conversion import ConversionSettings, SourceFile
 from data.preparing.prepare import prepare
 from data.preparing.settings import PrepareSettings
 from data.retargeting.body_motion import JOINT, LIMBS, REST_JOINTS
+from data.retargeting.mapping.mapper import map_joints
 from data.retargeting.retarget import retarget, source_motion, to_body
-from data.retargeting.skeletons import detect_skeleton
 from data.store import open_store
 from models.errors import PoseGPTError
 from tests.data.acclaim import BONES, random_frames, write_amc, write_asf
@@ -67,7 +67,7 @@ def test_positions_and_rotations_are_the_naive_ones(folder):
 
 def test_limbs_point_where_they_did(folder):
     motion = read_amc(folder / "01_01.amc", read_asf(folder / "01.asf"))
-    body = to_body(source_motion(motion, detect_skeleton(motion.names)))
+    body = to_body(source_motion(motion, map_joints(motion)))
     bones = {"hip": "femur", "knee": "tibia", "shoulder": "humerus", "elbow": "radius"}
     for k, frame in enumerate(random_frames(5)):
         turn, _ = naive(frame)

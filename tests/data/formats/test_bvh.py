@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from data.formats.bvh import forward_kinematics, local_rotations, read_bvh, write_bvh, zero_pose
+from data.formats.bvh import forward_kinematics, local_rotations, write_bvh, zero_pose
+from data.formats.bvh_read import read_bvh
 from data.retargeting.body_motion import REST_JOINTS
 from data.synthetic import make_motion
 from models.body.skeleton import n_joints
@@ -115,7 +116,7 @@ def test_frame_times_mean_whole_rates(small, written, fps):
         ("Frame Time: .0083333", "Frame Time: 0", "frame time must be positive"),
         ("Frame Time: .0083333", "Frame Time: 1e-320", "frame time must be positive"),
         ("CHANNELS 2 Xrotation Zrotation", "CHANNELS", "cannot be read"),
-        ("CHANNELS 2 Xrotation", "CHANNELS 2 Wrotation", "cannot be read"),
+        ("CHANNELS 2 Xrotation", "CHANNELS 2 Wrotation", "channel 'Wrotation', which is not known"),
         ("CHANNELS 2", "CHANNELS 5", "cannot be read"),
         ("OFFSET 0 -2 0", "OFFSET 0 -2", "cannot be read"),
         ("OFFSET 0 -2 0", "OFFSET 0 nan 0", "cannot be read"),

@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from data.formats.bvh import read_bvh
+from data.formats.bvh_read import read_bvh
+from data.formats.settings import ReadingSettings
 from data.retargeting.body_motion import JOINT, LIMBS, REST_JOINTS, SOLE
+from data.retargeting.mapping.mapper import map_joints
+from data.retargeting.mapping.skeletons import KNOWN_SKELETONS
+from data.retargeting.rest_pose.known_frames import KNOWN_FRAMES
 from data.retargeting.retarget import retarget, source_motion, to_body
-from data.retargeting.skeletons import KNOWN_SKELETONS, detect_skeleton
 from data.synthetic import ACTIONS, make_motion
 from models.body.skeleton import BODY_PARENTS, REST_PELVIS
 from models.errors import PoseGPTError
 from models.motion import Motion
 from tests.data.recordings import (
-    OFFSETS,
     bandai_text,
     global_rotations,
     local_angles,
@@ -65,7 +67,7 @@ def test_limb_directions_are_the_sources(tmp_path, action):
     path = tmp_path / f"{action}.bvh"
     write_bandai(path, make_motion(action, 20, seed=3))
     bvh = read_bvh(path)
-    laid = to_body(source_motion(bvh, detect_skeleton(bvh.names))).positions
+    laid = to_body(source_motion(bvh, map_joints(bvh))).positions
     joints = body_positions(retarget(bvh))
     source = naive_positions(path)
     for upper, lower in LIMBS:
@@ -209,7 +211,7 @@ def upright(
     return joints
 
 
-@pytest.mark.parametrize("skeleton", [s for s in KNOWN_SKELETONS if not s.t_pose and not s.is_smpl])
+@pytest.mark.parametrize("skeleton", KNOWN_SKELETONS)
 @pytest.mark.parametrize(("prefix", "arms"), [("", "out"), ("mixamorig7:", "out"), ("", "hanging")])
 def test_upright_skeletons(tmp_path, skeleton, prefix, arms):
     """The zero pose becomes a person with the same limbs; a bent knee bends the knee."""
@@ -219,9 +221,11 @@ def test_upright_skeletons(tmp_path, skeleton, prefix, arms):
     order = _file_order(joints)
     bent[3 + 3 * order.index(prefix + skeleton.joints["left_knee"]) + 2] = 50.0
     path = tmp_path / "a.bvh"
-    path.write_text(upright_text(joints, [bent] * skeleton.skip_frames + [still, still, bent]))
+    path.write_text(upright_text(joints, [still, still, bent]))
     bvh = read_bvh(path)
-    assert detect_skeleton(bvh.names) is skeleton
+    found_map = map_joints(bvh)
+    for joint, name in skeleton.joints.items():
+        assert bvh.names[found_map.turning[joint]] == prefix + name, joint
     motion = retarget(bvh)
     assert motion.n_frames == 3 and motion.fps == 120.0
     found = body_positions(motion)[0]
@@ -264,7 +268,8 @@ def test_lafan1_bones_along_x(tmp_path):
     parents = {
         name: next((p for p in _ancestors(j) if p in skeleton.joints), None) for j, name in enumerate(JOINT)
     }
-    frames = {joint: Rotation.from_matrix(frame) for joint, frame in skeleton.t_pose.items()}
+    known = KNOWN_FRAMES["LAFAN1"]
+    frames = {joint: Rotation.from_matrix(known[joint]) for joint in skeleton.joints}
     joints, rows = [], [0.0, 90.0, 0.0]
     for joint, name in skeleton.joints.items():
         parent = parents[joint]
@@ -308,45 +313,37 @@ def _ancestors(j: int) -> list[str]:
     return [] if BODY_PARENTS[j] < 0 else [names[BODY_PARENTS[j]], *_ancestors(BODY_PARENTS[j])]
 
 
-def test_an_unknown_skeleton_lists_the_known_ones(tmp_path):
-    path = tmp_path / "dog.bvh"
-    path.write_text(upright_text([("tail", None, (0, 0, 0)), ("paw", "tail", (0, -1, 0))], [[0.0] * 9]))
-    with pytest.raises(
-        PoseGPTError, match=r"dog has a skeleton that is not known \(joints tail, paw"
-    ) as caught:
-        retarget(read_bvh(path))
-    for skeleton in KNOWN_SKELETONS:
-        assert skeleton.name in caught.value.hint
-
-
-def test_known_names_on_another_rest_pose_are_refused(tmp_path):
-    """Mixamo's names with bones along +X (a LAFAN1-like export) must not become legs that point aside."""
+def test_legs_that_lie_aside_point_where_the_file_has_them(tmp_path):
+    """Names do not decide where bones lie: joint positions do."""
     mixamo = next(s for s in KNOWN_SKELETONS if s.name == "Mixamo")
-    joints = upright(dict(mixamo.joints))
-    along_x = [
-        (n, p, (float(np.linalg.norm(o)), 0.0, 0.0) if "Leg" in n and "Up" not in n else o)
-        for n, p, o in joints
-    ]
+    along_x = []
+    for name, parent, offset in upright(dict(mixamo.joints)):
+        is_below_knee = "Leg" in name and "Up" not in name
+        along_x.append((name, parent, (float(np.linalg.norm(offset)), 0.0, 0.0) if is_below_knee else offset))
     path = tmp_path / "a.bvh"
-    path.write_text(upright_text(along_x, [[0.0] * (3 + 3 * len(joints))]))
-    with pytest.raises(PoseGPTError, match=r"rests in another pose .*left_hip to left_knee"):
-        retarget(read_bvh(path))
+    path.write_text(upright_text(along_x, [[0.0] * (3 + 3 * len(along_x))]))
+    bvh = read_bvh(path)
+    body = to_body(source_motion(bvh, map_joints(bvh)))
+    thigh = body.positions[0, JOINT["left_knee"]] - body.positions[0, JOINT["left_hip"]]
+    assert degrees_between(thigh, np.array([1.0, 0, 0])) < 1e-6
 
 
 def test_a_file_of_nothing_but_its_t_pose_is_refused(tmp_path):
-    cmu = next(s for s in KNOWN_SKELETONS if s.skip_frames)
-    joints = upright(dict(cmu.joints))
+    mixamo = next(s for s in KNOWN_SKELETONS if s.name == "Mixamo")
+    joints = upright(dict(mixamo.joints))
     path = tmp_path / "a.bvh"
     path.write_text(upright_text(joints, [[0.0] * (3 + 3 * len(joints))]))
+    assert retarget(read_bvh(path)).n_frames == 1, "without a jump it is motion"
     with pytest.raises(PoseGPTError, match="nothing but a T-pose"):
-        retarget(read_bvh(path))
+        retarget(read_bvh(path), settings=ReadingSettings(t_pose_frame=0))
 
 
 def test_bandai_alignment_leaves_the_spine_alone(tmp_path):
     """Neck and clavicles are not laid on SMPL's: a straight source spine is a straight SMPL spine."""
     path = tmp_path / "t.bvh"
     path.write_text(bandai_text(local_angles(t_pose()), np.array([[0.0, 93.9, 0.0]])))
-    source = source_motion(read_bvh(path), detect_skeleton(list(OFFSETS)))
+    bvh = read_bvh(path)
+    source = source_motion(bvh, map_joints(bvh))
     body = to_body(source)
     for name in ("pelvis", "spine1", "spine2", "spine3", "neck", "head", "left_collar", "right_collar"):
         np.testing.assert_allclose(body.rotations[0, JOINT[name]], np.eye(3), atol=1e-6)

@@ -1,4 +1,4 @@
-"""T-poses at the start of a recording: recognised by how the person stands, and by the jump that follows. No torch."""
+"""T-poses at the start of a recording: recognised by the pose and by the jump that follows. No torch."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ _OFF = 20.0
 _JUMP = 0.2
 """Share of a leg that some joint moves in a jump, at least."""
 _TIMES = 4.0
-"""A jump is so many times as large as what the fastest joint moves in the median frame."""
+"""A jump is this many times as large as what the fastest joint moves in the median frame."""
 
 
 def leading_t_pose(recording: Recording) -> int:

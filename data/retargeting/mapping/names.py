@@ -1,4 +1,4 @@
-"""Joint names as people write them, brought to one form: side and part, without case, prefix or separators."""
+"""Joint names as people write them, brought to one form: side and part, without case or prefix."""
 
 import re
 from collections import Counter

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.formats.bvh import Bvh, forward_kinematics
-from data.retargeting.tree import above, children_of, common_ancestor, descends
+from data.retargeting.mapping.tree import above, children_of, common_ancestor, descends
 
 FloatArray = NDArray[np.float64]
 
@@ -54,7 +54,10 @@ def limbs_by_shape(bvh: Bvh) -> dict[str, int] | None:
 
 def _mirrored_pairs(bvh: Bvh) -> list[_Pair]:
     """All pairs of chains with the same bones below one joint, the two longest bones of each chain."""
-    chains = [chain for chain in map(lambda leaf: _limb_above(bvh, leaf), _limb_ends(bvh)) if chain]
+    chains = []
+    for leaf in _limb_ends(bvh):
+        if chain := _limb_above(bvh, leaf):
+            chains.append(chain)
     pairs = []
     for k, first in enumerate(chains):
         for second in chains[k + 1 :]:

@@ -1,4 +1,4 @@
-"""How well joint frames fit where a recording's joints are: what the positions say of each group. No torch."""
+"""How well joint frames fit where a recording's joints are, group by group. No torch."""
 
 from collections.abc import Mapping
 
@@ -12,13 +12,14 @@ from models.body.ik import apply
 
 FloatArray = NDArray[np.float64]
 
-_SIDES = ("left", "right")
 _BENT = np.sin(np.deg2rad(20.0))
 """Sine of the bend from which on a knee or elbow shows its axis."""
+_ANATOMY = 35.0
+"""Degrees by which spine and neck may lean in another anatomy."""
+_UPRIGHT_SHIN = 35.0
+"""Degrees by which the shin over a planted foot may lean."""
 _FEW = 3
 """Frames that are needed to show it."""
-_SLOW = 0.3
-"""Metres per second on legs of a metre, below which a foot may be planted."""
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "trunk": ("pelvis", "spine1", "spine2", "spine3"),
@@ -34,15 +35,27 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 
 TOLERANCE: Mapping[str, float] = {
     "trunk": 25.0,
-    "head": 60.0,
+    "head": 70.0,
     "left arm": 60.0,
     "right arm": 60.0,
     "left leg": 45.0,
     "right leg": 45.0,
-    "left foot": 50.0,
-    "right foot": 50.0,
+    "left foot": 60.0,
+    "right foot": 60.0,
 }
 """Degrees of misfit that another anatomy, or noise, explains."""
+
+HOPELESS: Mapping[str, float] = {
+    "trunk": 30.0,
+    "head": 180.0,
+    "left arm": 75.0,
+    "right arm": 75.0,
+    "left leg": 60.0,
+    "right leg": 60.0,
+    "left foot": 60.0,
+    "right foot": 60.0,
+}
+"""Degrees of misfit of the best candidate above which only positions are trusted."""
 
 
 def misfit(sample: Recording, alignments: FloatArray, group: str) -> float:
@@ -71,7 +84,7 @@ def smpl_rotations(sample: Recording, alignments: FloatArray, joint: str) -> Flo
 
 
 def shoulder_line(sample: Recording) -> FloatArray:
-    """(T, 3) from the right to the left: between the collars if they lie apart, else between the shoulders."""
+    """(T, 3) from the right to the left: between the collars if they lie apart, else the shoulders."""
     if sample.has("left_collar", "right_collar"):
         line = sample.bone("right_collar", "left_collar")
         shoulders = sample.bone("right_shoulder", "left_shoulder")
@@ -86,9 +99,13 @@ def bend_axes(sample: Recording, upper: str, middle: str, lower: str) -> FloatAr
 
 
 def planted_frames(sample: Recording, side: str) -> NDArray[np.bool_]:
-    """(T,) frames in which a foot may stand flat: it is about as low as it ever is."""
+    """(T,) frames in which a foot may stand flat: it is low, and its shin upright. None if somebody lies."""
     heights = sample.at(f"{side}_ankle")[:, 1]
-    return heights <= np.percentile(heights, 15) + 0.03 * sample.leg_length
+    shin = sample.bone(f"{side}_ankle", f"{side}_knee")
+    upright = angle_between(shin, np.array([0.0, 1.0, 0.0])) < _UPRIGHT_SHIN
+    if not upright.any():
+        return upright
+    return upright & (heights <= np.percentile(heights[upright], 15) + 0.03 * sample.leg_length)
 
 
 def _trunk(sample: Recording, alignments: FloatArray) -> float:
@@ -97,14 +114,19 @@ def _trunk(sample: Recording, alignments: FloatArray) -> float:
     up = np.array([0.0, 1.0, 0.0])
     pelvis = smpl_rotations(sample, alignments, "pelvis")
     chest = smpl_rotations(sample, alignments, sample.chest)
-    torso = sample.torso_top() - sample.hips_middle()
     errors = [
         angle_between(apply(pelvis, left), sample.bone("right_hip", "left_hip")).mean(),
         angle_between(apply(chest, left), shoulder_line(sample)).mean(),
-        # Lordosis and a bent back explain the first part of these.
-        angle_between(apply(pelvis, up), torso).mean() - 25.0,
-        angle_between(apply(chest, up), torso).mean() - 25.0,
     ]
+
+    # Where the spine is fixed on the pelvis, and the neck on the chest: another anatomy explains much of it.
+    lowest = next((joint for joint in ("spine1", "spine2", "spine3") if sample.has(joint)), sample.chest)
+    for turn, bone in (
+        (pelvis, sample.at(lowest) - sample.hips_middle()),
+        (chest, sample.torso_top() - sample.at(sample.chest)),
+    ):
+        if np.linalg.norm(bone, axis=-1).mean() > 0.1 * sample.leg_length:
+            errors.append(angle_between(apply(turn, up), bone).mean() - _ANATOMY)
     return float(max(errors))
 
 
@@ -142,6 +164,8 @@ def _leg(sample: Recording, alignments: FloatArray, side: str) -> float:
 def _foot(sample: Recording, alignments: FloatArray, side: str) -> float:
     """A planted foot stands flat, and its toes point where it does."""
     planted = planted_frames(sample, side)
+    if not planted.any():
+        return 0.0
     turn = smpl_rotations(sample, alignments, f"{side}_ankle")[planted]
     up = np.array([0.0, 1.0, 0.0])
     tilt = float(np.median(angle_between(apply(turn, up), up)))

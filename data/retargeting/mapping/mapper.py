@@ -1,16 +1,17 @@
-"""Which joint of a file plays which of SMPL's: by the joints' names, else by the shape of the skeleton. No torch."""
+"""Which joint of a file plays which of SMPL's: by their names, else by the skeleton's shape. No torch."""
 
 import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from data.formats.bvh import Bvh, zero_pose
-from data.retargeting.joint_names import PlainName, plain_names, plain_part, without_namespace
-from data.retargeting.skeletons import KNOWN_SKELETONS, MAP_HINT, NEEDED, SIDES, SourceSkeleton
-from data.retargeting.topology import limbs_by_shape
-from data.retargeting.tree import above, common_ancestor, descends, path_between
+from data.retargeting.mapping.names import PlainName, plain_names, plain_part, without_namespace
+from data.retargeting.mapping.skeletons import KNOWN_SKELETONS, MAP_HINT, NEEDED, SIDES, SourceSkeleton
+from data.retargeting.mapping.topology import limbs_by_shape
+from data.retargeting.mapping.tree import common_ancestor, descends, path_between
 from models.body.skeleton import BODY_JOINTS
 from models.errors import PoseGPTError
 from models.files import write_atomically
@@ -127,8 +128,7 @@ def _best_limbs(
         for side in SIDES:
             for role in roles:
                 pattern = skeleton.patterns.get(role)
-                name = PlainName(side, plain_part(pattern)) if pattern else None
-                if name in where:
+                if pattern and (name := PlainName(side, plain_part(pattern))) in where:
                     found[f"{side}_{role}"] = where[name]
         # Needed joints decide, then the others, then the names of the middle.
         needed = sum(joint in NEEDED for joint in found)
@@ -151,7 +151,7 @@ def _is_body(bvh: Bvh, limbs: Limbs) -> bool:
     for side in SIDES:
         for chain in (("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist")):
             joints = [limbs[f"{side}_{role}"] for role in chain]
-            if not all(descends(bvh.parents, b, a) for a, b in zip(joints, joints[1:], strict=False)):
+            if not all(descends(bvh.parents, lower, upper) for upper, lower in pairwise(joints)):
                 return False
     return True
 
@@ -210,7 +210,8 @@ def _trunk(bvh: Bvh, plain: list[PlainName], limbs: Limbs) -> Limbs:
         found["head"] = above_chest[-1]
     if len(above_chest) > 1:
         found["neck"] = above_chest[-2]
-    elif above_chest and plain[above_chest[0]].part.startswith("neck"):
+    elif above_chest and plain[above_chest[0]].part != "head":
+        # A single joint above the chest turns neck and head together.
         found["neck"] = found.pop("head")
     return found
 

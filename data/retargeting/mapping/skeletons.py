@@ -44,7 +44,7 @@ def named_skeleton(name: str) -> SourceSkeleton:
             return skeleton
     path = Path(name)
     if path.suffix.lower() != ".json":
-        keys = []
+        keys: list[str] = []
         for skeleton in KNOWN_SKELETONS:
             keys += skeleton.keys
         close = difflib.get_close_matches(name.lower(), keys, n=1)
@@ -166,7 +166,7 @@ KNOWN_SKELETONS = (
         "*UpLeg *LowLeg *Foot -", "*Collar *UpArm *LowArm *Hand",
     ),
     _skeleton(
-        "GAMES105", "games105", "RootJoint pelvis_lowerback lowerback_torso - torso_head -",
+        "GAMES105", "games105", "RootJoint pelvis_lowerback - lowerback_torso torso_head -",
         "*Hip *Knee *Ankle *ToeJoint", "*Torso_Clavicle *Shoulder *Elbow *Wrist", ("l", "r"),
     ),
     _skeleton(
@@ -222,4 +222,4 @@ KNOWN_SKELETONS = (
         "*_hip *_knee *_ankle *_foot", "*_collar *_shoulder *_elbow *_wrist", ("left", "right"),
     ),
 )  # fmt: skip
-"""Every known skeleton. Its names are those that its own tools write; others of its names are recognised too."""
+"""Every known skeleton. Names are those that its own tools write; their variants are recognised too."""

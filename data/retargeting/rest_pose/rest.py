@@ -1,30 +1,32 @@
-"""How a recording's joints stand in a T-pose: found in the file, and checked by its own joint positions. No torch.
+"""How a recording's joints stand in a T-pose: found, and checked by its own joint positions. No torch.
 
-The answer may be the zero pose, joint frames known for the skeleton, a T-pose frame, or frames worked out from
-bones and bend axes. Each group of joints takes the first of these that fits where the joints are; if none
+The answer may be the zero pose, joint frames known for the skeleton, a T-pose frame, or frames worked out
+from bones and bend axes. Each group of joints takes the first of these that fits its positions; if none
 does, the group's rotations are fitted to the positions alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.retargeting.body_motion import BONES, JOINT, LIMBS, OFFSETS
-from data.retargeting.evidence import GROUPS, TOLERANCE, misfit
-from data.retargeting.frames import turn_angle, unit
-from data.retargeting.known_frames import KNOWN_FRAMES
+from data.retargeting.frames import unit
+from data.retargeting.rest_pose.evidence import GROUPS, HOPELESS, TOLERANCE, misfit
+from data.retargeting.rest_pose.known_frames import KNOWN_FRAMES
+from data.retargeting.rest_pose.worked_out import worked_out_frames
 from data.retargeting.source import Recording, body_axes, zero_axes
-from data.retargeting.worked_out import worked_out_frames
 from models.body.ik import smallest_turn
 from models.body.skeleton import BODY_JOINTS
 
 FloatArray = NDArray[np.float64]
 
-_T_POSE = "T-pose frame"
 _SAMPLE = 120
 """Frames that are looked at."""
+_ARM_DOUBT = 40.0
+"""Degrees of misfit that are forgiven if arms rest stretched out: an elbow may seem to bend sideways."""
 _KNOWN_FIT = 0.8
 """Cosine between a limb bone under known frames and SMPL's, above which the frames may be the file's."""
 _COLLAR_SIDEWAYS = 0.7
@@ -54,32 +56,89 @@ def find_rest(recording: Recording, motion: Recording, t_pose: int | None, is_gi
     """
     chosen = np.unique(np.linspace(0, motion.n_frames - 1, _SAMPLE).astype(int))
     sample = motion.frames(chosen)
-    candidates = {} if is_given else _candidates(sample)
+    posed = None
     if t_pose is not None:
-        candidates[_T_POSE] = t_pose_axes(recording, t_pose) @ recording.rotations[t_pose]
-    if not is_given:
-        candidates["bones and bend axes"] = worked_out_frames(sample)
+        posed = t_pose_axes(recording, t_pose) @ recording.rotations[t_pose]
+    candidates = _Candidates(sample, posed, is_given)
     alignments = np.broadcast_to(np.eye(3), (len(BODY_JOINTS), 3, 3)).copy()
     by_position: set[str] = set()
     ways = []
+
+    # One group after the other: a head is judged by the chest that was found before.
     for group, joints in GROUPS.items():
         present = [joint for joint in joints if recording.has(joint)]
+        indices = [JOINT[joint] for joint in present]
         best = np.inf
-        for way, frames in candidates.items():
-            aligned = _align(sample, frames)
-            error = misfit(sample, aligned, group)
+        best_alignments = alignments[indices]
+        best_way = ""
+        for candidate in candidates:
+            alignments[indices] = candidate.alignments[indices]
+            error = misfit(sample, alignments, group)
+            if candidate.is_trusted and group.endswith("arm"):
+                error = max(error - _ARM_DOUBT, 0.0)
             if error < best:
                 best = error
-                found = way
-                for joint in present:
-                    alignments[JOINT[joint]] = aligned[JOINT[joint]]
+                best_alignments = candidate.alignments[indices]
+                best_way = candidate.way
             if error <= TOLERANCE[group]:
                 break
-        if best > TOLERANCE[group] and not is_given:
+        alignments[indices] = best_alignments
+        if best > HOPELESS[group] and not is_given:
             by_position |= set(present)
-            found = "joint positions"
-        ways.append(f"{group}: {found}")
+            best_way = "joint positions"
+        ways.append(f"{group}: {best_way}")
     return Rest(alignments, frozenset(by_position), tuple(ways))
+
+
+class _Candidate(NamedTuple):
+    """One way to explain the joint frames of a file."""
+
+    way: str
+    alignments: FloatArray
+    """(22, 3, 3) A."""
+    is_trusted: bool = False
+    """Whether its arms are stretched out at rest: then their twist is nearly always right."""
+
+
+class _Candidates:
+    """Candidates, the most trusted first; each is made when it is needed.
+
+    Args:
+        sample: frames of an upright recording.
+        posed: (22, 3, 3) joint frames in a T-pose frame, if there is one.
+        is_given: whether that is the only way.
+    """
+
+    def __init__(self, sample: Recording, posed: FloatArray | None, is_given: bool) -> None:
+        self._made: list[_Candidate] = []
+        self._left = self._make(sample, posed, is_given)
+
+    def __iter__(self) -> Iterator[_Candidate]:
+        k = 0
+        while True:
+            if k == len(self._made):
+                following = next(self._left, None)
+                if following is None:
+                    return
+                self._made.append(following)
+            yield self._made[k]
+            k += 1
+
+    def _make(self, sample: Recording, posed: FloatArray | None, is_given: bool) -> Iterator[_Candidate]:
+        if not is_given:
+            for name, known in KNOWN_FRAMES.items():
+                frames = _of_table(known)
+                if _bones_fit(sample, frames):
+                    is_trusted = sample.skeleton == name
+                    yield _Candidate(f"frames known for {name}", _align(sample, frames), is_trusted)
+            axes = zero_axes(sample)
+            if axes is not None:
+                frames = _of_zero_pose(sample, axes)
+                yield _Candidate("zero pose", _align(sample, frames), _bones_fit(sample, frames))
+        if posed is not None:
+            yield _Candidate("T-pose frame", _align(sample, posed), True)
+        if not is_given:
+            yield _Candidate("bones and bend axes", _align(sample, worked_out_frames(sample)))
 
 
 def t_pose_axes(recording: Recording, frame: int) -> FloatArray:
@@ -87,19 +146,6 @@ def t_pose_axes(recording: Recording, frame: int) -> FloatArray:
     left = recording.bone("right_hip", "left_hip")[frame]
     left[1] = 0.0
     return body_axes(left, np.array([0.0, 1.0, 0.0]))
-
-
-def _candidates(sample: Recording) -> dict[str, FloatArray]:
-    """Way to (22, 3, 3) joint frames in a T-pose, the most trusted first."""
-    found: dict[str, FloatArray] = {}
-    for name, known in KNOWN_FRAMES.items():
-        frames = _of_table(known)
-        if _bones_fit(sample, frames):
-            found[f"frames known for {name}"] = frames
-    axes = zero_axes(sample)
-    if axes is not None:
-        found["zero pose"] = _of_zero_pose(sample, axes)
-    return found
 
 
 def _of_table(known: Mapping[str, FloatArray]) -> FloatArray:
@@ -136,8 +182,8 @@ def _bones_fit(sample: Recording, frames: FloatArray) -> bool:
 def _align(sample: Recording, frames: FloatArray) -> FloatArray:
     """(22, 3, 3) A = R C: frames C, and R the smallest turn that lays a limb's bone on SMPL's.
 
-    Only thighs, shins, upper arms and forearms are laid on SMPL's bones: doing so with neck or clavicles would
-    bend the spine to fit another anatomy. Feet are turned about the vertical only.
+    Only thighs, shins, upper arms and forearms are laid on SMPL's bones: doing so with neck or
+    clavicles would bend the spine to fit another anatomy. Feet are turned about the vertical only.
     """
     aligned = frames.copy()
     for upper, lower in LIMBS:

@@ -1,11 +1,11 @@
-"""Joint frames of a T-pose worked out from a motion: where bones lie, and about which axes limbs bend. No torch."""
+"""Joint frames of a T-pose worked out from a motion: from bones, and from axes of bending. No torch."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.retargeting.body_motion import BONES, JOINT, OFFSETS, REST_JOINTS
-from data.retargeting.evidence import bend_axes, planted_frames, shoulder_line
+from data.retargeting.body_motion import BONES, JOINT, OFFSETS
 from data.retargeting.frames import mean_rotation, snapped, turn_onto, unit
+from data.retargeting.rest_pose.evidence import bend_axes, planted_frames, shoulder_line
 from data.retargeting.source import Recording
 from models.body.ik import apply
 
@@ -90,7 +90,8 @@ def _resting_hinge(sample: Recording, frames: FloatArray, joint: str, hinge: Flo
 
 def _work_out_foot(sample: Recording, frames: FloatArray, side: str) -> None:
     """Foot and toes: flat on the floor while the foot is planted, pointing where the toes do."""
-    planted = sample.frames(planted_frames(sample, side))
+    flat = planted_frames(sample, side)
+    planted = sample.frames(flat) if flat.any() else sample
     up = np.broadcast_to(_UP, (planted.n_frames, 3))
     if sample.has(f"{side}_foot"):
         forward = planted.bone(f"{side}_ankle", f"{side}_foot")

@@ -1,0 +1,1 @@
+"""Which joint of a file plays which of SMPL's."""

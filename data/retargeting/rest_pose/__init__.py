@@ -1,0 +1,1 @@
+"""How the joints of a recording stand at rest."""
