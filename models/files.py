@@ -129,6 +129,8 @@ def as_written(path: Path) -> Iterator[None]:
     # A full disk needs another answer than a missing permission.
     try:
         yield
+    except BrokenPipeError:  # of our output, not of a file
+        raise
     except OSError as error:
         hint = "choose a folder that you may write to"
         if error.errno in _NO_ROOM:

@@ -2,10 +2,10 @@
 
 import io
 import os
-import signal
 import sys
 from pathlib import Path
 
+from posegpt_cli.leaving import handle_signals
 from posegpt_cli.packages import describe_foreign, foreign_packages
 
 
@@ -22,8 +22,7 @@ def main() -> int:
         return 1
     from posegpt_cli.app import main as run
 
-    # As an exception, SIGTERM removes half-written files on the way out.
-    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
+    handle_signals()
     return run()
 
 

@@ -14,7 +14,8 @@ import typer
 
 from models import __version__
 from models.errors import PoseGPTError, SettingsError
-from posegpt_cli.console import UsageError, show_error, show_interruption, show_result
+from posegpt_cli.console import UsageError, show_error, show_interruption, show_log, show_result
+from posegpt_cli.leaving import Interrupted, drop_output, interrupted_status, is_pipe_closed
 from posegpt_cli.options.flags import with_flags_named
 from posegpt_cli.options.help_text import examples
 from posegpt_cli.settings import DEBUG, read_settings
@@ -26,7 +27,6 @@ class ExitStatus(IntEnum):
     DONE = 0
     FAILED = 1
     WRONG_USE = 2
-    INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ _OS_HINTS = {
     errno.EDQUOT: "free some space on that disk, or choose another folder",
     errno.EACCES: "choose a folder that you may write to, or change its permissions",
     errno.EPERM: "choose a folder that you may write to, or change its permissions",
+    errno.EFBIG: "the file system takes no larger files: choose another folder",
     errno.EROFS: "choose a folder that you may write to",
     errno.ENOENT: "check the path",
 }
@@ -92,6 +93,22 @@ def build_app(words: Sequence[str] | None = None) -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `posegpt` with these arguments (None: sys.argv) and return its exit code."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()  # a full disk shows only now
+        return code
+    except BrokenPipeError:
+        drop_output()
+        return ExitStatus.DONE
+    except OSError as error:
+        show_error(*describe(error, ())[:2])
+        drop_output()
+        return ExitStatus.FAILED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """The command's own exit code, or that of the error that ended it. Raises BrokenPipeError."""
+    show_log()
     # A shell that asks for completions sends the line through the environment.
     words = list(sys.argv[1:] if arguments is None else arguments)
     settings = read_settings()
@@ -103,10 +120,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app = build_app(words if settings.typed is None else settings.typed)
         code = app(args=words or ["--help"], prog_name="posegpt", standalone_mode=False)
         return code if isinstance(code, int) else ExitStatus.DONE
-    except (KeyboardInterrupt, typer.Abort):
+    except (Interrupted, KeyboardInterrupt, typer.Abort):
         show_interruption()
-        return ExitStatus.INTERRUPTED
+        return interrupted_status()
+    except SystemExit as stop:
+        # click and rich answer a closed pipe by leaving with exit code 1.
+        if isinstance(stop.__context__, BrokenPipeError):
+            raise stop.__context__ from None
+        raise
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and is_pipe_closed():
+            raise
         if settings.debug:
             traceback.print_exc()
         message, hint, code = describe(error, words)

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import logging
 import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import TextType
 
-from models.errors import PoseGPTError
+from models.errors import PoseGPTError, one_line, printable
+from posegpt_cli.leaving import Interrupted
 
 WIDTH_OFF_TERMINAL = 120
 """Columns of tables in a pipe or a file, whose width no window sets."""
@@ -22,6 +24,20 @@ WIDTH_OFF_TERMINAL = 120
 
 class UsageError(PoseGPTError):
     """A command used wrongly; the process exits with 2."""
+
+
+class _SaidLog(logging.Handler):
+    """Says what the library logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+def show_log() -> None:
+    """Show what the library logs, such as leftovers of killed runs that it removed."""
+    logger = logging.getLogger("models")
+    if not logger.handlers:
+        logger.addHandler(_SaidLog(logging.WARNING))
 
 
 def output() -> Console:
@@ -37,7 +53,7 @@ def messages() -> Console:
 
 def say(message: str, style: str | None = None) -> None:
     """One line on stderr, never wrapped, its brackets taken literally."""
-    messages().print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+    messages().print(printable(message), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def warn(message: str) -> None:
@@ -51,8 +67,8 @@ def next_step(command: str) -> None:
 
 def show_error(message: str, hint: str) -> None:
     """The two lines of an error."""
-    say(f"error: {_one_line(message)}", "bold red")
-    say(f"hint: {_one_line(hint)}")
+    say(f"error: {one_line(message)}", "bold red")
+    say(f"hint: {one_line(hint)}")
 
 
 def show_interruption() -> None:
@@ -64,7 +80,7 @@ def show_interruption() -> None:
 
 def show_result(text: str) -> None:
     """One line on stdout."""
-    output().print(text, soft_wrap=True)
+    output().print(printable(text), soft_wrap=True)
 
 
 def show_json(value: Any) -> None:
@@ -79,7 +95,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: 
         numeric = bool(rows) and all(isinstance(row[k], int | float) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
+        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else printable(str(v)) for v in row))
     output().print(table)
 
 
@@ -108,7 +124,7 @@ def progress(title: str) -> Iterator[Callable[..., None]]:
         bar.start()
         speed = bar.tasks[0].speed
         rate = f"{speed:.1f}/s" if speed else ""
-        bar.update(task, completed=done, total=total, rate=rate, item=name.replace("[", r"\["))
+        bar.update(task, completed=done, total=total, rate=rate, item=printable(name).replace("[", r"\["))
 
     try:
         yield on_progress
@@ -172,8 +188,4 @@ def _typed_line(console: Console, prompt: TextType, password: bool = False, stre
     try:
         return input()
     except EOFError:
-        raise KeyboardInterrupt from None
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+        raise Interrupted from None

@@ -24,6 +24,7 @@ from posegpt_cli.console import (
     show_table,
     warn,
 )
+from posegpt_cli.leaving import Interrupted
 from posegpt_cli.options.fields import ConfigField
 from posegpt_cli.options.flags import BEHAVIOUR, flag_of
 from posegpt_cli.options.from_config import Choices, OptionSpec, with_options
@@ -111,7 +112,7 @@ def prepare(choices: Choices[PrepareSettings], run: PrepareRun) -> None:
     try:
         with progress("prepare") as on_progress:
             report = prepare_data(settings, on_progress)
-    except KeyboardInterrupt:
+    except (Interrupted, KeyboardInterrupt):
         say("finished files are kept: the same command goes on from here")
         raise
     # Warnings first, results next, and what must not be overlooked last.

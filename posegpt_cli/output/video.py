@@ -42,7 +42,12 @@ class VideoWriter:
     def __init__(self, pipe: IO[bytes], size: tuple[int, int]) -> None:
         self._pipe = pipe
         self._shape = (size[1], size[0], 3)
-        self._queue: queue.Queue[Picture | None] = queue.Queue(_WAITING)
+        # Two SimpleQueues instead of one bounded Queue: their get and put are single steps in C, so that a
+        # signal between the lines of a Queue cannot leave a lock held that the other thread waits for.
+        self._pictures: queue.SimpleQueue[Picture | None] = queue.SimpleQueue()
+        self._free_places: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(_WAITING):
+            self._free_places.put(None)
         self._failed = threading.Event()
         self._thread = threading.Thread(target=self._feed, daemon=True)
         self._thread.start()
@@ -55,7 +60,8 @@ class VideoWriter:
             )
         if self._failed.is_set():
             raise BrokenPipeError("the encoder has stopped")
-        self._queue.put(picture)
+        self._free_places.get()
+        self._pictures.put(picture)
 
     @property
     def has_failed(self) -> bool:
@@ -64,12 +70,13 @@ class VideoWriter:
 
     def finish(self) -> None:
         """Wait until everything is with the encoder."""
-        self._queue.put(None)
+        self._pictures.put(None)
         self._thread.join()
 
     def _feed(self) -> None:
         """The thread's work: drawing goes on while ffmpeg takes a picture from the pipe."""
-        while (picture := self._queue.get()) is not None:
+        while (picture := self._pictures.get()) is not None:
+            self._free_places.put(None)
             if self._failed.is_set():
                 continue  # keep taking pictures, or `write` would wait for ever
             try:
