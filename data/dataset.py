@@ -226,6 +226,7 @@ class Windows:
         from torch import Generator
         from torch.utils.data import DataLoader
 
+        # The items are whole batches, which the plan of a step has chosen already.
         return DataLoader(
             _Steps(self),  # type: ignore[arg-type]
             batch_size=None,
@@ -237,7 +238,7 @@ class Windows:
         )
 
     def _repeated(self, step: int) -> int:
-        """Which batch comes at a step: one after the other at first, then all again in random order."""
+        """Number of the batch at a step: one after the other at first, then all again in random order."""
         if not self.n_steps or step < self.n_steps:
             return step
         again, place = divmod(step, self.n_steps)
@@ -256,6 +257,7 @@ class Windows:
         """
         n_frames = np.asarray(self.store.lengths)[clips]
         lengths = np.minimum(n_frames, self.seq_len)
+        # The second clip of a single window begins where the window ends.
         single = _Second(lengths, lengths, clips, np.zeros_like(lengths))
         if not self.join_share:
             return single
@@ -286,6 +288,7 @@ class Windows:
         times = np.minimum(np.arange(self.seq_len), plan.lengths[:, None] - 1)
         after = times >= plan.cuts[:, None]
         clips = np.where(after, plan.next_clips[:, None], plan.clips[:, None])
+        # `times` counts from the start of the window, so the next clip starts `cuts` frames earlier.
         starts = np.where(after, (plan.next_starts - plan.cuts)[:, None], plan.starts[:, None])
         rows = np.asarray(self.store.starts)[clips] + starts + times
         poses = self.store.poses[rows].reshape(*rows.shape, n_joints(self.body_type), 3)
@@ -294,6 +297,7 @@ class Windows:
             trans[..., 1] += self.store.heights[clips]
         labels = self._labels(clips, rows)
 
+        # Joined before anything is mirrored or turned, so that both clips are changed alike.
         joined = plan.joined
         if joined.any():
             poses[joined], trans[joined] = join_at(poses[joined], trans[joined], plan.cuts[joined])
@@ -350,6 +354,7 @@ def _rarity(store: Store, clips: IntArray) -> NDArray[np.float64]:
     """(clips,) how much rarer the rarest action of each clip is than the commonest one, in frames."""
     # Styles are left out: they would make every styled clip rare.
     actions = [k for k, name in enumerate(store.label_names) if not name.startswith(STYLE_PREFIX)]
+    # Frames of each action in all clips, then the largest ratio among a clip's own actions.
     labels = np.asarray(store.labels)[clips][:, actions]
     frames = labels.T @ np.asarray(store.lengths)[clips]
     if not frames.any():

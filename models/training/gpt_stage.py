@@ -50,7 +50,7 @@ class GPTStage(TrainStage):
                 f"use gpt_blocksize={n_tokens}, or shorter windows",
                 "gpt_blocksize",
             )
-        # In a list, so that it is no part of what is trained, averaged and saved.
+        # In a list, so that torch does not take it for a part of what is trained, averaged and saved.
         self._vqvae = [vqvae]
         labels_change = run.join_share > 0 or info.per_frame
         self.config = run.network.replaced(
@@ -74,6 +74,7 @@ class GPTStage(TrainStage):
         lengths = torch.randint(shortest, 2 * self.run.seq_len, batch.length.shape)
         cut = (lengths // factor * factor).clamp(min=factor)
         frames = torch.minimum(batch.length, cut.to(batch.length))
+        # Only a causal encoder gives the frames before a cut the same tokens whatever comes after it.
         causal = self.tokenizer_in_use.causal_encoder
         with autocast(self.run, batch.length.device):
             tokens = self._training_tokens(batch) if causal else self._tokenize(batch, frames)
@@ -122,6 +123,7 @@ class GPTStage(TrainStage):
     def _condition(self, batch: Batch, length: Tensor) -> Condition:
         """Labels of each token's first frame, and the duration (B,) of the whole window in tokens."""
         labels = batch.labels
+        # Labels of the window hold for each of its frames.
         if labels.dim() == 2:
             labels = labels[:, None].expand(-1, batch.poses.shape[1], -1)
         return Condition.of(labels[:, :: self.tokenizer_in_use.config.factor], length)
