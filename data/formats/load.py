@@ -7,6 +7,7 @@ from data.formats.asf import find_asf, read_amc, read_asf
 from data.formats.bvh_read import read_bvh
 from data.formats.settings import ReadingSettings
 from data.formats.smpl_npz import read_smpl_npz
+from data.formats.smpl_tree import read_smpl_tree
 from data.retargeting.mapping.skeletons import named_skeleton
 from data.retargeting.retarget import retarget
 from models.errors import PoseGPTError
@@ -19,7 +20,7 @@ def read_motion(path: Path | str, settings: ReadingSettings | None = None) -> Mo
     """Read a motion by its file's extension.
 
     Args:
-        path: an .npz (AMASS or ours), .bvh, or .amc file.
+        path: a .bvh or .amc file; SMPL parameters in .npz, .pkl, .pt or .npy; joint positions in .npy.
         settings: what the file does not say of itself.
 
     Returns:
@@ -58,5 +59,10 @@ def _read_amc(path: Path, settings: ReadingSettings) -> Motion:
     return retarget(bvh, settings=settings)
 
 
-READERS: Mapping[str, Reader] = {".npz": _read_npz, ".bvh": _read_bvh, ".amc": _read_amc}
+READERS: Mapping[str, Reader] = {
+    ".npz": _read_npz,
+    ".bvh": _read_bvh,
+    ".amc": _read_amc,
+    **dict.fromkeys((".npy", ".pkl", ".pickle", ".joblib", ".pt", ".pth"), read_smpl_tree),
+}
 """Extension, lower case, to what reads such a file."""

@@ -7,18 +7,18 @@ one form, still in the file's own world and units (`smpl_world` puts those right
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.formats.rotation_arrays import rotation_shape, to_rotvecs
+from data.formats.up_axis import Axis
 from models.body.skeleton import BODY_JOINTS, BODY_TYPES, BodyType, n_joints
 from models.errors import PoseGPTError
 
 FloatArray = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
-Axis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
 
 RATE_KEYS = (
     "mocap_framerate", "mocap_frame_rate", "framerate", "frame_rate", "fps", "mocap_fps", "frameRate",

@@ -1,53 +1,31 @@
 """SMPL parameters from any world into ours: metres, Y up, feet on the floor; what was put right is said.
 
-Which axis points up is known of some files (AMASS has Z). Of the others it is looked at: whether the person
-stands along the axis that such files usually have, or else along which axis a floor lies under the motion.
-Nothing is guessed: what cannot be told is refused with the setting that says it. Imports no torch.
+Up axis and unit are known of some files (AMASS has Z and metres). Of the others they are found from the
+motion; what cannot be told is refused with the setting that says it. Imports no torch.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.formats.settings import ReadingSettings
-from data.formats.smpl_parameters import Axis, Convention, SmplParameters
+from data.formats.smpl_parameters import SmplParameters
+from data.formats.up_axis import AXES, MATRICES, TO_Y, Axis, Stance, component, find_up
 from data.resample import resample
-from data.retargeting.body_motion import REST_JOINTS, BodyMotion
+from data.retargeting.body_motion import JOINT, body_motion
 from data.retargeting.ground import floor_height
-from data.rotations import quat_to_rotvec, rotvec_to_matrix, turn_rotvecs
-from models.body.skeleton import BODY_PARENTS, REST_PELVIS, BodyType
+from data.rotations import rotvec_to_matrix, turn_rotvecs
+from models.body.skeleton import REST_PELVIS, BodyType
 from models.errors import PoseGPTError
 from models.motion import Motion
 
 FloatArray = NDArray[np.float64]
 
-_HALF = 0.5**0.5
-_TO_Y: Mapping[Axis, FloatArray] = {
-    "+y": np.array([0.0, 0.0, 0.0, 1.0]),
-    "-y": np.array([1.0, 0.0, 0.0, 0.0]),
-    "+z": np.array([-_HALF, 0.0, 0.0, _HALF]),
-    "-z": np.array([_HALF, 0.0, 0.0, _HALF]),
-    "+x": np.array([0.0, 0.0, _HALF, _HALF]),
-    "-x": np.array([0.0, 0.0, -_HALF, _HALF]),
-}
-"""Quaternions (x, y, z, w) that turn an axis to +Y; +z: x stays, z becomes y, y becomes -z."""
-_MATRICES: Mapping[Axis, FloatArray] = {
-    axis: rotvec_to_matrix(quat_to_rotvec(turn)) for axis, turn in _TO_Y.items()
-}
-"""The same as (3, 3) matrices."""
-_AXES: tuple[Axis, ...] = tuple(_TO_Y)
-
 _SAMPLES = 300
 """Frames that are enough to see which way is up."""
-_STANDS = 0.5
-"""Mean cosine between the body's own up and an axis from which on the person stands along it, or nearly."""
-_STANDS_SURELY = 0.8
 _NO_TURN = 1e-3
-"""Radians: who turns by less in all frames was made up by somebody, and made-up people do not lie."""
-_FLOOR = 0.06
-"""Metres: the lowest point of a body varies by less over a floor, and by more along other axes."""
+"""Radians: who turns by less in all frames was made up by somebody."""
 _FASTEST = 15.0
 """Metres per second: no pelvis is faster for long."""
 _HIGHEST = 30.0
@@ -55,8 +33,6 @@ _HIGHEST = 30.0
 _STANDING = (0.2, 1.6)
 """Metres: between these a pelvis is over the floor."""
 _UNITS = {0.01: "centimetres", 0.001: "millimetres"}
-_ON_FLOOR = 0.15
-"""Metres: the joints of feet on the floor are lower than this."""
 _OFF_FLOOR = 0.1
 """Metres: soles farther from y = 0 are not where their file means the floor to be."""
 _LOCKED_TRAVEL = 0.5
@@ -120,8 +96,8 @@ def turn_world(
     The pelvis turns with the world.
     """
     pelvis = np.array(REST_PELVIS[body_type])
-    turn = _TO_Y[axis]
-    matrix = _MATRICES[axis]
+    turn = TO_Y[axis]
+    matrix = MATRICES[axis]
     if back:
         turn = turn * [-1.0, -1.0, -1.0, 1.0]
         matrix = matrix.T
@@ -152,79 +128,20 @@ def _up_axis(
     if convention.is_sure and convention.up:
         return convention.up
 
-    # Whoever stands along the usual axis, even bent, settles it.
-    usual = convention.up
     sample = _sampled(parameters, settings.scale or parameters.unit or _likely_unit(parameters, rate))
-    standing = _uprightness(sample.poses[:, 0])
-    if usual and standing[usual] >= _STANDS:
-        return usual
-
-    # Nobody stands: bent, sitting or lying people say nothing against the usual axis.
-    other = max(_AXES, key=lambda axis: standing[axis])
-    if standing[other] < _STANDS_SURELY:
-        if usual:
-            return usual
-    elif np.abs(sample.poses[:, 0]).max() < _NO_TURN or _stands_on_floor(sample, other, usual):
-        _note_axis(other, convention, notes)
-        return other
-    elif usual and _floor_spread(sample, usual) < _FLOOR < _floor_spread(sample, other):
-        return usual
-    raise PoseGPTError(
-        f"{name}: which axis is up cannot be told from how the person stands or lies",
-        "say it, e.g. up=y or up=z",
-        parameter="up",
+    root = sample.poses[:, 0]
+    stance = Stance(
+        upwards=rotvec_to_matrix(root)[..., 1],
+        positions=body_motion(sample.poses, sample.trans, sample.body_type).positions,
+        is_posed=float(np.abs(root).max()) < _NO_TURN,
     )
-
-
-def _stands_on_floor(parameters: SmplParameters, axis: Axis, usual: Axis | None) -> bool:
-    """Whether who stands along one axis surely stands there, and does not lie in a world with another one up.
-
-    Whoever stands has a floor below: the body's lowest point stays where it is. Whoever lies has one as well,
-    along the other axis, does not travel, and has all joints above it.
-    """
-    if _floor_spread(parameters, axis) > _FLOOR:
-        return False
-    if usual is None or _floor_spread(parameters, usual) > _FLOOR:
-        return True
-    across = np.delete(parameters.trans, "xyz".index(axis[1]), axis=1)
-    if np.ptp(across, axis=0).max() > _LOCKED_TRAVEL:
-        return True
-    return abs(_lowest(parameters, axis)) < _ON_FLOOR and not 0 < _lowest(parameters, usual) < 2 * _ON_FLOOR
-
-
-def _note_axis(axis: Axis, convention: Convention, notes: list[str]) -> None:
-    if axis != convention.up:
-        notes.append(f"{axis[1] if axis[0] == '+' else axis} is up in the file, by how the person stands")
+    return find_up(stance, convention.up, name, notes)
 
 
 def _sampled(parameters: SmplParameters, unit: float) -> SmplParameters:
     """Frames at equal distances, at most _SAMPLES, the translation in metres."""
     every = max(1, -(-len(parameters.trans) // _SAMPLES))
     return replace(parameters, poses=parameters.poses[::every], trans=unit * parameters.trans[::every])
-
-
-def _uprightness(root: FloatArray) -> dict[Axis, float]:
-    """Mean cosine between where the body's own +Y points and each axis."""
-    mean = rotvec_to_matrix(root)[..., 1].mean(axis=0)
-    signs = {"+": 1.0, "-": -1.0}
-    return {axis: float(signs[axis[0]] * mean["xyz".index(axis[1])]) for axis in _AXES}
-
-
-def _floor_spread(parameters: SmplParameters, axis: Axis) -> float:
-    """Metres by which the lowest point of the body varies along an axis."""
-    lowest = _lowest_points(parameters, axis)
-    return float(np.percentile(lowest, 90) - np.percentile(lowest, 10))
-
-
-def _lowest(parameters: SmplParameters, axis: Axis) -> float:
-    """Metres: how high the lowest joint is along an axis, in the middle of all frames."""
-    return float(np.median(_lowest_points(parameters, axis)))
-
-
-def _lowest_points(parameters: SmplParameters, axis: Axis) -> FloatArray:
-    """(T,) of the lowest joint along an axis."""
-    sign = 1.0 if axis[0] == "+" else -1.0
-    return (sign * _body_motion(parameters).positions[:, :, "xyz".index(axis[1])]).min(axis=1)
 
 
 def _unit(parameters: SmplParameters, up: Axis, rate: float, name: str, notes: list[str]) -> float:
@@ -254,7 +171,7 @@ def _likely_unit(parameters: SmplParameters, rate: float) -> float:
     locked = _locked_unit(parameters)
     for unit in (1.0, *_UNITS):
         by_feet = locked is None or locked > unit / 10
-        if by_feet and all(_is_plausible(parameters, axis, rate, unit) for axis in _AXES):
+        if by_feet and all(_is_plausible(parameters, axis, rate, unit) for axis in AXES):
             return unit
     return 1.0
 
@@ -272,8 +189,7 @@ def _is_plausible(parameters: SmplParameters, up: Axis, rate: float, unit: float
 
 def _pelvis_height(parameters: SmplParameters, up: Axis) -> float:
     """Median of the translation along the up axis, in the file's units."""
-    sign = 1.0 if up[0] == "+" else -1.0
-    return float(np.median(sign * parameters.trans[:, "xyz".index(up[1])]))
+    return float(np.median(component(parameters.trans, up)))
 
 
 def _locked_unit(parameters: SmplParameters) -> float | None:
@@ -287,8 +203,8 @@ def _locked_unit(parameters: SmplParameters) -> float | None:
     if travel < _LOCKED_TRAVEL:
         return None
     poses = parameters.poses[:_SAMPLES]
-    first = replace(parameters, poses=poses, trans=np.zeros((len(poses), 3)))
-    feet = _body_motion(first).positions[:, [7, 8]]
+    body = body_motion(poses, np.zeros((len(poses), 3)), parameters.body_type)
+    feet = body.positions[:, [JOINT["left_ankle"], JOINT["right_ankle"]]]
     of_feet = np.diff(feet, axis=0)
     of_body = np.diff(whole[:_SAMPLES], axis=0)
     # The planted foot is the one that moves against the body, and that one alone.
@@ -303,27 +219,10 @@ def _locked_unit(parameters: SmplParameters) -> float | None:
 
 def _on_floor(motion: Motion) -> Motion:
     """The motion on y = 0, if its file has the floor elsewhere."""
-    parameters = SmplParameters(
-        motion.poses.astype(float), motion.trans.astype(float), motion.body_type, Convention("", None)
-    )
-    height = floor_height(_body_motion(parameters), motion.fps)
+    height = floor_height(body_motion(motion.poses, motion.trans, motion.body_type), motion.fps)
     if abs(height) < _OFF_FLOOR:
         return motion
     trans = motion.trans - np.array([0.0, height, 0.0], np.float32)
     way = "lowered" if height > 0 else "raised"
     note = f"{way} by {abs(height):.2f} m, so that its feet are on the floor"
     return replace(motion, trans=trans, notes=(*motion.notes, note))
-
-
-def _body_motion(parameters: SmplParameters) -> BodyMotion:
-    """The default body's 22 joints in the file's own world; its translation is taken for metres."""
-    local = rotvec_to_matrix(parameters.poses[:, : len(BODY_PARENTS)])
-    rotations = np.empty_like(local)
-    positions = np.empty((*local.shape[:2], 3))
-    rotations[:, 0] = local[:, 0]
-    positions[:, 0] = parameters.trans + REST_PELVIS[parameters.body_type]
-    for j, parent in enumerate(BODY_PARENTS[1:], start=1):
-        rotations[:, j] = rotations[:, parent] @ local[:, j]
-        offset = REST_JOINTS[j] - REST_JOINTS[parent]
-        positions[:, j] = positions[:, parent] + rotations[:, parent] @ offset
-    return BodyMotion(rotations, positions)

@@ -1,11 +1,13 @@
 """SMPL's 22 body joints at rest, and a motion on them before it becomes SMPL parameters. No torch."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.body.skeleton import BODY_JOINTS, BODY_PARENTS, REST_PELVIS
+from data.rotations import rotvec_to_matrix
+from models.body.skeleton import BODY_JOINTS, BODY_PARENTS, REST_PELVIS, BodyType
 
 FloatArray = NDArray[np.float64]
 
@@ -65,3 +67,22 @@ class BodyMotion:
     """(T, 22, 3, 3) global rotations."""
     positions: FloatArray
     """(T, 22, 3) joint positions, metres."""
+
+
+def body_motion(poses: NDArray[Any], trans: NDArray[Any], body_type: BodyType = "smpl") -> BodyMotion:
+    """Where the default body's 22 joints are, in whatever world the parameters are.
+
+    Args:
+        poses: (T, J, 3) rotation vectors.
+        trans: (T, 3) metres.
+        body_type: of the parameters: it says where the pelvis is.
+    """
+    local = rotvec_to_matrix(poses[:, : len(BODY_PARENTS)])
+    rotations = np.empty_like(local)
+    positions = np.empty((*local.shape[:2], 3))
+    rotations[:, 0] = local[:, 0]
+    positions[:, 0] = trans + np.array(REST_PELVIS[body_type])
+    for j, parent in enumerate(BODY_PARENTS[1:], start=1):
+        rotations[:, j] = rotations[:, parent] @ local[:, j]
+        positions[:, j] = positions[:, parent] + rotations[:, parent] @ OFFSETS[j]
+    return BodyMotion(rotations, positions)

@@ -125,7 +125,7 @@ class _ArrayUnpickler(pickle.Unpickler):
             return _Chumpy
         if module.startswith("scipy.sparse") and name in _SPARSE:
             return _SPARSE[name]
-        known = _allowed_globals().get((module.replace("numpy._core", "numpy.core"), name))
+        known = allowed_globals().get((module.replace("numpy._core", "numpy.core"), name))
         if known is None:
             raise PoseGPTError(
                 f"the file asks to load {module}.{name}, which is no part of a body model",
@@ -135,7 +135,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 @functools.cache
-def _allowed_globals() -> dict[tuple[str, str], Any]:
+def allowed_globals() -> dict[tuple[str, str], Any]:
     """What numpy's own pickles call, by the names that its versions have for it."""
     allowed: dict[tuple[str, str], Any] = {
         ("numpy", "ndarray"): np.ndarray,
