@@ -17,16 +17,18 @@ import numpy as np
 import torch
 
 from benchmarks.table import Row, add_options, finish
-from models.evaluation.fid import FidSettings, GeneratorSource, evaluate_fid, wanted_like
-from models.evaluation.judge import Features, Judge, classify, load_judge
+from data.evaluating.real import bundled_sets
+from models.evaluation.fid import FidSets, GeneratorSource, evaluate_fid, prompts_like
+from models.evaluation.generated import PromptSampler
+from models.evaluation.judge import Features, Judge, JudgedSet, classify, load_judge
 from models.evaluation.report import Report
+from models.evaluation.settings import FidSettings
 from models.metrics import Gaussian, frechet_distance
 from models.networks.gpt import GPT
 from models.networks.vqvae import make_vqvae
 from models.sampling.generate import Generator, load_generator, sample
 from models.sampling.settings import SamplingSettings
 from models.training.config import PRESETS, GPTRun, VQVAERun
-from posegpt_cli.evaluation import shipped_sets
 
 PLAIN_CLIPS = 16
 """Motions that the plain way is timed on, at least."""
@@ -53,8 +55,9 @@ def make_generator(preset: str, labels: tuple[str, ...]) -> Generator:
 
 def measure(generator: Generator, judge: Judge, real: Features, train: Features, repeats: int) -> Timing:
     started = time.perf_counter()
-    source = GeneratorSource(judge, generator, real, {})
-    report = evaluate_fid(real, train, source, 0, FidSettings(repeats=repeats))
+    source = GeneratorSource([judge], PromptSampler(generator), real, {})
+    sets = FidSets(source, JudgedSet(real), train)
+    report = evaluate_fid(sets, FidSettings(repeats=repeats))
     return Timing(len(real), time.perf_counter() - started, report)
 
 
@@ -71,8 +74,8 @@ def show(timing: Timing, repeats: int) -> None:
 def judge_plainly(generator: Generator, judge: Judge, real: Features) -> float:
     """Motions a second where each is sampled and judged alone."""
     start = time.perf_counter()
-    for seed, wanted in enumerate(wanted_like(real, generator.fps)):
-        classify(judge, sample(generator, wanted.labels, wanted.n_frames, SamplingSettings(seed=seed)))
+    for seed, prompt in enumerate(prompts_like(real, generator.fps)):
+        classify(judge, sample(generator, prompt.labels, prompt.n_frames, SamplingSettings(seed=seed)))
     return len(real) / (time.perf_counter() - start)
 
 
@@ -104,12 +107,12 @@ def main() -> int:
     add_options(parser, threads=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    judge, sets = load_judge(None, "cpu"), shipped_sets(64)
+    judge, sets = load_judge(None, "cpu"), bundled_sets(64)
     trained = load_generator(arguments.gpt, "cpu") if arguments.gpt else None
     generator = trained or make_generator(arguments.preset, judge.info.labels)
     for clips in arguments.clips:
-        chosen = np.random.default_rng(0).choice(len(sets.held_out), clips, replace=False)
-        real = sets.held_out.rows(np.sort(chosen))
+        chosen = np.random.default_rng(0).choice(len(sets.held_out.first), clips, replace=False)
+        real = sets.held_out.first.rows(np.sort(chosen))
         timing = measure(generator, judge, real, sets.train, arguments.repeats)
         show(timing, arguments.repeats)
     rate = clips * arguments.repeats / timing.seconds

@@ -316,8 +316,8 @@ class Windows:
         )
 
     def _own(self, plan: WindowPlan) -> Tensor | None:
-        """(B,) column of each window's own name; None where labels change within clips."""
-        if self.store.frame_labels is not None or self.config.per_frame:
+        """(B,) column of the own name of each window's first clip; None if labels change within clips."""
+        if self.store.frame_labels is not None:
             return None
         import torch
 

@@ -112,10 +112,39 @@ def nearest_distances(features: Tensor, reference: Tensor) -> Tensor:
     return torch.cat([block.amin(1) for block in _distances(features, reference)])
 
 
-def accuracy(scores: Tensor, labels: Tensor) -> float:
-    """Share of motions whose likeliest label is a true one; scores and labels (N, L)."""
-    likeliest = scores.argmax(1, keepdim=True)
-    return float((labels > 0).gather(1, likeliest).double().mean())
+@dataclass(frozen=True)
+class GroupAccuracy:
+    """How often the true member of an exclusive group is the likeliest one; nan if it is never known."""
+
+    micro: float
+    """Share of the motions."""
+    macro: float
+    """Mean over the members that occur of their own share."""
+
+
+def group_accuracy(scores: Tensor, own: Tensor) -> GroupAccuracy:
+    """Accuracy of scores (N, M) whose true member is own (N,); motions with own below 0 do not count."""
+    shares = recognised(scores, own)
+    known = own >= 0
+    right = (scores.argmax(1) == own)[known]
+    if not len(right):
+        return GroupAccuracy(float("nan"), float("nan"))
+    return GroupAccuracy(float(right.double().mean()), sum(shares.values()) / len(shares))
+
+
+def recognised(scores: Tensor, own: Tensor) -> dict[int, float]:
+    """Share of the motions of each member that occurs whose likeliest member it is, by its column."""
+    right = scores.argmax(1) == own
+    return {k: float(right[own == k].double().mean()) for k in own.unique().tolist() if k >= 0}
+
+
+def group_confusion(scores: Tensor, own: Tensor) -> Tensor:
+    """(M, M) share of the motions of member i whose likeliest member is j; rows without motions are zero."""
+    n = scores.shape[1]
+    known = own >= 0
+    cells = own[known] * n + scores.argmax(1)[known]
+    counts = torch.bincount(cells, minlength=n * n).reshape(n, n).double()
+    return counts / counts.sum(1, keepdim=True).clamp(min=1)
 
 
 def label_precision(scores: Tensor, labels: Tensor) -> float:
@@ -134,23 +163,6 @@ def top_labels(scores: Tensor, labels: Tensor) -> Tensor:
     order = scores.argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(dim=1, stable=True)
     return rank < (labels > 0).sum(1, keepdim=True)
-
-
-def confusion(scores: Tensor, labels: Tensor) -> Tensor:
-    """(L, L) share of the motions with label i that have j among their r likeliest (see `top_labels`).
-
-    With one label per motion it is the usual confusion matrix, rows summing to 1; rows of labels that do
-    not occur are zero.
-    """
-    true = (labels > 0).double()
-    predicted = top_labels(scores, labels).double()
-    return true.T @ predicted / true.sum(0).clamp(min=1)[:, None]
-
-
-def chance_accuracy(scores: Tensor, labels: Tensor) -> float:
-    """Accuracy to be expected if labels were dealt out to the motions at random."""
-    frequency = (labels > 0).double().mean(0)
-    return float(frequency[scores.argmax(1)].mean())
 
 
 def mean_average_precision(scores: Tensor, labels: Tensor) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +13,17 @@ from models.batch import Batch
 from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
 from models.motion import Motion
+
+_WHO = {
+    "classifier": (
+        "the judge",
+        "train one on this data, posegpt train classifier --data DIR, and give it: classifier=RUN",
+        "classifier",
+    ),
+    "generator": ("the generator", "give a generator that was trained on this data: gpt=RUN", "gpt"),
+    "data": ("the data", "give motions with labels of the data", "labels"),
+}
+"""Network whose labels are asked for -> how a message calls it, what to do, the parameter that names it."""
 
 
 def cut(motion: Motion, max_frames: int) -> list[Motion]:
@@ -40,22 +52,31 @@ def fit(motion: Motion, fps: float, body_type: BodyType) -> Motion:
     return replace(fitted, poses=fitted.poses.copy(), trans=fitted.trans.copy())
 
 
+Owner = Literal["classifier", "generator", "data"]
+
+
 def label_matrix(
-    label_sets: Sequence[tuple[str, ...]], vocabulary: Sequence[str], whose: str
+    label_sets: Sequence[tuple[str, ...]], vocabulary: Sequence[str], whose: Owner
 ) -> NDArray[np.bool_]:
     """(N, L) labels of N motions.
 
-    Raises PoseGPTError where a motion has none, or one that is not in the vocabulary.
+    Args:
+        label_sets: labels of each motion.
+        vocabulary: all labels, in the order of the columns.
+        whose: network that the vocabulary belongs to.
+
+    Raises PoseGPTError if a motion has none, or one that is not in the vocabulary.
     """
     column = {name: k for k, name in enumerate(vocabulary)}
     labels = np.zeros((len(label_sets), len(vocabulary)), bool)
     for k, names in enumerate(label_sets):
+        if not names:
+            raise PoseGPTError(f"motion {k} has no label", "give every motion a label")
         unknown = [name for name in names if name not in column]
-        if unknown or not names:
-            what = f"the label '{unknown[0]}', which {whose} does not know" if unknown else "no label"
-            raise PoseGPTError(
-                f"motion {k} has {what}", f"give motions with labels that {whose} was trained on"
-            )
+        if unknown:
+            who, hint, parameter = _WHO[whose]
+            what = f"motion {k} has the label '{unknown[0]}'"
+            raise PoseGPTError(f"{what}, which {who} does not know", hint, parameter)
         labels[k, [column[name] for name in names]] = True
     return labels
 

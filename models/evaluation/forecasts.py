@@ -5,7 +5,7 @@ that a distance of poses sums over all joints (m); the best of the samples count
 the last observed one faces ahead.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,13 @@ from torch import Tensor
 from models import metrics
 from models.body.body import Body, load_body
 from models.body.skeleton import BODY_JOINTS
-from models.config import Config, Positive
 from models.errors import PoseGPTError
 from models.evaluation.clips import fit
-from models.evaluation.clock import Clock
-from models.evaluation.report import Curve, FigureInfo, Report, estimates
+from models.evaluation.generated import OnProgress, no_progress
+from models.evaluation.report import Curve, Estimate, FigureInfo, Report, Setup, estimates
+from models.evaluation.settings import ForecastSettings
+from models.evaluation.sharing import measure_all
+from models.evaluation.timing import Stopwatch
 from models.motion import Motion
 from models.networks.features import yaw_of, yaw_to_rotmat
 from models.sampling.generate import Generator, forecast
@@ -50,21 +52,6 @@ FIGURES = {
 }
 
 
-class ForecastSettings(Config):
-    """What decides the figures beside the data and the networks."""
-
-    pasts: tuple[Positive, ...] = (1, 15, 30)
-    """Frames observed, one evaluation each; all futures begin at the same frame."""
-    future: Positive = 45
-    """Frames forecast."""
-    samples: Positive = 10
-    """Samples of each future."""
-    threshold: float = 0.5
-    """Last poses nearer than this (m) count as similar."""
-    labels: bool = True
-    """Whether the forecast is told the action."""
-
-
 @dataclass(frozen=True, eq=False)
 class _Future:
     """What comes after one past."""
@@ -80,50 +67,69 @@ class _Future:
 def evaluate_forecast(
     generator: Generator,
     motions: Sequence[Motion],
-    fingerprints: dict[str, str],
-    seed: int = 0,
     settings: ForecastSettings | None = None,
     codes: CodeSettings = DEFAULT_CODES,
-    report: Callable[[int, int], None] = lambda done, total: None,
+    setup: Setup | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> Report:
     """Forecast the middle of each motion that is long enough; figures and intervals are over the motions."""
-    settings, clock, body = settings or ForecastSettings(), Clock(), load_body(generator.body_type)
+    settings = settings or ForecastSettings()
+    setup = setup or Setup()
+    clock = Stopwatch()
+    body = load_body(generator.body_type)
     clips = _long_enough(generator, motions, settings)
     seam = max(settings.pasts)
     truths = [_future(body, [clip], seam) for clip in clips]
     similar = _similar([_last_pose(body, clip, seam) for clip in clips], settings.threshold)
     rows = {"real": [_seam_figures(truth) for truth in truths]}
-    makers = _makers(generator, seed, settings, codes)
-    total, done = len(settings.pasts) * len(makers) * len(clips), 0
+    makers = _makers(generator, setup.seed, settings, codes)
+    total = len(settings.pasts) * len(makers) * len(clips)
+    done = 0
     for past in settings.pasts:
         for name, make in makers.items():
-            group = rows[f"{name}, past {past}"] = []
+
+            def measure(k: int, past: int = past, make: Maker = make) -> dict[str, float]:
+                found = _future(body, make(clips[k].crop(seam - past, seam), k), past)
+                others = [truths[j] for j in similar[k]]
+                return _figures(found, others, truths[k]) | _seam_figures(found)
+
+            def tell(k: int, n: int, done: int = done) -> None:
+                on_progress(done + k * len(clips) // n, total)
+
             with clock.part(name):
-                for k, clip in enumerate(clips):
-                    found = _future(body, make(clip.crop(seam - past, seam), k), past)
-                    others = [truths[j] for j in similar[k]]
-                    group.append(_figures(found, others, truths[k]) | _seam_figures(found))
-                    report(done := done + 1, total)
+                rows[f"{name}, past {past}"] = measure_all(len(clips), list(FIGURES), measure, tell)
+            done += len(clips)
     figures = {name: estimates(group) for name, group in rows.items()}
-    series = {
-        name: tuple(
-            (float(past), figures[f"{name}, past {past}"]["ade"].mean or 0.0) for past in settings.pasts
-        )
-        for name in makers
-    }
     notes = ("past of 1 frame: no velocity is seen, so constant velocity is the last pose",)
     return Report(
-        protocol="forecast", seed=seed, settings=settings.model_dump() | {"sampling": codes.model_dump()},
-        fingerprints=fingerprints,
+        protocol="forecast",
+        seed=setup.seed,
+        settings=setup.settings | settings.model_dump() | {"sampling": codes.model_dump()},
+        fingerprints=setup.fingerprints,
         counts={
-            "motions": len(motions), "too short": len(motions) - len(clips), "motions scored": len(clips),
+            "motions": len(motions),
+            "too short": len(motions) - len(clips),
+            "motions scored": len(clips),
             "forecasts": len(clips) * len(settings.pasts) * settings.samples,
             "futures of a similar last pose, in all": sum(map(len, similar)),
         },
-        infos=FIGURES, figures=figures, notes=notes if 1 in settings.pasts else (),
-        curves={"ade by past": Curve(x_name="frames observed", y_name="ADE (m)", series=series)},
+        infos=FIGURES,
+        figures=figures,
+        notes=notes if 1 in settings.pasts else (),
+        curves={"ade by past": _curve(figures, list(makers), settings.pasts)},
         seconds=clock.seconds,
-    )  # fmt: skip
+    )
+
+
+def _curve(
+    figures: Mapping[str, Mapping[str, Estimate]], makers: Sequence[str], pasts: Sequence[int]
+) -> Curve:
+    """ADE of each way to forecast by the frames observed."""
+    series = {}
+    for name in makers:
+        errors = [figures[f"{name}, past {past}"]["ade"].mean or 0.0 for past in pasts]
+        series[name] = tuple(zip(map(float, pasts), errors, strict=True))
+    return Curve(x_name="frames observed", y_name="ADE (m)", series=series)
 
 
 Maker = Callable[[Motion, int], list[Motion]]
@@ -136,7 +142,7 @@ def _makers(
     n_frames, n = settings.future, settings.samples
 
     def model(past: Motion, k: int) -> list[Motion]:
-        labels = past.labels if settings.labels else ()
+        labels = past.labels if settings.with_labels else ()
         sampling = SamplingSettings.of(codes, n, seed + k * n)
         return forecast(generator, past, labels, n_frames, sampling)
 
@@ -155,7 +161,7 @@ def _long_enough(generator: Generator, motions: Sequence[Motion], settings: Fore
     if not clips:
         raise PoseGPTError(
             f"none of the {len(motions)} motions has {n_frames} frames",
-            "lower `pasts` or `future`",
+            "lower pasts or future",
             ("pasts", "future"),
         )
     return clips

@@ -1,6 +1,6 @@
 """Sets of generated motion with given labels and durations, sampled in batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,21 +9,94 @@ import torch
 
 from models.checkpoint import TOKENIZER, find_checkpoint, read_info
 from models.evaluation.clips import label_matrix
-from models.evaluation.judge import FINGERPRINT_LENGTH, Progress, no_progress
 from models.motion import Motion
 from models.networks.gpt import Condition
 from models.sampling.generate import Generator, decode
 from models.sampling.sampler import CodeRequest, sample_codes
 from models.sampling.settings import DEFAULT_CODES, CodeSettings
 
+OnProgress = Callable[[int, int], None]
+"""Called with (items done, items in all)."""
+FINGERPRINT_LENGTH = 16
+BATCH_SIZE = 128
+"""Motions sampled at once."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """Reports nothing."""
+
 
 @dataclass(frozen=True)
-class Wanted:
+class Prompt:
     """One motion to generate."""
 
     labels: tuple[str, ...]
+    """The own name first."""
     n_frames: int
     """At the generator's frame rate."""
+
+
+@dataclass(frozen=True, eq=False)
+class PromptSampler:
+    """A generator with the settings that a set is sampled with."""
+
+    generator: Generator
+    codes: CodeSettings = DEFAULT_CODES
+    batch_size: int = BATCH_SIZE
+
+    def motions(
+        self,
+        prompts: Sequence[Prompt],
+        seed: Sequence[int],
+        places: Sequence[int] | None = None,
+        on_progress: OnProgress = no_progress,
+    ) -> list[Motion]:
+        """Motions as prompted, in order; motion k depends on the seed and k alone.
+
+        Args:
+            prompts: what to generate.
+            seed: one or several numbers.
+            places: only these of them (None: all).
+            on_progress: called after each batch.
+
+        Raises PoseGPTError for labels that the generator does not know.
+        """
+        places = range(len(prompts)) if places is None else places
+        k_hot = label_matrix([p.labels for p in prompts], self.generator.labels, "generator")
+        made: dict[int, Motion] = {}
+
+        # Batches of about one length: a batch takes as many tokens as its longest motion.
+        order = sorted(places, key=lambda k: prompts[k].n_frames)
+        for first in range(0, len(order), self.batch_size):
+            part = order[first : first + self.batch_size]
+            lengths = [prompts[k].n_frames for k in part]
+            motions = self._batch(lengths, torch.from_numpy(k_hot[part]), [(*seed, k) for k in part])
+            for k, motion in zip(part, motions, strict=True):
+                made[k] = replace(motion, labels=prompts[k].labels, name=f"generated {k}")
+            on_progress(len(made), len(order))
+        return [made[k] for k in places]
+
+    @torch.no_grad()
+    def _batch(
+        self, lengths: Sequence[int], k_hot: torch.Tensor, seeds: Sequence[tuple[int, ...]]
+    ) -> list[Motion]:
+        generator = self.generator
+        frames = torch.tensor(lengths, device=generator.device)
+        duration = -(-frames // generator.vqvae.config.factor)
+        condition = Condition.of(k_hot.float().to(generator.device), duration)
+
+        # Each motion is a whole action: it begins with its first token and ends with its last.
+        position = torch.arange(int(duration.max()), device=generator.device).expand(len(frames), -1)
+        remaining = (duration[:, None] - position).clamp(min=1)
+        condition = replace(condition, position=position, remaining=remaining)
+
+        rngs = list[torch.Generator]()
+        for seed in seeds:
+            state = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+            rngs.append(torch.Generator().manual_seed(int(state) >> 1))
+        request = CodeRequest(condition, rngs, self.codes)
+        sampled = sample_codes(generator.gpt, request, int(duration.max()))
+        return decode(generator, sampled.codes, frames)
 
 
 def checkpoint_fingerprints(gpt: Path | None) -> dict[str, str]:
@@ -33,52 +106,3 @@ def checkpoint_fingerprints(gpt: Path | None) -> dict[str, str]:
         "checkpoint": read_info(folder).weights_sha256[:FINGERPRINT_LENGTH],
         "tokenizer": read_info(folder / TOKENIZER).weights_sha256[:FINGERPRINT_LENGTH],
     }
-
-
-def generate(
-    generator: Generator,
-    wanted: Sequence[Wanted],
-    seed: Sequence[int],
-    codes: CodeSettings = DEFAULT_CODES,
-    places: Sequence[int] | None = None,
-    batch_size: int = 128,
-    report: Progress = no_progress,
-) -> list[Motion]:
-    """Motions as wanted, in order; motion k depends on the seed and k alone.
-
-    Args:
-        places: only these of them (None: all).
-    """
-    places = range(len(wanted)) if places is None else places
-    k_hot = torch.from_numpy(label_matrix([w.labels for w in wanted], generator.labels, "the generator"))
-    made: dict[int, Motion] = {}
-    # Batches of about one length: a batch takes as many steps as its longest.
-    order = sorted(places, key=lambda k: wanted[k].n_frames)
-    for first in range(0, len(order), batch_size):
-        part = order[first : first + batch_size]
-        motions = _generate_batch(
-            generator, [wanted[k].n_frames for k in part], k_hot[part], seed, part, codes
-        )
-        for k, motion in zip(part, motions, strict=True):
-            made[k] = replace(motion, labels=wanted[k].labels, name=f"generated {k}")
-        report(len(made), len(order))
-    return [made[k] for k in places]
-
-
-@torch.no_grad()
-def _generate_batch(
-    generator: Generator,
-    lengths: Sequence[int],
-    k_hot: torch.Tensor,
-    seed: Sequence[int],
-    places: Sequence[int],
-    codes: CodeSettings,
-) -> list[Motion]:
-    frames = torch.tensor(lengths, device=generator.device)
-    factor = generator.vqvae.config.factor
-    condition = Condition.of(k_hot.float().to(generator.device), -(-frames // factor))
-    seeds = [np.random.SeedSequence([*seed, k]).generate_state(1, np.uint64)[0] for k in places]
-    rngs = [torch.Generator().manual_seed(int(s) >> 1) for s in seeds]
-    request = CodeRequest(condition, rngs, codes)
-    sampled = sample_codes(generator.gpt, request, int(condition.duration.max()))
-    return decode(generator, sampled.codes, frames)

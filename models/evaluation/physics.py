@@ -1,13 +1,15 @@
 """Physics of motion: sliding feet, jerk, feet below the floor; generated beside real."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from models.body.body import Body, load_body
 from models.body.skeleton import BODY_JOINTS, joint_index
-from models.evaluation.clock import Clock
-from models.evaluation.report import FigureInfo, Report, estimates
+from models.evaluation.generated import OnProgress, no_progress
+from models.evaluation.report import Estimate, FigureInfo, Report, Setup, estimate
+from models.evaluation.sharing import measure_all
+from models.evaluation.timing import Stopwatch
 from models.motion import Motion
 from models.training.losses import FEET
 
@@ -54,30 +56,41 @@ def physics_of(motion: Motion, body: Body) -> dict[str, float]:
 
 
 def evaluate_physics(
-    sets: Mapping[str, Sequence[Motion]],
-    fingerprints: dict[str, str],
-    settings: dict[str, object],
-    seed: int,
-    report: Callable[[int, int], None] = lambda done, total: None,
+    sets: Mapping[str, Sequence[Motion]], setup: Setup, on_progress: OnProgress = no_progress
 ) -> Report:
     """Figures of several sets (real, generated) side by side, intervals over their motions."""
-    clock, figures, undefined, done = Clock(), {}, 0, 0
+    clock = Stopwatch()
+    figures: dict[str, dict[str, Estimate]] = {}
+    undefined = 0
+    done = 0
     total = sum(len(motions) for motions in sets.values())
     for name, motions in sets.items():
-        rows = []
+
+        def measure(k: int, motions: Sequence[Motion] = motions) -> dict[str, float]:
+            return physics_of(motions[k], load_body(motions[k].body_type))
+
+        def tell(k: int, n: int, done: int = done, size: int = len(motions)) -> None:
+            on_progress(done + k * size // n, total)
+
         with clock.part(name):
-            for motion in motions:
-                rows.append(physics_of(motion, load_body(motion.body_type)))
-                report(done := done + 1, total)
+            rows = measure_all(len(motions), list(FIGURES), measure, tell)
+        done += len(motions)
+
         # A figure is over the motions that have it: one that never touches the floor has no skating.
-        columns = {k: [row[k] for row in rows if row[k] == row[k]] for k in FIGURES}
-        undefined += sum(len(rows) - len(values) for values in columns.values())
-        figures[name] = {
-            k: estimates([{k: v} for v in values] or [{k: float("nan")}])[k] for k, values in columns.items()
-        }
+        figures[name] = {}
+        for figure in FIGURES:
+            values = [row[figure] for row in rows if row[figure] == row[figure]]
+            undefined += len(rows) - len(values)
+            figures[name][figure] = estimate(values or [float("nan")])
     notes = (f"{undefined} figures of single motions are not defined (no contact, or under 4 frames)",)
     return Report(
-        protocol="physics", seed=seed, settings=settings, fingerprints=fingerprints,
+        protocol="physics",
+        seed=setup.seed,
+        settings=setup.settings,
+        fingerprints=setup.fingerprints,
         counts={f"{name} motions": len(motions) for name, motions in sets.items()},
-        infos=FIGURES, figures=figures, notes=notes if undefined else (), seconds=clock.seconds,
-    )  # fmt: skip
+        infos=FIGURES,
+        figures=figures,
+        notes=notes if undefined else (),
+        seconds=clock.seconds,
+    )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.batch import Batch
-from models.evaluation.generated import Wanted, generate
+from models.evaluation.generated import Prompt, PromptSampler
 from models.motion import Motion
 from models.networks.classifier import Classifier
 from models.networks.features import Root, features_to_motion, yaw_of
@@ -27,13 +27,20 @@ class Preview:
 
 def first_windows(batch: Batch, n: int) -> Batch:
     """The first n windows of a batch."""
-    return Batch(batch.poses[:n], batch.trans[:n], batch.length[:n], batch.labels[:n])
+    own = None if batch.own is None else batch.own[:n]
+    return Batch(batch.poses[:n], batch.trans[:n], batch.length[:n], batch.labels[:n], own)
 
 
 def label_names(batch: Batch, vocabulary: Sequence[str]) -> list[tuple[str, ...]]:
-    """Labels of each window; where they change within it, all of them."""
+    """Labels of each window, its own name first; all of them, if they change within it."""
     k_hot = batch.labels.amax(1) if batch.labels.dim() == 3 else batch.labels
-    return [tuple(vocabulary[k] for k in row.nonzero()[:, 0].tolist()) for row in k_hot.cpu()]
+    own = [-1] * len(k_hot) if batch.own is None else batch.own.tolist()
+    names = []
+    for row, first in zip(k_hot.cpu(), own, strict=True):
+        columns = row.nonzero()[:, 0].tolist()
+        columns.sort(key=lambda column: column != first)
+        names.append(tuple(vocabulary[column] for column in columns))
+    return names
 
 
 def to_motions(batch: Batch, info: DataInfo) -> list[Motion]:
@@ -58,8 +65,9 @@ def reconstructed(vqvae: VQVAE, batch: Batch, info: DataInfo) -> Preview:
 @torch.no_grad()
 def generated(generator: Generator, batch: Batch, seed: int) -> Preview:
     """Motions with the labels and durations of the windows; those without labels are left out."""
-    wanted = wanted_like(batch, generator.labels)
-    return Preview(generate(generator, wanted, (seed,)), [" + ".join(w.labels) for w in wanted])
+    prompts = prompts_of(batch, generator.labels)
+    motions = PromptSampler(generator).motions(prompts, (seed,))
+    return Preview(motions, [" + ".join(prompt.labels) for prompt in prompts])
 
 
 @torch.no_grad()
@@ -74,10 +82,10 @@ def classified(classifier: Classifier, batch: Batch, info: DataInfo) -> Preview:
     return Preview(motions, titles)
 
 
-def wanted_like(batch: Batch, vocabulary: Sequence[str]) -> list[Wanted]:
+def prompts_of(batch: Batch, vocabulary: Sequence[str]) -> list[Prompt]:
     """Labels and durations of the windows that have labels."""
     names = label_names(batch, vocabulary)
-    return [Wanted(own, n) for own, n in zip(names, batch.length.tolist(), strict=True) if own]
+    return [Prompt(own, n) for own, n in zip(names, batch.length.tolist(), strict=True) if own]
 
 
 def _motions(

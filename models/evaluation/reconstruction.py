@@ -1,8 +1,8 @@
 """Reconstruction: how much of a motion survives its way through the tokens."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import roma
 import torch
@@ -13,8 +13,9 @@ from models.body.body import Body, load_body
 from models.body.skeleton import BODY_JOINTS
 from models.distributed import gather_rows, own_share
 from models.evaluation.clips import batches, fit
-from models.evaluation.clock import Clock
-from models.evaluation.report import Estimate, FigureInfo, Report, estimate
+from models.evaluation.generated import OnProgress, no_progress
+from models.evaluation.report import Estimate, FigureInfo, Report, Setup, estimate
+from models.evaluation.timing import Stopwatch
 from models.motion import Motion
 from models.networks.features import Root, features_to_motion, yaw_of
 from models.networks.quantizer import perplexity
@@ -68,12 +69,12 @@ def evaluate_reconstruction(
     vqvae: VQVAE,
     fps: float,
     motions: Sequence[Motion],
-    fingerprints: dict[str, str],
-    settings: dict[str, object],
-    report: Callable[[int, int], None] = lambda done, total: None,
+    setup: Setup,
+    on_progress: OnProgress = no_progress,
 ) -> Report:
     """Errors of motions, each a mean over its frames; means and intervals are over the motions."""
-    clock, body = Clock(), load_body(vqvae.config.body_type)
+    clock = Stopwatch()
+    body = load_body(vqvae.config.body_type)
     own = own_share(len(motions))
     fitted = [fit(motions[k], fps, vqvae.config.body_type) for k in own]
     sums: dict[int, _Sums] = {}
@@ -82,7 +83,7 @@ def evaluate_reconstruction(
             batch = batch.to(next(vqvae.parameters()).device)
             for place, one in zip(places, _reconstruct(vqvae, body, batch), strict=True):
                 sums[place] = one
-            report(len(sums), len(own))
+            on_progress(len(sums), len(own))
     ordered = [sums[k] for k in range(len(own))]
     n = len(motions)
     errors = gather_rows(torch.stack([s.errors for s in ordered]), n)
@@ -92,11 +93,29 @@ def evaluate_reconstruction(
     indices = gather_rows(torch.stack([_padded(s.indices, longest) for s in ordered]), n).flatten(0, 1)
     figures = {name: estimate(errors[:, k].tolist()) for k, name in enumerate(_PER_MOTION)}
     return Report(
-        protocol="reconstruction", seed=0, settings=settings, fingerprints=fingerprints,
+        protocol="reconstruction", seed=setup.seed, settings=setup.settings, fingerprints=setup.fingerprints,
         counts={"motions": n, "motions scored": len(errors), "frames": frames},
         infos=FIGURES, figures={"reconstruction": figures | _code_figures(vqvae, indices, residual, frames)},
         seconds=clock.seconds,
     )  # fmt: skip
+
+
+@torch.no_grad()
+def reconstruct(vqvae: VQVAE, fps: float, motions: Sequence[Motion]) -> list[Motion]:
+    """What is left of motions after their way through the tokens, in order."""
+    fitted = [fit(motion, fps, vqvae.config.body_type) for motion in motions]
+    decoded: dict[int, Motion] = {}
+    for places, batch in batches(fitted, BATCH_SIZE):
+        batch = batch.to(next(vqvae.parameters()).device)
+        features = vqvae(batch.poses, batch.trans, batch.length).features
+        start = Root(yaw_of(roma.rotvec_to_rotmat(batch.poses[:, 0, 0])), batch.trans[:, 0])
+        pose = features_to_motion(features, vqvae.config.translation, start)
+        poses = roma.rotmat_to_rotvec(pose.rotmats).cpu().numpy()
+        trans = pose.trans.cpu().numpy()
+        for row, place in enumerate(places):
+            n = fitted[place].n_frames
+            decoded[place] = replace(fitted[place], poses=poses[row, :n], trans=trans[row, :n])
+    return [decoded[k] for k in range(len(fitted))]
 
 
 @torch.no_grad()

@@ -27,6 +27,8 @@ class Flag:
     """Flags, in place of the setting's own name."""
     panel: str | None = None
     """Panel of the help."""
+    off: str = ""
+    """What turns a switch off, in place of --no- and its name."""
     metavar: str | None = None
     """What stands for the value in the help."""
     default: str = ""
@@ -60,6 +62,9 @@ FLAGS: Mapping[str, Flag] = {
     "init": Flag(complete=runs_of("*")),
     "n": Flag(("-n",)),
     "pasts": Flag(("--past",)),
+    "with_labels": Flag(off="--without-labels"),
+    **dict.fromkeys(("data", "split", "clips", "max_frames", "generated"), Flag(panel=DATA)),
+    "batch_size": Flag(panel=BEHAVIOUR),
     "samples": Flag(("--samples", "-k")),
     **dict.fromkeys(("temperature", "top_k", "top_p", "min_p", "greedy", "guidance"), Flag(panel=SAMPLING)),
     **dict.fromkeys(
@@ -94,7 +99,7 @@ def flag_of(setting: str) -> str:
 
 def off_flag_of(setting: str) -> str:
     """What turns a switch off."""
-    return "--no-" + flag_of(setting).removeprefix("--")
+    return FLAGS.get(setting, Flag()).off or "--no-" + flag_of(setting).removeprefix("--")
 
 
 def with_flags_named(error: PoseGPTError) -> tuple[str, str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
     from models.evaluation.previews import Preview
-    from models.evaluation.validation import WindowJudge
+    from models.evaluation.validation_fid import ValidationJudge
     from models.networks.vqvae import VQVAE
     from models.sampling.generate import Generator
     from models.training.data_source import TrainingData
@@ -118,13 +118,13 @@ class ValidationObserver:
             self._board = SummaryWriter(str(self.folder / SAMPLES), purge_step=step)
         return self._board
 
-    def _open_judge(self) -> "WindowJudge":
+    def _open_judge(self) -> "ValidationJudge":
         from models.evaluation.judge import load_judge
-        from models.evaluation.validation import WindowJudge
+        from models.evaluation.validation_fid import ValidationJudge
 
         assert isinstance(self.run, GPTRun)
         judge = load_judge(self.run.classifier, self.run.device)
-        return WindowJudge.of(judge, self.batches, self.info, self.run.eval_fid, self.run.eval_classif)
+        return ValidationJudge.of(judge, self.batches, self.info, self.run.eval_fid, self.run.eval_classif)
 
 
 def _draw_clips(preview: "Preview", board: "SummaryWriter", step: int) -> None:

@@ -50,10 +50,22 @@ def test_files_that_are_no_reports(tmp_path, content):
 def some_features() -> bytes:
     rng = np.random.default_rng(0)
     features = Features(
-        features=rng.normal(size=(5, 4)).astype(np.float32), logits=np.zeros((5, 3), np.float32),
-        labels=np.eye(5, 3, dtype=bool), lengths=np.full(5, 64), label_names=("a", "b", "c"), fps=30.0,
-        data="d", classifier="c", max_frames=64, n_clips=5,
-    )  # fmt: skip
+        features=rng.normal(size=(5, 4)).astype(np.float32),
+        logits=np.zeros((5, 3), np.float32),
+        name_scores=np.zeros((5, 2), np.float32),
+        labels=np.eye(5, 3, dtype=bool),
+        own=np.array([0, 1, -1, 0, 1]),
+        lengths=np.full(5, 64),
+        clips=np.arange(5),
+        label_names=("a", "b", "c"),
+        name_names=("a", "b"),
+        style_names=("c",),
+        fps=30.0,
+        data="d",
+        classifier="c",
+        max_frames=64,
+        n_clips=5,
+    )
     return pack_features(features)
 
 

@@ -144,37 +144,34 @@ def test_average_precision_agrees_with_scikit_learn():
     assert metrics.mean_average_precision(scores, labels) == pytest.approx(expected, rel=1e-6)
 
 
-def test_accuracy_and_label_precision_by_hand():
+def test_label_precision_by_hand():
     scores = torch.tensor([[3.0, 2, 1], [3.0, 2, 1], [1.0, 2, 3]])
     labels = torch.tensor([[1.0, 1, 0], [0.0, 1, 1], [1.0, 0, 0]])
-    assert metrics.accuracy(scores, labels) == pytest.approx(1 / 3)
     assert metrics.label_precision(scores, labels) == pytest.approx((2 + 1 + 0) / 5)
 
 
-def test_confusion_of_single_labels_is_the_usual_one():
+def test_accuracy_among_the_members_of_a_group_agrees_with_scikit_learn():
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+    g = torch.Generator().manual_seed(0)
+    true, scores = torch.randint(0, 4, (50,), generator=g), torch.rand(50, 4, generator=g)
+    found = metrics.group_accuracy(scores, true)
+    said = scores.argmax(1)
+    assert found.micro == pytest.approx(accuracy_score(true, said))
+    assert found.macro == pytest.approx(balanced_accuracy_score(true, said))
+    # Motions of no member do not count.
+    more = metrics.group_accuracy(torch.cat([scores, scores]), torch.cat([true, torch.full((50,), -1)]))
+    assert more == found
+    assert np.isnan(metrics.group_accuracy(scores, torch.full((50,), -1)).macro)
+
+
+def test_confusion_is_the_usual_one():
     from sklearn.metrics import confusion_matrix
 
     g = torch.Generator().manual_seed(0)
     true, scores = torch.randint(0, 4, (50,), generator=g), torch.rand(50, 4, generator=g)
     expected = confusion_matrix(true, scores.argmax(1), normalize="true")
-    np.testing.assert_allclose(metrics.confusion(scores, one_hot(true.tolist(), 4)), expected, rtol=1e-12)
-
-
-def test_confusion_of_several_labels_by_hand():
-    scores, labels = torch.tensor([[3.0, 2, 1], [3, 1, 2]]), torch.tensor([[1.0, 1, 0], [0, 0, 1]])
-    expected = [[1, 1, 0], [1, 1, 0], [1, 0, 0]]
-    assert metrics.confusion(scores, labels).tolist() == expected
-
-
-def test_shuffled_labels_give_chance_accuracy():
-    g = torch.Generator().manual_seed(0)
-    labels = one_hot(torch.multinomial(torch.tensor([0.5, 0.3, 0.2]), 3000, True, generator=g).tolist(), 3)
-    scores = labels + 0.1 * torch.rand(labels.shape, generator=g)
-    assert metrics.accuracy(scores, labels) == 1
-    shuffled = labels[torch.randperm(3000, generator=g)]
-    chance = metrics.chance_accuracy(scores, labels)
-    assert chance == pytest.approx(0.25 + 0.09 + 0.04, abs=0.02)
-    assert metrics.accuracy(scores, shuffled) == pytest.approx(chance, abs=0.03)
+    np.testing.assert_allclose(metrics.group_confusion(scores, true), expected, rtol=1e-12)
 
 
 def test_forecast_errors_by_hand():

@@ -11,10 +11,10 @@ from rich.console import Console
 
 from models.batch import Batch
 from models.errors import PoseGPTError
-from models.evaluation.generated import Wanted
+from models.evaluation.generated import Prompt
 from models.evaluation.judge import load_judge
 from models.evaluation.previews import label_names, reconstructed, to_motions
-from models.evaluation.validation import WindowJudge
+from models.evaluation.validation_fid import ValidationJudge
 from models.sampling.generate import load_generator
 from models.training.data_source import DataInfo
 from models.training.logger import TrainingProgress
@@ -152,12 +152,12 @@ def test_a_reconstruction_stands_beside_its_truth_and_starts_where_it_does(small
 def test_windows_without_labels_are_not_judged(small_generator):
     judge = load_judge(device="cpu")
     windows = batch([[1, 0, 0], [0, 0, 0], [0, 1, 0]])
-    against = WindowJudge.of(judge, [windows], INFO, with_fid=True, with_accuracy=True)
-    assert against.wanted == [Wanted(("walk",), 12), Wanted(("run",), 9)]
+    against = ValidationJudge.of(judge, [windows], INFO, with_fid=True, with_accuracy=True)
+    assert against.prompts == [Prompt(("walk",), 12), Prompt(("run",), 9)]
     figures = against.figures(load_generator(small_generator, "cpu"), seed=0)
     assert set(figures) == {"fid", "generated_accuracy"} and figures["fid"] > 0
     with pytest.raises(PoseGPTError, match="1 labelled windows"):
-        WindowJudge.of(judge, [batch([[1, 0, 0]])], INFO, with_fid=True, with_accuracy=False)
+        ValidationJudge.of(judge, [batch([[1, 0, 0]])], INFO, with_fid=True, with_accuracy=False)
 
 
 def step(number, **metrics):

@@ -1,11 +1,11 @@
-"""How long the parts of an evaluation take."""
+"""Timing: how long the parts of an evaluation take."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Clock:
+class Stopwatch:
     """Seconds by part, added up over repeats."""
 
     def __init__(self) -> None:
@@ -13,6 +13,7 @@ class Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
+        """Count the time inside the block as that part's."""
         started = time.perf_counter()
         try:
             yield

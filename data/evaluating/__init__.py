@@ -1,0 +1,1 @@
+"""Evaluation from Python: one request and one call per protocol."""

@@ -1,0 +1,281 @@
+"""The protocols of evaluation: each takes its request and gives a report.
+
+    report = evaluate_fid(FidRequest(data=Path("dataset"), gpt=Path("runs/gpt/default"), repeats=5))
+
+Under torch.distributed the processes share the work, and each gets the whole report.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from data.evaluating.files import folder_features, read_folder
+from data.evaluating.real import bundled_sets, open_split, real_features, real_pieces, real_sets
+from data.evaluating.requests import (
+    ClassifierRequest,
+    EverythingRequest,
+    FidRequest,
+    ForecastRequest,
+    GeneratedRequest,
+    PhysicsRequest,
+    RealMotion,
+    ReconstructionRequest,
+    TransferRequest,
+)
+from data.store import Store
+from models.checkpoint import find_checkpoint, load_vqvae
+from models.config import Config
+from models.distributed import resolve_device
+from models.evaluation import fid
+from models.evaluation.classifier import evaluate_classifier as judge_classifier
+from models.evaluation.clips import cut_all, fit, subset
+from models.evaluation.forecasts import evaluate_forecast as judge_forecasts
+from models.evaluation.generated import (
+    FINGERPRINT_LENGTH,
+    OnProgress,
+    Prompt,
+    PromptSampler,
+    checkpoint_fingerprints,
+)
+from models.evaluation.judge import (
+    Features,
+    Judge,
+    JudgedSet,
+    SetInfo,
+    extract_twice,
+    load_judge,
+    load_second_judge,
+)
+from models.evaluation.physics import evaluate_physics as measure_physics
+from models.evaluation.reconstruction import evaluate_reconstruction as measure_reconstruction
+from models.evaluation.reconstruction import reconstruct
+from models.evaluation.report import Report, Setup
+from models.evaluation.settings import FidSettings, ForecastSettings, TransferSettings
+from models.evaluation.sharing import generate_shared
+from models.evaluation.transfer import evaluate_transfer as train_and_test
+from models.motion import Motion
+from models.sampling.generate import load_generator
+from models.sampling.settings import CodeSettings
+from models.training.data_source import DataInfo
+
+OnStage = Callable[[str, int, int], None]
+"""Called with (what is being done, items done, items in all)."""
+_C = TypeVar("_C", bound=Config)
+
+
+def no_stage(stage: str, done: int, total: int) -> None:
+    """Reports nothing."""
+
+
+def evaluate_fid(request: FidRequest | None = None, on_progress: OnStage = no_stage) -> Report:
+    """FID, accuracy and their companions of a generator, or of the motion files of any system.
+
+    Without `data` and `classifier` the bundled classifier judges against the features bundled with it.
+
+    Raises PoseGPTError if what is asked for is missing, or a label is not known to the classifier or the
+    generator.
+    """
+    request = request or FidRequest()
+    if request.data is None and (request.classifier is not None or request.split != "val"):
+        open_split(None, request.split)
+    judges = _judges(request.classifier, request.device)
+    features = _stage(on_progress, "features")
+    sets = (
+        real_sets(request.data, request.split, judges, request.max_frames, features)
+        if request.data
+        else bundled_sets(request.max_frames)
+    )
+    keep = _chosen(len(sets.held_out.first), request)
+    second = sets.held_out.second
+    real = JudgedSet(sets.held_out.first.rows(keep), None if second is None else second.rows(keep))
+    judges = judges[: 1 if second is None else 2]
+    if request.generated:
+        files = read_folder(request.generated, request.labels, on_progress=_stage(on_progress, "read"))
+        found = folder_features(files, judges, request.max_frames)
+        source = fid.FixedSource(found, {"generated": files.fingerprint})
+        judged = fid.FidSets(source, real, sets.train)
+    else:
+        judged = _generator_sets(request, judges, real, sets.train, keep)
+    settings = _part(FidSettings, request)
+    return fid.evaluate_fid(judged, settings, request.seed, _stage(on_progress, "generate and judge"))
+
+
+def _generator_sets(
+    request: FidRequest,
+    judges: Sequence[Judge],
+    real: JudgedSet,
+    train: Features,
+    keep: np.ndarray,
+) -> fid.FidSets:
+    """A generator's motion, the same without guidance, and the real motion through the tokenizer."""
+    sampler = _sampler(request)
+    fingerprints = checkpoint_fingerprints(request.gpt)
+    source = fid.GeneratorSource(judges, sampler, real.first, fingerprints, request.seed)
+    others: dict[str, fid.Source] = {}
+    if request.data:
+        pieces = real_pieces(open_split(request.data, request.split), request.max_frames, labelled=True)
+        motions = [pieces.motions[k] for k in keep]
+        generator = sampler.generator
+
+        def through_tokenizer(places: list[int]) -> list[Motion]:
+            return reconstruct(generator.vqvae, generator.fps, [motions[k] for k in places])
+
+        about = SetInfo(real.first.data, request.max_frames, len(motions))
+        found = extract_twice(judges, [m.labels for m in motions], through_tokenizer, about)
+        others[fid.RECONSTRUCTED] = fid.FixedSource(found, {})
+    codes = _part(CodeSettings, request)
+    if request.unguided and codes.guidance != 1:
+        plain = PromptSampler(sampler.generator, codes.replaced(guidance=1.0), request.batch_size)
+        others[fid.UNGUIDED] = fid.GeneratorSource(judges, plain, real.first, {}, request.seed)
+    return fid.FidSets(source, real, train, others)
+
+
+def evaluate_classifier(request: ClassifierRequest | None = None, on_progress: OnStage = no_stage) -> Report:
+    """Accuracy of the classifier that judges, on held-out real motion."""
+    request = request or ClassifierRequest()
+    if request.data is None and request.classifier is None and request.split == "val":
+        found = bundled_sets(request.max_frames).held_out.first
+    else:
+        store = open_split(request.data, request.split)
+        judge = load_judge(request.classifier, request.device)
+        found = real_features(store, judge, request.max_frames, _stage(on_progress, "features"))
+    return judge_classifier(found.rows(_chosen(len(found), request)), request.seed)
+
+
+def evaluate_reconstruction(request: ReconstructionRequest, on_progress: OnStage = no_stage) -> Report:
+    """What a tokenizer loses of real motion."""
+    store = open_split(request.data, request.split)
+    folder = find_checkpoint(request.vqvae, "vqvae")
+    vqvae, info = load_vqvae(folder, resolve_device(request.device))
+    setup = _setup(request, store, request.seed, {"tokenizer": info.weights_sha256[:FINGERPRINT_LENGTH]})
+    setup = setup.replaced(settings=setup.settings | {"body": info.body_type})
+    motions = _real_motions(store, request, request.seed)
+    return measure_reconstruction(vqvae, info.fps, motions, setup, _stage(on_progress, "reconstruct"))
+
+
+def evaluate_forecast(request: ForecastRequest, on_progress: OnStage = no_stage) -> Report:
+    """Forecasts of a generator against what came, beside two baselines."""
+    store = open_split(request.data, request.split)
+    generator = load_generator(request.gpt, request.device)
+    clips = [store.motion(k) for k in range(len(store))]
+    return judge_forecasts(
+        generator,
+        subset(clips, request.clips, request.seed),
+        _part(ForecastSettings, request),
+        _part(CodeSettings, request),
+        Setup(
+            seed=request.seed,
+            fingerprints={"data": store.manifest.fingerprint, **checkpoint_fingerprints(request.gpt)},
+        ),
+        _stage(on_progress, "forecast"),
+    )
+
+
+def evaluate_physics(request: PhysicsRequest, on_progress: OnStage = no_stage) -> Report:
+    """Sliding feet, jerk and feet below the floor, of generated motion beside real motion."""
+    store = open_split(request.data, request.split)
+    real = _real_motions(store, request, request.seed, labelled=request.generated is None)
+    if request.generated:
+        files = read_folder(request.generated, needs_labels=False, on_progress=_stage(on_progress, "read"))
+        made = cut_all(files.motions, request.max_frames)
+        fingerprints = {"generated": files.fingerprint}
+    else:
+        made = _generate_like(real, request, on_progress)
+        fingerprints = checkpoint_fingerprints(request.gpt)
+    setup = _setup(request, store, request.seed, fingerprints)
+    return measure_physics({"generated": made, "real": real}, setup, _stage(on_progress, "measure"))
+
+
+def evaluate_transfer(request: TransferRequest, on_progress: OnStage = no_stage) -> Report:
+    """A classifier trained on generated motion beside one trained on real, both tested on real motion."""
+    test = open_split(request.data, request.split)
+    store = open_split(request.data, "train")
+    manifest = store.manifest
+    real = _real_motions(store, request, request.seed, labelled=True)
+    made = _generate_like(real, request, on_progress)
+    info = DataInfo(
+        manifest.label_names, manifest.body_type, manifest.fps, manifest.fingerprint, names=store.own_names
+    )
+    fingerprints = {"train data": manifest.fingerprint, **checkpoint_fingerprints(request.gpt)}
+    return train_and_test(
+        {"generated": made, "real": real},
+        real_pieces(test, request.max_frames, labelled=True).motions,
+        info,
+        _part(TransferSettings, request),
+        Setup(seed=request.seed, fingerprints={"data": test.manifest.fingerprint} | fingerprints),
+        _stage(on_progress, "train and test"),
+    )
+
+
+def evaluate_everything(request: EverythingRequest, on_progress: OnStage = no_stage) -> list[Report]:
+    """All protocols, one report each."""
+    # A classifier is trained once in a transfer, however many sets are judged.
+    transfer = _shared(TransferRequest, request).replaced(repeats=TransferSettings().repeats)
+    reconstruction = _shared(ReconstructionRequest, request).replaced(vqvae=request.gpt)
+    return [
+        evaluate_fid(_shared(FidRequest, request), on_progress),
+        evaluate_classifier(_shared(ClassifierRequest, request).replaced(clips=0), on_progress),
+        evaluate_reconstruction(reconstruction, on_progress),
+        evaluate_physics(_shared(PhysicsRequest, request), on_progress),
+        evaluate_forecast(_shared(ForecastRequest, request), on_progress),
+        evaluate_transfer(transfer, on_progress),
+    ]
+
+
+def _judges(classifier: Path | None, device: str) -> list[Judge]:
+    """The classifier, and the one beside it if there is one."""
+    second = load_second_judge(classifier, device)
+    first = load_judge(classifier, device)
+    return [first] if second is None else [first, second]
+
+
+def _sampler(request: GeneratedRequest) -> PromptSampler:
+    """The generator with the request's settings of sampling."""
+    generator = load_generator(request.gpt, request.device)
+    return PromptSampler(generator, _part(CodeSettings, request), request.batch_size)
+
+
+def _generate_like(real: Sequence[Motion], request: GeneratedRequest, on_progress: OnStage) -> list[Motion]:
+    """Generated motion with the labels and durations of real motion, at its rate and for its body."""
+    sampler = _sampler(request)
+    fps = sampler.generator.fps
+    prompts = [Prompt(motion.labels, max(1, round(motion.duration * fps))) for motion in real]
+    made = generate_shared(sampler, prompts, (request.seed, 0), _stage(on_progress, "generate"))
+    return [fit(motion, real[0].fps, real[0].body_type) for motion in made]
+
+
+def _real_motions(store: Store, request: RealMotion, seed: int, labelled: bool = False) -> list[Motion]:
+    return subset(real_pieces(store, request.max_frames, labelled).motions, request.clips, seed)
+
+
+def _chosen(n: int, request: FidRequest | ClassifierRequest) -> np.ndarray:
+    """Places of the motions that are evaluated, among n."""
+    if not request.clips or request.clips >= n:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(request.seed).choice(n, request.clips, replace=False))
+
+
+def _setup(request: RealMotion, store: Store, seed: int, fingerprints: dict[str, str]) -> Setup:
+    settings = {"split": request.split, "motions": request.clips or "all", "max_frames": request.max_frames}
+    return Setup(
+        seed=seed,
+        fingerprints={"data": store.manifest.fingerprint} | fingerprints,
+        settings=settings,
+    )
+
+
+def _part(kind: type[_C], request: Config) -> _C:
+    """The settings of one kind out of a request, which holds them among others."""
+    return kind.model_validate({name: getattr(request, name) for name in kind.model_fields})
+
+
+def _shared(kind: type[_C], request: EverythingRequest) -> _C:
+    """A protocol's request with the settings that all of them share."""
+    known = kind.model_fields.keys() & type(request).model_fields.keys()
+    return kind.model_validate({name: getattr(request, name) for name in known})
+
+
+def _stage(on_progress: OnStage, stage: str) -> OnProgress:
+    return lambda done, total: on_progress(stage, done, total)

@@ -1,0 +1,44 @@
+"""Settings of the evaluation protocols: what decides figures beside data and networks. Imports no torch."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from models.config import Config, Positive
+
+
+class FidSettings(Config):
+    """How generated sets are judged."""
+
+    repeats: Positive = 20
+    """Sets to generate; intervals are over them."""
+    unguided: Annotated[int, Field(ge=0)] = 2
+    """Sets to generate without guidance, to show what guidance hides (0: none)."""
+    k: Positive = 3
+    """Neighbours of precision and recall."""
+
+
+class ForecastSettings(Config):
+    """What is forecast, and when two pasts count as alike."""
+
+    pasts: tuple[Positive, ...] = (1, 15, 30)
+    """Frames observed, one evaluation each; several for several."""
+    future: Positive = 45
+    """Frames to forecast."""
+    samples: Positive = 10
+    """Samples of each future."""
+    threshold: Annotated[float, Field(gt=0)] = 0.5
+    """Last poses nearer than this (m) count as similar."""
+    with_labels: bool = True
+    """Tell the generator the action."""
+
+
+class TransferSettings(Config):
+    """How the classifiers of a transfer are trained."""
+
+    steps: Positive = 600
+    """Training steps of each classifier."""
+    repeats: Positive = 1
+    """Trainings of each classifier, from different random weights."""
+    motions_per_step: Positive = 32
+    """Batch size."""
