@@ -48,15 +48,21 @@ def rotate_heading(
     Returns:
         poses and trans, turned.
     """
-    cosine, sine = np.cos(angle)[:, None], np.sin(angle)[:, None]
-    turned, moved = poses.copy(), trans.copy()
+    cosine = np.cos(angle)[:, None]
+    sine = np.sin(angle)[:, None]
+    turned = poses.copy()
+    moved = trans.copy()
+    # Only the root orientation turns: all other joints are relative to their parents.
     turned[:, :, 0] = turn_rotvecs(poses[:, :, 0], rotvec_to_quat(np.outer(angle, [0.0, 1.0, 0.0])))
-    x, z = trans[..., 0] + pelvis[0], trans[..., 2] + pelvis[2]
+    # What turns about the origin is the pelvis, which lies at rest position plus translation.
+    x = trans[..., 0] + pelvis[0]
+    z = trans[..., 2] + pelvis[2]
     moved[..., 0] = cosine * x + sine * z - pelvis[0]
     moved[..., 2] = cosine * z - sine * x - pelvis[2]
     return turned, moved
 
 
 def _other_side(name: str) -> str:
+    """`kick-left` for `kick-right`; words that merely contain a side (`upright`) stay."""
     swap = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
     return re.sub(r"(?<![A-Za-z])(left|right|Left|Right)(?![a-z])", lambda m: swap[m[0]], name)

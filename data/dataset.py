@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from data.actions import STYLE_PREFIX
 from data.augment import mirror_labels, mirror_poses, mirror_trans, rotate_heading
+from data.rotations import slerp
 from data.store import Store
 from data.transitions import join_at
+from data.window_plan import WindowPlan
 from models.body.skeleton import REST_PELVIS, n_joints
 from models.config import FADE_FRAMES
 from models.errors import PoseGPTError
@@ -35,37 +37,6 @@ MOST_OFTEN = 100.0
 
 _SLOTS_PER_WINDOW = 4
 """The order runs over four epochs at once, so that short clips get their fair share."""
-
-
-@dataclass(frozen=True, eq=False)
-class WindowPlan:
-    """Which windows make a batch."""
-
-    clips: IntArray
-    """(B,) clip of each window."""
-    starts: IntArray
-    """(B,) first frame within the clip."""
-    lengths: IntArray
-    """(B,) valid frames."""
-    mirrored: NDArray[np.bool_]
-    """(B,) whether it is mirrored."""
-    turned: NDArray[np.float64]
-    """(B,) radians about the vertical, from +Z toward +X."""
-    cuts: IntArray
-    """(B,) frame from which on another clip follows; `lengths` where none does."""
-    next_clips: IntArray
-    """(B,) that clip."""
-    next_starts: IntArray
-    """(B,) its first frame."""
-
-    @property
-    def joined(self) -> NDArray[np.bool_]:
-        """(B,) whether the window is of two clips."""
-        return self.cuts < self.lengths
-
-    def part(self, rows: slice) -> WindowPlan:
-        """Some of the windows."""
-        return WindowPlan(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,11 +130,12 @@ class Windows:
         """Which windows this rank's part of batch number `step` holds."""
         step = self._repeated(step)
         clips = self._clips_of_batch(step)
-        second = self._second_clips(clips, np.random.default_rng([self.config.seed, 2, step]))
+        speeds = self._speeds(np.random.default_rng([self.config.seed, 3, step]))
+        second = self._second_clips(clips, speeds, np.random.default_rng([self.config.seed, 2, step]))
 
         # Every random number is taken whether or not it is used, so that one setting does not move another.
         rng = np.random.default_rng([self.config.seed, 1, step])
-        starts = self._starts(clips, second.cuts, rng)
+        starts = self._starts(self._n_frames(clips, speeds), second.cuts, rng)
         mirrored = rng.random(self.batch_size) < (0.5 if self.config.mirror else 0.0)
         turned = np.zeros(self.batch_size)
         if self.config.rotate:
@@ -177,6 +149,7 @@ class Windows:
             cuts=second.cuts,
             next_clips=second.clips,
             next_starts=second.starts,
+            speeds=speeds,
         )
         return whole.part(slice(self.rank, None, self.world))
 
@@ -210,6 +183,7 @@ class Windows:
             cuts=lengths,
             next_clips=clips,
             next_starts=starts,
+            speeds=np.ones(len(order)),
         )
 
     def eval_batches(self) -> Iterator[Batch]:
@@ -226,6 +200,7 @@ class Windows:
         from torch import Generator
         from torch.utils.data import DataLoader
 
+        # The items are whole batches, which the plan of a step has chosen already.
         return DataLoader(
             _Steps(self),  # type: ignore[arg-type]
             batch_size=None,
@@ -237,25 +212,38 @@ class Windows:
         )
 
     def _repeated(self, step: int) -> int:
-        """Which batch comes at a step: one after the other at first, then all again in random order."""
+        """Number of the batch at a step: one after the other at first, then all again in random order."""
         if not self.n_steps or step < self.n_steps:
             return step
         again, place = divmod(step, self.n_steps)
         return int(_permutation(self.n_steps, self.config.seed, again)[place])
 
-    def _starts(self, clips: IntArray, lengths: IntArray, rng: np.random.Generator) -> IntArray:
-        """(B,) random first frames of pieces of these lengths (B,); a share of them start their clip."""
-        starts = rng.integers(0, np.asarray(self.store.lengths)[clips] - lengths + 1)
-        starts[rng.random(len(clips)) < self.config.start_share] = 0
+    def _speeds(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """(batch_size,) how much faster each window plays; as often slower as faster."""
+        warp = self.config.time_warp
+        return np.exp(rng.uniform(-warp, warp, self.batch_size))
+
+    def _n_frames(self, clips: IntArray, speeds: NDArray[np.float64]) -> IntArray:
+        """(B,) frames of clips (B,) when they are played at these speeds."""
+        last = np.asarray(self.store.lengths)[clips] - 1
+        return np.floor(last / speeds).astype(np.int64) + 1
+
+    def _starts(self, n_frames: IntArray, lengths: IntArray, rng: np.random.Generator) -> IntArray:
+        """(B,) random first frames of pieces of clips of n_frames (B,); a share of them start their clip."""
+        starts = rng.integers(0, n_frames - lengths + 1)
+        starts[rng.random(len(n_frames)) < self.config.start_share] = 0
         return starts
 
-    def _second_clips(self, clips: IntArray, rng: np.random.Generator) -> _Second:
+    def _second_clips(
+        self, clips: IntArray, speeds: NDArray[np.float64], rng: np.random.Generator
+    ) -> _Second:
         """What follows on each window's first clip: nothing, or another clip from a random place on.
 
         A window stays single where either clip is too short for a hand-over.
         """
-        n_frames = np.asarray(self.store.lengths)[clips]
+        n_frames = self._n_frames(clips, speeds)
         lengths = np.minimum(n_frames, self.seq_len)
+        # The second clip of a single window begins where the window ends.
         single = _Second(lengths, lengths, clips, np.zeros_like(lengths))
         if not self.join_share:
             return single
@@ -265,11 +253,12 @@ class Windows:
         others = rng.choice(self._slots, len(clips))
         places = rng.integers(shortest, max(shortest, self.seq_len - shortest), len(clips), endpoint=True)
         cuts = np.minimum(n_frames, places)
-        rest = np.minimum(np.asarray(self.store.lengths)[others], self.seq_len - cuts)
+        n_others = self._n_frames(others, speeds)
+        rest = np.minimum(n_others, self.seq_len - cuts)
 
         wanted = rng.random(len(clips)) < self.join_share
         joined = wanted & (cuts >= shortest) & (rest >= shortest)
-        starts = self._starts(others, np.where(joined, rest, 0), rng)
+        starts = self._starts(n_others, np.where(joined, rest, 0), rng)
         return _Second(
             lengths=np.where(joined, cuts + rest, lengths),
             cuts=np.where(joined, cuts, lengths),
@@ -282,18 +271,21 @@ class Windows:
 
         from models.batch import Batch
 
-        # Frames of the window, the last one repeated as padding, then the store's row of each.
+        # Frames of the window, the last one repeated as padding, and the place of each in its clip.
         times = np.minimum(np.arange(self.seq_len), plan.lengths[:, None] - 1)
         after = times >= plan.cuts[:, None]
         clips = np.where(after, plan.next_clips[:, None], plan.clips[:, None])
+        # `times` counts from the start of the window, so the next clip starts `cuts` frames earlier.
         starts = np.where(after, (plan.next_starts - plan.cuts)[:, None], plan.starts[:, None])
-        rows = np.asarray(self.store.starts)[clips] + starts + times
-        poses = self.store.poses[rows].reshape(*rows.shape, n_joints(self.body_type), 3)
-        trans = self.store.trans[rows]
+        position = starts + times
+        remaining = self._n_frames(clips, plan.speeds[:, None]) - position
+
+        rows, poses, trans = self._frames(clips, position, plan.speeds)
         if self.store.heights is not None:
             trans[..., 1] += self.store.heights[clips]
         labels = self._labels(clips, rows)
 
+        # Joined before anything is mirrored or turned, so that both clips are changed alike.
         joined = plan.joined
         if joined.any():
             poses[joined], trans[joined] = join_at(poses[joined], trans[joined], plan.cuts[joined])
@@ -313,7 +305,31 @@ class Windows:
             length=torch.from_numpy(plan.lengths.copy()),
             labels=torch.from_numpy(labels),
             own=self._own(plan),
+            position=torch.from_numpy(position),
+            remaining=torch.from_numpy(remaining),
         )
+
+    def _frames(
+        self, clips: IntArray, position: IntArray, speeds: NDArray[np.float64]
+    ) -> tuple[IntArray, NDArray[np.float32], NDArray[np.float32]]:
+        """Rows of the store (B, T), poses and translations of frames of clips played at speeds (B,)."""
+        place = position * speeds[:, None]
+        lower = np.floor(place).astype(np.int64)
+        first = np.asarray(self.store.starts)[clips]
+        rows = first + lower
+        poses = self.store.poses[rows].reshape(*rows.shape, n_joints(self.body_type), 3)
+        trans = self.store.trans[rows]
+
+        # At another speed a frame falls between two of the clip's.
+        warped = speeds != 1
+        if warped.any():
+            last = first + np.asarray(self.store.lengths)[clips] - 1
+            after = np.minimum(rows + 1, last)[warped]
+            share = (place - lower)[warped, :, None]
+            end = self.store.poses[after].reshape(poses[warped].shape)
+            poses[warped] = slerp(poses[warped], end, share[..., None])
+            trans[warped] += (share * (self.store.trans[after] - trans[warped])).astype(np.float32)
+        return rows, poses, trans
 
     def _own(self, plan: WindowPlan) -> Tensor | None:
         """(B,) column of the own name of each window's first clip; None if labels change within clips."""
@@ -350,6 +366,7 @@ def _rarity(store: Store, clips: IntArray) -> NDArray[np.float64]:
     """(clips,) how much rarer the rarest action of each clip is than the commonest one, in frames."""
     # Styles are left out: they would make every styled clip rare.
     actions = [k for k, name in enumerate(store.label_names) if not name.startswith(STYLE_PREFIX)]
+    # Frames of each action in all clips, then the largest ratio among a clip's own actions.
     labels = np.asarray(store.labels)[clips][:, actions]
     frames = labels.T @ np.asarray(store.lengths)[clips]
     if not frames.any():

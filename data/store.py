@@ -101,14 +101,15 @@ class Store:
         self.labels: NDArray[np.bool_] = self._open("labels.npy")
         """(clips, L) k-hot labels."""
         self.heights: NDArray[np.float32] | None = self._open_if_there("heights.npy")
-        """(clips,) metres to add to trans' y, where translations start at zero."""
+        """(clips,) metres to add to the y of trans, if translations start at zero."""
         self.frame_labels: NDArray[np.bool_] | None = self._open_if_there("frame_labels.npy")
-        """(N, L) k-hot labels of every frame, where there are any; `labels` holds those of the whole clip."""
+        """(N, L) k-hot labels of every frame, if the store has them; `labels` are those of whole clips."""
 
     def __len__(self) -> int:
         return self.manifest.n_clips
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # Worker processes map the arrays anew instead of getting them copied.
         return open_store, (self.path,)
 
     def __repr__(self) -> str:
@@ -178,17 +179,21 @@ class Store:
         )
 
     def verify(self) -> None:
-        """Read all: checksums, finite values, clips that tile the frames. Raises PoseGPTError if not."""
+        """Read everything and check it; raises PoseGPTError if anything is damaged."""
         for name, info in self.manifest.files.items():
             if sha256_of(self.path / name) != info.sha256:
                 raise PoseGPTError(
                     f"{self.path / name} is damaged: its checksum does not fit", _PREPARE_AGAIN
                 )
+
+        # Each clip begins where the one before it ends, and the last one ends with the last frame.
         ends = np.cumsum(self.lengths)
-        if not np.array_equal(self.starts, np.concatenate([[0], ends])[: len(self)]) or (
-            len(self) and ends[-1] != self.manifest.n_frames
-        ):
+        starts = np.concatenate([[0], ends])[: len(self)]
+        is_complete = len(self) == 0 or ends[-1] == self.manifest.n_frames
+        if not (np.array_equal(self.starts, starts) and is_complete):
             raise PoseGPTError(f"{self.path}: its clips do not tile its frames", _PREPARE_AGAIN)
+
+        # In pieces, because a store may be larger than the memory.
         for first in range(0, self.manifest.n_frames, 65536):
             for array in (self.poses, self.trans):
                 if not np.isfinite(array[first : first + 65536]).all():
@@ -206,7 +211,7 @@ class Store:
             size = file.stat().st_size
             if size != info.bytes:
                 raise PoseGPTError(f"{file} has {size} bytes, expected {info.bytes}", _PREPARE_AGAIN)
-            # A memory map of nothing is refused by the operating system.
+            # The operating system refuses a memory map of nothing.
             mode: Literal["r"] | None = "r" if np.prod(info.shape) else None
             array = np.load(file, mmap_mode=mode, allow_pickle=False)
         except OSError as error:
@@ -224,7 +229,7 @@ class Store:
 def open_store(path: Path | str) -> Store:
     """Open a store; sizes, shapes and dtypes are checked here, contents only by `Store.verify`.
 
-    Raises PoseGPTError where there is no store, or it is damaged or of a newer version.
+    Raises PoseGPTError if there is no store, or it is damaged or of a newer version.
     """
     path = Path(path).resolve()
     manifest = read_manifest(path)
@@ -241,6 +246,7 @@ def open_store(path: Path | str) -> Store:
         expected["heights"] = (manifest.n_clips,)
     if store.frame_labels is not None:
         expected["frame_labels"] = (manifest.n_frames, len(manifest.label_names))
+    # A manifest that contradicts itself would end in an index error much later.
     for name, shape in expected.items():
         if getattr(store, name).shape != shape:
             raise PoseGPTError(
@@ -250,7 +256,7 @@ def open_store(path: Path | str) -> Store:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of the store at `path`. Raises PoseGPTError where there is none or it cannot be read."""
+    """The manifest of the store at `path`. Raises PoseGPTError if there is none or it cannot be read."""
     file = path / MANIFEST
     try:
         content = file.read_text(encoding="utf-8")
@@ -277,9 +283,9 @@ def read_manifest(path: Path) -> Manifest:
 def find_store(root: Path | str, split: str, body_type: BodyType | None = None) -> Path:
     """The one store of a split (and body type) at or below `root`.
 
-    Where `root` is a store of BABEL itself, its other splits are those prepared with the same settings.
+    If `root` is a store of BABEL itself, its other splits are those prepared with the same settings.
 
-    Raises PoseGPTError where there is none or several.
+    Raises PoseGPTError if there is none or several.
     """
     root = Path(root)
     if not root.is_dir():
@@ -287,13 +293,14 @@ def find_store(root: Path | str, split: str, body_type: BodyType | None = None) 
     stores = {path: read_manifest(path) for path in stores_below(root)}
     if root in stores and stores[root].split != split:
         stores |= {path: read_manifest(path) for path in _twin(root.resolve(), stores[root].split, split)}
-    found = [
-        path
-        for path, m in stores.items()
-        if m.split == split and (body_type is None or m.body_type == body_type)
-    ]
+    found = []
+    for path, manifest in stores.items():
+        if manifest.split == split and body_type in (None, manifest.body_type):
+            found.append(path)
     if len(found) == 1:
         return found[0]
+
+    # Anything else is an error that says what there is instead.
     kind = f"{body_type} " if body_type else ""
     if found:
         listing = ", ".join(str(p.relative_to(root)) for p in found)
@@ -326,24 +333,24 @@ def sha256_of(path: Path) -> str:
 
 
 def stores_below(folder: Path, depth: int = _DEPTH) -> Iterable[Path]:
-    """Folders with a manifest of ours, sorted; hidden folders (unfinished ones among them) are left out."""
+    """Folders with a manifest of ours, sorted; hidden folders are left out."""
     if (folder / MANIFEST).is_file() and not _is_foreign(folder / MANIFEST):
         yield folder
         return
     if depth == 0:
         return
+    # Hidden folders are left out: unfinished stores are among them.
     try:
-        entries = sorted(
-            entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."
-        )
+        entries = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     except OSError:
         return
+    entries = [name for name in entries if not name.startswith(".")]
     for name in entries:
         yield from stores_below(folder / name, depth - 1)
 
 
 def _is_foreign(manifest: Path) -> bool:
-    """Whether a manifest.json is some other program's; one that cannot be read may be ours."""
+    """Whether a manifest.json is another program's; one that cannot be read may be ours."""
     try:
         found = parse_json(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError):

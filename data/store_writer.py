@@ -63,6 +63,7 @@ class StoreWriter:
         self._clips: list[dict[str, str]] = []
 
     def __enter__(self) -> Self:
+        # Clips are appended to a temporary folder, which takes its name when everything is written.
         self._folder = atomic_folder(self.path, self.force)
         self._partial = self._folder.__enter__()
         columns = {"poses.npy": n_joints(self.header.body_type) * 3, "trans.npy": 3}
@@ -134,6 +135,8 @@ class StoreWriter:
                     array.close()
             self._folder.__exit__(kind, error, trace)
             return
+
+        # What fails now must remove the temporary folder, too.
         try:
             with as_written(self.path):
                 for array in self._arrays.values():
@@ -160,7 +163,10 @@ class StoreWriter:
 
     def _manifest(self, n_frames: int) -> Manifest:
         names = ["poses.npy", "trans.npy", "starts.npy", "lengths.npy", "labels.npy", "clips.json"]
-        names += ["heights.npy"] * self.from_zero + ["frame_labels.npy"] * self.per_frame
+        if self.from_zero:
+            names.append("heights.npy")
+        if self.per_frame:
+            names.append("frame_labels.npy")
         files = {name: _array_info(self._partial / name) for name in names}
 
         # What makes two stores the same data: not how they were prepared, nor by which version.
@@ -207,6 +213,7 @@ class _ArrayWriter:
     def close(self) -> None:
         if self._file.closed:
             return
+        # Only now is the number of rows known.
         self._file.seek(0)
         self._write_header()
         # numpy pads headers so that the first axis can grow in place.
@@ -219,7 +226,8 @@ class _ArrayWriter:
 
 
 def _array_info(path: Path) -> ArrayInfo:
-    size, checksum = path.stat().st_size, sha256_of(path)
+    size = path.stat().st_size
+    checksum = sha256_of(path)
     if path.suffix != ".npy":
         return ArrayInfo(bytes=size, sha256=checksum)
     with path.open("rb") as file:

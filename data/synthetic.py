@@ -14,18 +14,21 @@ from models.motion import Motion
 
 FloatArray = NDArray[np.float64]
 
-_STANDING = REST_JOINTS[0, 1] - SOLE  # height of the pelvis
-_THIGH, _SHIN = (float(np.linalg.norm(REST_JOINTS[b] - REST_JOINTS[a])) for a, b in ((1, 4), (4, 7)))
+_STANDING = REST_JOINTS[0, 1] - SOLE
+"""Height of a standing pelvis."""
+_THIGH = float(np.linalg.norm(REST_JOINTS[4] - REST_JOINTS[1]))
+_SHIN = float(np.linalg.norm(REST_JOINTS[7] - REST_JOINTS[4]))
 
 
 class _Canvas:
-    """A motion while it is drawn: a standing person, arms hanging, turned into motion joint by joint."""
+    """A motion in the making: a standing person, arms hanging, to be moved joint by joint."""
 
     def __init__(self, n_frames: int, fps: float) -> None:
         self.seconds = np.arange(n_frames) / fps
         self.poses = np.zeros((n_frames, len(JOINT_NAMES["smpl"]), 3))
         self.pelvis = np.zeros((n_frames, 3))
         self.pelvis[:, 1] = _STANDING
+        # The rest pose is a T-pose.
         self.poses[:, JOINT["left_shoulder"], 2] = -1.2
         self.poses[:, JOINT["right_shoulder"], 2] = 1.2
 
@@ -59,14 +62,18 @@ def _run(canvas: _Canvas, rng: np.random.Generator) -> None:
 def _gait(canvas: _Canvas, rng: np.random.Generator, pace: float, stride: float, lift: float) -> None:
     """Legs in turn, `pace` cycles a second, hips swinging by `stride`; the longer leg stands and carries."""
     phase = 2 * np.pi * (pace * canvas.seconds + rng.uniform())
-    reach, ahead = [], []
+    reach = []
+    ahead = []
     for side, shift in (("left", 0.0), ("right", np.pi)):
         swing = np.maximum(0.0, np.cos(phase + shift))
-        hip, knee = stride * np.sin(phase + shift) + 0.3 * lift * swing, 0.02 + lift * swing
+        hip = stride * np.sin(phase + shift) + 0.3 * lift * swing
+        knee = 0.02 + lift * swing
         canvas.bend_legs(side, hip, knee)
         canvas.turn(f"{side}_shoulder", "x", stride * np.sin(phase + shift))
         reach.append(_THIGH * np.cos(hip) + _SHIN * np.cos(hip - knee))
         ahead.append(_THIGH * np.sin(hip) + _SHIN * np.sin(hip - knee))
+
+    # The pelvis is as high as the longer leg, and moves forward as that leg moves back under it.
     stands = np.argmax(reach, axis=0)
     canvas.pelvis[:, 1] += np.max(reach, axis=0) - (_THIGH + _SHIN)
     steps = -np.diff(ahead, axis=1)[stands[1:], np.arange(len(phase) - 1)]
@@ -102,7 +109,7 @@ def _turn(canvas: _Canvas, rng: np.random.Generator) -> None:
 
 
 def _up_and_down(canvas: _Canvas, rng: np.random.Generator) -> FloatArray:
-    """(T,) 0 to 1 and back, again and again."""
+    """(T,) from 0 to 1 and back, again and again."""
     cycles = rng.uniform(0.35, 0.6) * canvas.seconds
     return rng.uniform(0.8, 1.0) * (0.5 - 0.5 * np.cos(2 * np.pi * cycles))
 
@@ -115,7 +122,7 @@ ACTIONS: dict[str, Callable[[_Canvas, np.random.Generator], None]] = {
     "squat": _squat,
     "turn": _turn,
 }
-"""Label -> how it is drawn."""
+"""Label -> what moves a canvas accordingly."""
 
 
 def make_motion(action: str, n_frames: int = 90, seed: int = 0, fps: float = 30.0) -> Motion:
@@ -125,15 +132,17 @@ def make_motion(action: str, n_frames: int = 90, seed: int = 0, fps: float = 30.
         action: one of ACTIONS.
         n_frames: length.
         seed: of tempo, size and heading.
-        fps: frames a second.
+        fps: frames per second.
     """
     rng = np.random.default_rng([seed, list(ACTIONS).index(action)])
     canvas = _Canvas(n_frames, fps)
     ACTIONS[action](canvas, rng)
+
+    # So far the root turns about the vertical only, so the headings add up.
     heading = rng.uniform(-np.pi, np.pi)
-    # until here the root turns about the vertical only, so the headings add up
     canvas.poses[:, 0, 1] = np.angle(np.exp(1j * (canvas.poses[:, 0, 1] + heading)))
-    cosine, sine = np.cos(heading), np.sin(heading)
+    cosine = np.cos(heading)
+    sine = np.sin(heading)
     pelvis = canvas.pelvis @ np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]]).T
     trans = pelvis - REST_PELVIS["smpl"]
     return Motion(
@@ -157,11 +166,13 @@ def make_store(folder: Path | str, n_clips: int = 60, seed: int = 0, force: bool
     Returns:
         folder.
     """
+    # A round is one clip of each action; validation and test get a tenth of them each, at least one.
     names = list(ACTIONS)
     rounds = max(3, n_clips // len(names))
     held_out = max(1, rounds // 10)
     rng = np.random.default_rng(seed)
-    for split, count in zip(SPLITS, (rounds - 2 * held_out, held_out, held_out), strict=True):
+    counts = (rounds - 2 * held_out, held_out, held_out)
+    for split, count in zip(SPLITS, counts, strict=True):
         with StoreWriter(
             Path(folder) / "smpl" / "synthetic" / split,
             StoreHeader(

@@ -1,6 +1,6 @@
-"""Windows in which the action changes: the second clip set on where the first one ends, without a jump.
+"""Windows in which the action changes: the second clip goes on where the first one ends, without a jump.
 
-Imports torch only where windows are joined.
+Torch is imported only when windows are joined.
 """
 
 import numpy as np
@@ -32,22 +32,25 @@ def join_at(
     from models.networks.features import Pose
     from models.sampling.blend import RootPath, join
 
-    p, x, cut = (
-        torch.from_numpy(poses.copy()),
-        torch.from_numpy(trans.copy()),
-        torch.from_numpy(cuts)[:, None],
-    )
+    p = torch.from_numpy(poses.copy())
+    x = torch.from_numpy(trans.copy())
+    cut = torch.from_numpy(cuts)[:, None]
     rows = torch.arange(len(p))[:, None]
+
+    # Turn and move each second clip so that its first root lies on the last root of the first clip.
     roots = RootPath(rotvec_to_rotmat(p[:, :, 0]), x)
     moved = roots.moved(roots.at(rows, cut), roots.at(rows, cut - 1))
     after = (torch.arange(p.shape[1]) >= cut)[..., None]
     p[:, :, 0] = torch.where(after, rotmat_to_rotvec(moved.rotmats), p[:, :, 0])
     x = torch.where(after, moved.trans, x)
 
-    past, future = cut + torch.arange(-2, 0), cut + torch.arange(fade)
+    # What is left of a jump in pose and speed fades out over the frames after the cut. The last two frames
+    # of the first clip say how fast it was.
+    past = cut + torch.arange(-2, 0)
+    future = cut + torch.arange(fade)
     rotmats = rotvec_to_rotmat(p[rows, future])
-    joined = join(
-        rotvec_to_rotmat(p[rows, past]), x[rows, past], Pose(rotmats, x[rows, future], rotmats[:, :, 0]), fade
-    )
-    p[rows, future], x[rows, future] = rotmat_to_rotvec(joined.rotmats), joined.trans
+    after_cut = Pose(rotmats, x[rows, future], rotmats[:, :, 0])
+    joined = join(rotvec_to_rotmat(p[rows, past]), x[rows, past], after_cut, fade)
+    p[rows, future] = rotmat_to_rotvec(joined.rotmats)
+    x[rows, future] = joined.trans
     return p.numpy(), x.numpy()

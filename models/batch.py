@@ -22,6 +22,10 @@ class Batch:
     """(B, L) k-hot action labels of each window, or (B, T, L) of its frames; float32."""
     own: Tensor | None = None
     """(B,) column of the label that is the window's own name, -1 for none, int64 (None: not known)."""
+    position: Tensor | None = None
+    """(B, T) frames since the beginning of the clip that each frame is from, int64 (None: not known)."""
+    remaining: Tensor | None = None
+    """(B, T) frames until that clip's end, the frame itself included, int64 (None: not known)."""
     ended: Tensor | None = None
     """(B,) bool: windows whose clip ends where they end (None: all of them)."""
     rows: Tensor | None = None

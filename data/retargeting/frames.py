@@ -5,6 +5,8 @@ from itertools import permutations, product
 import numpy as np
 from numpy.typing import NDArray
 
+from data.rotations import matrix_to_quat
+
 FloatArray = NDArray[np.float64]
 
 _TINY = 1e-9
@@ -48,6 +50,13 @@ def turn_angle(rotation: FloatArray) -> float:
     """Degrees by which a (3, 3) rotation turns."""
     cosine = (np.trace(rotation) - 1) / 2
     return float(np.rad2deg(np.arccos(np.clip(cosine, -1.0, 1.0))))
+
+
+def turn_angle_about(axis: FloatArray, rotation: FloatArray) -> float:
+    """Degrees by which a (3, 3) rotation twists about an axis, its swing left out."""
+    direction = unit(axis)
+    x, y, z, w = matrix_to_quat(rotation)
+    return float(np.rad2deg(2 * np.arctan2(abs(np.array([x, y, z]) @ direction), abs(w))))
 
 
 def snapped(rotation: FloatArray, within: float) -> FloatArray:

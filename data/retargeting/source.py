@@ -7,12 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.formats.bvh import Bvh, forward_kinematics, zero_pose
-from data.retargeting.body_motion import JOINT, LIMBS
+from data.retargeting.body_motion import JOINT, LIMBS, limb_bones
 from data.retargeting.frames import frame, nearest_axis, unit
 from data.retargeting.mapping.mapper import JointMap
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+
+_MIRRORED, _STANDING, _STRAIGHT = np.cos(np.deg2rad([25.0, 50.0, 50.0]))
+"""Cosines: how alike left and right rest, how much legs point down, how straight limbs are."""
 
 Z_UPRIGHT = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 """Turn of +Z to +Y."""
@@ -121,10 +124,38 @@ def body_axes(left: FloatArray, up: FloatArray) -> FloatArray:
 
 
 def zero_axes(recording: Recording) -> FloatArray | None:
-    """Turn of the zero pose to one that stands upright and faces +Z; None if it does not stand.
+    """Turn of the zero pose to one that stands upright and faces +Z; None if it is no pose of a person.
 
     Directions that lie near an axis are taken for it: people build skeletons along the axes.
     """
+    axes = _axes_of_zero(recording)
+    if axes is None or not _is_rest_pose(recording.zero @ axes.T):
+        return None
+    return axes
+
+
+def _is_rest_pose(positions: FloatArray) -> bool:
+    """Whether legs stand and limbs are straight, left as right: so do people build skeletons.
+
+    Args:
+        positions: (22, 3) joints of somebody who faces +Z, Y up.
+    """
+    mirror = np.array([-1.0, 1.0, 1.0])
+    down = np.array([0.0, -1.0, 0.0])
+    bones = unit(limb_bones(positions))
+    for upper, lower in LIMBS:
+        side, _, joint = upper.partition("_")
+        bone = bones[JOINT[upper]]
+        if side == "left" and bone * mirror @ bones[JOINT[f"right_{joint}"]] < _MIRRORED:
+            return False
+        if joint in ("hip", "knee") and bone @ down < _STANDING:
+            return False
+        if joint in ("hip", "shoulder") and bone @ bones[JOINT[lower]] < _STRAIGHT:
+            return False
+    return True
+
+
+def _axes_of_zero(recording: Recording) -> FloatArray | None:
     zero = recording.zero
     hips = zero[[JOINT["left_hip"], JOINT["right_hip"]]]
     top = [JOINT["neck"]] if recording.has("neck") else [JOINT["left_shoulder"], JOINT["right_shoulder"]]

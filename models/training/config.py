@@ -56,6 +56,8 @@ class WindowsConfig(Config):
     """Share of training windows that begin where their clip begins."""
     mirror: bool = True
     """Mirror half of the training windows, left to right."""
+    time_warp: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Play training windows faster or slower, each by a random factor of up to exp(time_warp)."""
     rotate: bool = False
     """Turn training windows about the vertical at random (useful if the network sees the world's axes)."""
     seed: Seed = 0
@@ -212,9 +214,14 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
                 "gpt_embd_pdrop": 0.1,
                 "gpt_resid_pdrop": 0.1,
                 "gpt_attn_pdrop": 0.1,
+                "phase_conditional": True,
+                "seqlen_conditional": False,
             },
         },
-        "base": {"seq_len": 128, "network": {"gpt_blocksize": 64}},
+        "base": {
+            "seq_len": 128,
+            "network": {"gpt_blocksize": 64, "phase_conditional": True, "seqlen_conditional": False},
+        },
         "paper": {
             "learning_rate": 1e-4,
             "balance": 0.0,

@@ -38,9 +38,11 @@ class EMA:
         """The network with averaged weights and current buffers, not sharded; all processes must call it."""
         network = self.plain
         if self.sharded:
+            # Each part is gathered into a plain copy, which is dropped after use.
             network = deepcopy(self.plain).to(next(self.network.parameters()).device)
             for weight, part in zip(network.parameters(), self.weights, strict=True):
                 weight.copy_(_gathered(part))
+        # Codebooks and statistics are buffers; they have averages of their own.
         for buffer, current in zip(network.buffers(), self.network.buffers(), strict=True):
             buffer.copy_(current)
         return network

@@ -1,4 +1,4 @@
-"""How many processes train together, on what, and how they share a network (Lightning Fabric)."""
+"""Devices, processes and strategy of a training run (Lightning Fabric)."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ def make_fabric(run: RunConfig) -> "Fabric":
         raise PoseGPTError(
             f"compile=True needs CUDA, this run is on {device}", "use compile=False", "compile"
         )
+    # A batch that is shared unevenly would weigh the windows of some processes more than those of others.
     if world > 1 and run.train_batch_size % world:
         raise PoseGPTError(
             f"{run.train_batch_size} windows cannot be shared evenly by {world} processes",
@@ -59,6 +60,7 @@ def _shard(stage: nn.Module, mesh: Any) -> nn.Module:
     """Split weights, gradients and optimizer state over all processes, block by block (FSDP2)."""
     from torch.distributed.fsdp import fully_shard
 
+    # Block by block, so that only one block is whole in memory at a time.
     mesh = mesh["data_parallel"]
     for module in stage.modules():
         if isinstance(module, Block | ConvBlock):
@@ -72,6 +74,7 @@ def _processes(run: RunConfig) -> tuple[int, int]:
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
+    # Fabric would take the numbers of the run's settings and wait for processes that never come.
     if TorchElasticEnvironment.detect():
         launcher = "torchrun"
         world = int(os.environ["WORLD_SIZE"])

@@ -62,6 +62,7 @@ def fine_tune_from(stage: TrainStage, source: Path, info: DataInfo) -> None:
         )
     _refuse_other_network(stage, cast(Config, trained.config).model_dump(mode="json"), folder)
 
+    # What the stage has taken from elsewhere stays, and new labels keep their random weights.
     initial = stage.network.state_dict()
     weights = trained.state_dict() | {name: initial[name] for name in stage.fixed()}
     for name, dim in _LABEL_DIMENSIONS[stage.stage].items():
@@ -84,6 +85,7 @@ def _by_label(
     learned: Tensor, known: Sequence[str], initial: Tensor, labels: Sequence[str], dim: int
 ) -> Tensor:
     """`initial` with the entries, along `dim`, of those labels that are known."""
+    # Rows of the shared labels, in the new order and in the checkpoint's.
     both = [label for label in labels if label in known]
     to = torch.tensor([labels.index(label) for label in both], dtype=torch.long)
     origin = torch.tensor([known.index(label) for label in both], dtype=torch.long)

@@ -50,7 +50,7 @@ class GPTStage(TrainStage):
                 f"use gpt_blocksize={n_tokens}, or shorter windows",
                 "gpt_blocksize",
             )
-        # In a list, so that it is no part of what is trained, averaged and saved.
+        # In a list, so that torch does not take it for a part of what is trained, averaged and saved.
         self._vqvae = [vqvae]
         labels_change = run.join_share > 0 or info.per_frame
         self.config = run.network.replaced(
@@ -58,6 +58,7 @@ class GPTStage(TrainStage):
             codes_per_book=vqvae.config.codes_per_book,
             n_labels=len(info.labels),
             label_changes=labels_change and run.network.embed_every_step,
+            label_groups=_label_groups(info) if run.network.arch == "modern" else (),
         )
         self.network = GPT(self.config)
         self._cache = token_cache(run, about, info, vqvae) if vqvae.causal_encoder else None
@@ -67,17 +68,24 @@ class GPTStage(TrainStage):
         return self._vqvae[0]
 
     def prepare_batch(self, batch: Batch) -> Batch:
-        # Half of the windows are cut shorter, so that every duration is learned. They are cut between tokens:
-        # with a causal encoder, those before the cut are the same as without it.
-        factor = self.tokenizer_in_use.config.factor
-        shortest = min(self.run.min_seq_len, self.run.seq_len)
-        lengths = torch.randint(shortest, 2 * self.run.seq_len, batch.length.shape)
-        cut = (lengths // factor * factor).clamp(min=factor)
-        frames = torch.minimum(batch.length, cut.to(batch.length))
+        frames = batch.length
+        if self.config.seqlen_conditional:
+            frames = torch.minimum(frames, self._random_lengths(len(frames)).to(frames))
+        # Only a causal encoder gives the frames before a cut the same tokens whatever comes after it.
         causal = self.tokenizer_in_use.causal_encoder
         with autocast(self.run, batch.length.device):
             tokens = self._training_tokens(batch) if causal else self._tokenize(batch, frames)
         return replace(batch, length=frames, ended=self._ended(batch, frames), tokens=tokens)
+
+    def _random_lengths(self, n: int) -> Tensor:
+        """(n,) frames to cut windows to, half of them longer than any window: so every duration is learned.
+
+        Windows are cut between tokens: with a causal encoder, those before the cut stay the same.
+        """
+        factor = self.tokenizer_in_use.config.factor
+        shortest = min(self.run.min_seq_len, self.run.seq_len)
+        lengths = torch.randint(shortest, 2 * self.run.seq_len, (n,))
+        return (lengths // factor * factor).clamp(min=factor)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         length = self._n_tokens(batch.length)
@@ -120,11 +128,18 @@ class GPTStage(TrainStage):
         return (frames == batch.length) & ~is_filled | self.run.eos_force
 
     def _condition(self, batch: Batch, length: Tensor) -> Condition:
-        """Labels of each token's first frame, and the duration (B,) of the whole window in tokens."""
+        """Labels and place in its clip of each token's first frame, and the duration (B,) of the window."""
+        factor = self.tokenizer_in_use.config.factor
         labels = batch.labels
+        # Labels of the window hold for each of its frames.
         if labels.dim() == 2:
             labels = labels[:, None].expand(-1, batch.poses.shape[1], -1)
-        return Condition.of(labels[:, :: self.tokenizer_in_use.config.factor], length)
+        condition = Condition.of(labels[:, ::factor], length)
+        if batch.position is None or batch.remaining is None:
+            return condition
+        position = batch.position[:, ::factor] // factor
+        remaining = -(-batch.remaining[:, ::factor] // factor)
+        return replace(condition, position=position, remaining=remaining)
 
     def _training_tokens(self, batch: Batch) -> Tensor:
         """(B, S, K) codes of the whole windows, from the cache on disk; what it lacks is added."""
@@ -146,6 +161,12 @@ class GPTStage(TrainStage):
         return -(-length // self.tokenizer_in_use.config.factor)
 
 
+def _label_groups(info: DataInfo) -> tuple[int, ...]:
+    """Group of each label: 0 for actions, 1 for styles; none if there is but one kind."""
+    groups = tuple(int(label in info.styles) for label in info.labels)
+    return groups if len(set(groups)) > 1 else ()
+
+
 CACHE_KEY = (
     "seq_len",
     "min_seq_len",
@@ -154,6 +175,7 @@ CACHE_KEY = (
     "mirror",
     "rotate",
     "balance",
+    "time_warp",
     "start_share",
     "join_share",
     "precision",

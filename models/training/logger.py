@@ -61,6 +61,7 @@ class MetricsLogger:
             with self._explained():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 path = self.folder / METRICS
+                # What an interrupted run logged after its last checkpoint would come twice.
                 _drop_after(path, self.step)
                 self.rows = path.open("a", buffering=1)
                 self.board = SummaryWriter(str(self.folder), purge_step=self.step + 1)

@@ -106,6 +106,7 @@ class TrainingLoop:
         # After the set-up, because sharding puts other parameters in the place of the first ones.
         self.adamw = make_optimizer(run, stage, self.fabric.device)
         self.optimizer: Any = self.fabric.setup_optimizers(self.adamw)
+        # The copy was made before the set-up: a sharded network cannot be copied as a whole.
         self.ema = EMA(stage.network, plain)
 
     def fit_statistics(self) -> None:
@@ -127,6 +128,7 @@ class TrainingLoop:
                 own_terms = self._train_step(batches)
                 self.step += 1
                 terms, self.seconds, signum = self._agree(own_terms, time.monotonic() - started, caught)
+                # All processes agreed on the time, so a limit in minutes ends them at the same step.
                 at_end = self._share_done() >= 1
                 metrics: dict[str, float] = {}
                 if self.step % self.run.eval_every == 0 or at_end:
@@ -184,6 +186,8 @@ class TrainingLoop:
         return sums
 
     def _clip_gradients(self, terms: dict[str, Tensor]) -> None:
+        # A sharded network has no norm that one process could compute alone, so Fabric does it. The check for
+        # finite values is our own, because its error would come from one process only.
         clipped = self.fabric.clip_gradients(
             self.model, self.optimizer, max_norm=self.run.grad_clip, error_if_nonfinite=False
         )
@@ -213,6 +217,7 @@ class TrainingLoop:
         self, terms: dict[str, Tensor], seconds: float, caught: list[int]
     ) -> tuple[dict[str, float], float, int]:
         """Terms, latest time and signal of all processes: to stop together, all must see the same."""
+        # One exchange for all of it, as this happens at every step.
         values = torch.stack([*terms.values()]).float()
         own = torch.cat([values, values.new_tensor([seconds, max(caught, default=0)])])
         everyone = from_every_process(own).cpu()
@@ -256,6 +261,7 @@ class TrainingLoop:
         self.step = state["step"]
         self.seconds = state["seconds"]
         self.best = state["best"]
+        # With another number of processes there is no telling whose random state is whose.
         if len(state["rng"]) == self.world:
             # Cloned, because torch reads from the beginning of the storage, whatever row it is given.
             torch.set_rng_state(state["rng"][self.fabric.global_rank].clone())
@@ -269,6 +275,7 @@ class TrainingLoop:
             metrics = self.stage.validate(network, batches)
             if self.fabric.is_global_zero:
                 metrics |= self.on_validation(network, self.step)
+        # A figure that is not a number is worse than any other.
         name = self.stage.best_metric
         if not self.best or math.isnan(self.best[name]) or metrics[name] <= self.best[name]:
             self.best = metrics

@@ -84,12 +84,15 @@ class ReconstructionLoss:
         """
         p = self._pose(predicted)
         t = self._pose(target)
+
+        # A speed is valid if both of its frames are.
         pairs = mask[:, 1:] & mask[:, :-1]
         p_speed = p.joints.diff(dim=1) * self.fps
         t_speed = t.joints.diff(dim=1) * self.fps
         scale = log_scales or dict.fromkeys(LIKELIHOOD_GROUPS)
         kind = self.config.loss
 
+        # The root is compared apart: its heading is accumulated, and so only its tilt is the network's own.
         body = (p.motion.rotmats[:, :, 1:], t.motion.rotmats[:, :, 1:])
         root = (p.motion.root_local[:, :, None], t.motion.root_local[:, :, None])
         terms = {
@@ -103,6 +106,8 @@ class ReconstructionLoss:
         }
         if with_vertices and self.config.alpha_vert:
             terms["vert"] = self._vertex_loss(p, t, mask)
+
+        # A term of weight 0 is left out altogether, also from the log.
         weights = {name: getattr(self.config, f"alpha_{name}") for name in terms}
         return {name: weights[name] * term for name, term in terms.items() if weights[name]}
 
@@ -152,6 +157,7 @@ def _stands(speed: Tensor, mask: Tensor) -> Tensor:
 
 def _vertex_frames(mask: Tensor, config: LossConfig) -> Tensor:
     """(B, T) bool: the valid frames on which vertices are compared."""
+    # Evenly spaced and always the same, from the middle of the first interval on.
     every = max(1, round(1 / max(config.tprop_vert, 1e-6)))
     keep = torch.zeros_like(mask)
     keep[:, every // 2 :: every] = True

@@ -43,6 +43,7 @@ def estimate_memory(run: RunConfig, stage: TrainStage, info: DataInfo) -> Memory
     Args:
         stage: the run's, as make_stage gives it; it is left as it was.
     """
+    # Two batches show what one more window costs, apart from what does not depend on the batch.
     world = run.devices * run.num_nodes
     weights = _bytes(p for p in stage.parameters() if p.requires_grad)
     network = _bytes(stage.network.state_dict().values())
@@ -66,6 +67,7 @@ def peak_memory(device: torch.device) -> int:
     """Bytes in use at most so far: on CUDA of the device, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    # In bytes on macOS, in KiB on Linux.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

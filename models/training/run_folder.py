@@ -68,6 +68,7 @@ def remove_run(folder: Path, following: RunConfig) -> None:
         raise PoseGPTError(
             f"{folder} is not a run (it has no {RUN_FILE}), so it is not removed", "use another folder"
         )
+    # Such as a run that is to be fine-tuned under its own name.
     for name in ("init", "encoder", "vqvae", "classifier"):
         source = getattr(following, name, None)
         if source and source.resolve().is_relative_to(folder.resolve()):
@@ -113,6 +114,7 @@ class Checkpoints:
         training: dict[str, Any],
     ) -> None:
         """Write the last checkpoint with what resuming needs; a kept one is named after its step."""
+        # A checkpoint to be kept is written under the name of its step, and `last` becomes a link to it.
         state = {STATE: lambda file: torch.save(training, file)}
         name = f"step-{info.step:06d}" if self.keep else LAST
         save_checkpoint(self.folder / name, info, weights, tokenizer, state)
@@ -154,6 +156,7 @@ class Checkpoints:
 
     def _remove_older(self) -> None:
         """Remove all but the latest checkpoints under their steps' names."""
+        # Only names that this program gives: a folder `step-backup` is the user's.
         kept = [path for path in self.folder.glob("step-*") if _STEP.fullmatch(path.name)]
         kept.sort(key=lambda path: int(path.name.removeprefix("step-")))
         for old in kept[: max(0, len(kept) - self.keep)]:

@@ -41,6 +41,7 @@ class TokenCache:
 
     def read(self, rows: Tensor) -> Tensor | None:
         """(B, S, K) codes of rows (B,), on their device; None unless all are there."""
+        # Rows have a fixed size, so that each has its place in the file and needs no index.
         size = 2 * self.n_tokens * self.n_books
         numbers = rows.tolist()
         try:
@@ -63,6 +64,7 @@ class TokenCache:
         size = blobs[0].nbytes
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Opened for reading and writing without cutting it off: others may be writing their rows.
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 for row, blob in zip(rows.tolist(), blobs, strict=True):

@@ -56,6 +56,7 @@ class Trainer:
         self.run = run
         self.data = data
         self.resume = resume
+        # The same seed gives the same weights in every process.
         torch.manual_seed(run.seed)
         self.stage = make_stage(run, data.info)
         if run.init and not resume:
@@ -72,6 +73,7 @@ class Trainer:
         loop = TrainingLoop(self.run, self.stage, self.data, folder, on_progress, on_validation)
         if self.resume:
             loop.load()
+        # A fine-tuned network keeps the statistics that its weights were learned with.
         elif not self.run.init:
             loop.fit_statistics()
         return loop.run_all()

@@ -60,6 +60,7 @@ class VQVAEStage(TrainStage):
             return
         rows = torch.cat([self.network.features(b.poses, b.trans)[b.mask()] for b in batches])
         self.network.mean.copy_(rows.mean(0))
+        # Joints that never move would turn rounding errors into large inputs.
         std = rows.std(0)
         n_rotation = 6 * n_joints(self.config.body_type)
         std[:n_rotation] = std[:n_rotation].clamp(min=0.1)
@@ -76,6 +77,7 @@ class VQVAEStage(TrainStage):
             with_vertices=step % losses.freq_vert == 0,
             log_scales=dict(self.log_scales.items()),
         )
+        # A frozen encoder cannot move towards its codes.
         if not self.run.encoder:
             terms["codebook"] = losses.alpha_codebook * r.quantized.commitment
         return terms
@@ -122,6 +124,7 @@ class VQVAEStage(TrainStage):
         from roma import rotvec_to_rotmat
 
         skeleton = self.skeleton.to(features.device)
+        # Decoded motion starts where the true one starts: only what comes after it is the network's.
         start = Root(yaw_of(rotvec_to_rotmat(batch.poses[:, 0, 0])), batch.trans[:, 0])
         pose = features_to_motion(features.float(), self.config.translation, start)
         joints, turns = forward_kinematics(pose.rotmats, pose.trans, skeleton.rest_joints, skeleton.parents)

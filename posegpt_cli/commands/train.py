@@ -146,6 +146,7 @@ def _train(stage: str, choices: Choices[Any], mode: TrainMode) -> None:
     from models.training.run_folder import remove_run
     from models.training.train import Trainer
 
+    # What cannot be meant is refused before data or checkpoints are opened.
     refuse_together("--resume", mode.resume, {"--force": mode.force})
     run = choices.resolve()
     if isinstance(run, GPTRun) and run.classifier and not (run.eval_fid or run.eval_classif):
@@ -171,7 +172,7 @@ def _train(stage: str, choices: Choices[Any], mode: TrainMode) -> None:
         if mode.dry_run:
             show_plan(trainer, folder, mode.as_json)
             return
-        # Only now: what cannot be trained leaves the old run as it is.
+        # Only now is the old run removed: what cannot be trained leaves it as it is.
         if mode.force and is_first_process():
             remove_run(folder, run)
         result = _fit(trainer, folder, mode.plot)
@@ -207,6 +208,7 @@ def _next_words(stage: str, run: RunConfig, choices: Choices[Any], labels: tuple
     folder = run.out / stage / run.name
     if stage == "gpt":
         return ["sample", "--gpt", str(folder), "--action", labels[0], "--out", "sample.mp4"]
+    # Flags that the next stage shares with this one, as far as they are not the defaults.
     words = ["--dummy-data"] if run.dummy_data else ["--data", str(run.data)]
     preset = next(name for name, values in PRESETS[stage].items() if values is choices.preset)
     if preset != PRESET_ORDER[0]:
@@ -225,7 +227,8 @@ def _with_data(run: RunConfig) -> RunConfig:
     if run.dummy_data and run.data is not None and is_first_process():
         warn(f"--dummy-data takes the place of --data {run.data}")
     if run.data is None and not run.dummy_data:
-        if run.devices * run.num_nodes > 1:  # each process would ask
+        # Each of several processes would ask.
+        if run.devices * run.num_nodes > 1:
             raise UsageError("--data is missing", "add --data PATH")
         run = run.model_copy(update={"data": Path(ask_path("--data", "prepared data set"))})
     return run.model_copy(update=DEBUG_RUN) if run.debug else run
@@ -238,6 +241,7 @@ def _resumed(choices: Choices[Any], folder: Path) -> RunConfig:
     stored = folder / RUN_FILE
     if not stored.is_file():
         raise PoseGPTError(f"there is no run to resume in {folder}", "leave out --resume, or give its --name")
+    # The stored settings stand in the preset's place, so that flags still go over them.
     run = choices.resolve(instead_of_preset=stored)
     if run.network != choices.config.model_validate(read_config_file(stored, choices.config)).network:
         raise UsageError(
@@ -282,6 +286,7 @@ def _fit(trainer: "Trainer", folder: Path, plot: bool) -> "TrainResult":
 
     if not is_first_process():
         return trainer.fit(folder)
+    # The observer is made before training starts, so that a judge that does not fit ends it at once.
     try:
         with (
             show_training(f"train {folder.parent.name}") as show,

@@ -1,6 +1,6 @@
 """Curves of a training run as one picture: loss terms, validation figures, learning rate over the steps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,8 +41,9 @@ def draw_curves(folder: Path) -> Path:
 
     entries = read_metrics(folder / METRICS)
     learning_rate = [(e.step, e.learning_rate) for e in entries if e.learning_rate is not None]
-    names = list(dict.fromkeys(name for e in entries for name in e.metrics))
+    names = _names(entry.metrics for entry in entries)
     n_panels = 1 + len(names) + bool(learning_rate)
+    # One panel for the loss, one per figure, one for the learning rate.
     columns = 2 if n_panels <= 4 else 3
     rows = -(-n_panels // columns)
     size = (_PANEL_SIZE[0] * columns, _PANEL_SIZE[1] * rows + 0.4)
@@ -77,6 +78,7 @@ def read_metrics(path: Path) -> list[Entry]:
             entry = Entry.model_validate_json(line)
         except ValidationError:
             continue
+        # The run went back to a checkpoint here: what came after it was done again.
         while entries and entries[-1].step >= entry.step:
             entries.pop()
         entries.append(entry)
@@ -89,7 +91,7 @@ def _draw_loss(axes: "Axes", entries: list[Entry]) -> None:
     """The loss and, if it has several, its terms."""
     steps = [e.step for e in entries]
     total = [sum(e.terms.values()) for e in entries]
-    names = list(dict.fromkeys(name for e in entries for name in e.terms))
+    names = _names(entry.terms for entry in entries)
     axes.plot(steps, total, color=_TOTAL_COLOR, linewidth=1.6, label="loss", marker=_marker(entries))
     # A single term is the loss itself.
     for name in names if len(names) > 1 else []:
@@ -102,6 +104,14 @@ def _draw_loss(axes: "Axes", entries: list[Entry]) -> None:
     if len(names) > 1:
         axes.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     _finish(axes, "training loss, weighted terms" if len(names) > 1 else f"training loss ({names[0]})")
+
+
+def _names(records: Iterable[dict[str, float]]) -> list[str]:
+    """Names in all records, in the order in which they first appear."""
+    names: dict[str, None] = {}
+    for record in records:
+        names |= dict.fromkeys(record)
+    return list(names)
 
 
 def _draw_line(axes: "Axes", title: str, points: list[tuple[int, float]], color: str) -> None:

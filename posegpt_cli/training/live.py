@@ -23,6 +23,7 @@ def show_training(title: str) -> "Iterator[Callable[[TrainingProgress], None]]":
     from rich.progress import Progress as Bar
     from rich.table import Column
 
+    # On a terminal one line is redrawn at every step; elsewhere nothing is shown but what is printed below.
     console = messages()
     columns = (
         TextColumn(title, table_column=Column(no_wrap=True)),

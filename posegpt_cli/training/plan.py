@@ -17,6 +17,7 @@ def show_plan(trainer: "Trainer", folder: Path, as_json: bool) -> None:
     from models.training.run_folder import to_yaml
 
     run = trainer.run
+    # Measured on the stage itself, which is left as it was.
     info = trainer.data.info
     memory = estimate_memory(run, trainer.stage, info)
     plan: dict[str, Any] = {

@@ -45,6 +45,7 @@ class ValidationObserver:
         self.run = run
         self.folder = folder
         self.info = data.info
+        # Pictures need the first batch only; a judge sees as many as the validation itself.
         is_judged = isinstance(run, GPTRun) and (run.eval_fid or run.eval_classif)
         n_batches = run.eval_batches if is_judged else 1
         self.batches = list(islice(data.val.eval_batches(), n_batches))
@@ -58,6 +59,7 @@ class ValidationObserver:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # The last picture is finished before the run ends.
         self._wait()
         self._painter.shutdown()
         if self._board:
@@ -74,7 +76,7 @@ class ValidationObserver:
         return {}
 
     def draw(self, paint: Callable[..., Any], *arguments: Any) -> None:
-        """Have a picture drawn by paint(*arguments), after the one before is done."""
+        """Have a picture drawn by paint(*arguments), once the one before is done."""
         self._wait()
         self._drawing = self._painter.submit(paint, *arguments)
 
@@ -106,6 +108,7 @@ class ValidationObserver:
         assert isinstance(self.run, GPTRun)
         info = self.info
         device = str(next(network.parameters()).device)
+        # Loaded once, and only if a validation comes.
         if self._vqvae is None:
             self._vqvae, _ = load_vqvae(find_checkpoint(self.run.vqvae, "vqvae"), device)
         return Generator(network, self._vqvae, info.labels, info.fps, info.body_type, device)
@@ -139,6 +142,7 @@ def _draw_clips(preview: "Preview", board: "SummaryWriter", step: int) -> None:
         sheet_frames=_SHEET_FRAMES,
         titles=tuple(shorten(title, _TITLE_LENGTH, placeholder="…") for title in titles),
     )
+    # The still is what TensorBoard shows beside the curves.
     path = Path(board.log_dir) / f"step_{step:06d}.mp4"
     save_motion(preview.motions, path, options)
     still = path.with_suffix(".png")

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from data.retargeting.body_motion import JOINT, OFFSETS
-from data.retargeting.frames import angle_between, mean_rotation, turn_angle, unit
+from data.retargeting.body_motion import BONES, JOINT, OFFSETS
+from data.retargeting.frames import angle_between, mean_rotation, turn_angle, turn_angle_about, unit
 from data.retargeting.source import Recording
 from models.body.ik import apply
 
@@ -16,6 +16,8 @@ _BENT = np.sin(np.deg2rad(20.0))
 """Sine of the bend from which on a knee or elbow shows its axis."""
 _ANATOMY = 35.0
 """Degrees by which spine and neck may lean in another anatomy."""
+_TURNED_OUT = 25.0
+"""Degrees by which a thigh may be turned about itself on the whole."""
 _UPRIGHT_SHIN = 35.0
 """Degrees by which the shin over a planted foot may lean."""
 _FEW = 3
@@ -157,8 +159,11 @@ def _arm(sample: Recording, alignments: FloatArray, side: str) -> float:
 def _leg(sample: Recording, alignments: FloatArray, side: str) -> float:
     """The knee bends about its hinge; one that does not bend faces as the pelvis does."""
     names = (f"{side}_hip", f"{side}_knee", f"{side}_ankle")
+    left = np.array([1.0, 0.0, 0.0])
     thigh = smpl_rotations(sample, alignments, names[0])
-    return _hinge_error(thigh, np.array([1.0, 0.0, 0.0]), bend_axes(sample, *names))
+    pelvis = smpl_rotations(sample, alignments, "pelvis")
+    facing = turn_angle_about(BONES[JOINT[names[0]]], mean_rotation(np.swapaxes(pelvis, -1, -2) @ thigh))
+    return max(_hinge_error(thigh, left, bend_axes(sample, *names)), facing - _TURNED_OUT)
 
 
 def _foot(sample: Recording, alignments: FloatArray, side: str) -> float:

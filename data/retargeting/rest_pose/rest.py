@@ -29,6 +29,8 @@ _ARM_DOUBT = 40.0
 """Degrees of misfit that are forgiven if arms rest stretched out: an elbow may seem to bend sideways."""
 _KNOWN_FIT = 0.8
 """Cosine between a limb bone under known frames and SMPL's, above which the frames may be the file's."""
+_NO_STRADDLE, _NO_LEG = np.cos(np.deg2rad([10.0, 45.0]))
+"""Cosines of a shin's lean sideways: below the first its foot leans too, below the second it is no leg."""
 _COLLAR_SIDEWAYS = 0.7
 """Cosine between a collar's bone and sideways, below which it is laid out: its arm rests up or down."""
 
@@ -128,9 +130,10 @@ class _Candidates:
         if not is_given:
             for name, known in KNOWN_FRAMES.items():
                 frames = _of_table(known)
-                if _bones_fit(sample, frames):
-                    is_trusted = sample.skeleton == name
-                    yield _Candidate(f"frames known for {name}", _align(sample, frames), is_trusted)
+                aligned = _align(sample, frames)
+                # A table is that of a whole skeleton: it is of no use for limbs if the trunk is another one.
+                if _bones_fit(sample, frames) and misfit(sample, aligned, "trunk") <= TOLERANCE["trunk"]:
+                    yield _Candidate(f"frames known for {name}", aligned, sample.skeleton == name)
             axes = zero_axes(sample)
             if axes is not None:
                 frames = _of_zero_pose(sample, axes)
@@ -156,9 +159,17 @@ def _of_table(known: Mapping[str, FloatArray]) -> FloatArray:
 
 
 def _of_zero_pose(sample: Recording, axes: FloatArray) -> FloatArray:
-    """All frames along the axes; collars are laid out if the arms rest up or down."""
+    """All frames along the axes; collars are laid out if arms rest up or down, feet if legs straddle."""
     frames = np.broadcast_to(axes, (len(BODY_JOINTS), 3, 3)).copy()
+    down = np.array([0.0, -1.0, 0.0])
     for side, sign in (("left", 1.0), ("right", -1.0)):
+        knee = f"{side}_knee"
+        shin = axes @ sample.local(knee, sample.bone(knee, f"{side}_ankle"))
+        sideways_shin = unit(shin * [1.0, 1.0, 0.0])
+        if _NO_STRADDLE > sideways_shin @ down > _NO_LEG:
+            # ASF's legs rest twenty degrees apart: its feet are flat once the legs are down.
+            for joint in (f"{side}_ankle", f"{side}_foot"):
+                frames[JOINT[joint]] = smallest_turn(sideways_shin, down) @ axes
         collar = f"{side}_collar"
         if not sample.has(collar):
             continue

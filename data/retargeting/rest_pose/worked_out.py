@@ -7,7 +7,7 @@ from data.retargeting.body_motion import BONES, JOINT, OFFSETS
 from data.retargeting.frames import mean_rotation, snapped, turn_onto, unit
 from data.retargeting.rest_pose.evidence import bend_axes, planted_frames, shoulder_line
 from data.retargeting.source import Recording
-from models.body.ik import apply
+from models.body.ik import apply, smallest_turn
 
 FloatArray = NDArray[np.float64]
 
@@ -47,12 +47,9 @@ def _work_out_trunk(sample: Recording, frames: FloatArray) -> None:
     hips = sample.bone("right_hip", "left_hip")
     top = sample.torso_top()
     spine = [joint for joint in ("spine1", "spine2", "spine3") if sample.has(joint)]
-    first = sample.at(spine[0]) if spine else top
-    lowest = first - sample.hips_middle()
-    if np.linalg.norm(lowest, axis=-1).mean() < 0.03 * sample.leg_length:
-        lowest = top - sample.hips_middle()
-    up = sample.local("pelvis", unit(lowest))
-    frames[0] = turn_onto(sample.local("pelvis", unit(hips)), up, _LEFT, _UP)
+    # On the whole the back is straight: where the spine begins says less, skeletons differ there.
+    up = sample.local("pelvis", unit(top - sample.hips_middle()))
+    frames[0] = snapped(turn_onto(sample.local("pelvis", unit(hips)), up, _LEFT, _UP), _NEAR_AXES)
 
     for k, joint in enumerate(spine):
         is_last = k == len(spine) - 1
@@ -75,17 +72,29 @@ def _work_out_limb(
     upper, middle, lower = limb
     axes = bend_axes(sample, upper, middle, lower)
     bends_enough = np.sqrt((axes**2).sum(axis=-1).mean()) > _SHOWN
-    for joint, following in ((upper, middle), (middle, lower)):
-        bone = sample.local(joint, unit(sample.bone(joint, following)))
-        across = sample.local(joint, axes) if bends_enough else _resting_hinge(sample, frames, joint, hinge)
-        frames[JOINT[joint]] = turn_onto(bone, across, BONES[JOINT[joint]], hinge)
+    bone = sample.local(upper, unit(sample.bone(upper, middle)))
+    across = sample.local(upper, axes) if bends_enough else _resting_hinge(sample, frames, limb, hinge)
+    frames[JOINT[upper]] = turn_onto(bone, across, BONES[JOINT[upper]], hinge)
+
+    # On the whole the lower bone does not twist on the upper one: what it turns beside bending is its frame.
+    turn = sample.turn(upper) @ frames[JOINT[upper]].T
+    resting = mean_rotation(np.swapaxes(turn, -1, -2) @ sample.turn(middle))
+    lower_bone = resting @ sample.local(middle, unit(sample.bone(middle, lower)))
+    frames[JOINT[middle]] = smallest_turn(lower_bone, BONES[JOINT[middle]]) @ resting
 
 
-def _resting_hinge(sample: Recording, frames: FloatArray, joint: str, hinge: FloatArray) -> FloatArray:
-    """(3,) where the hinge of a limb that never bends lies in a joint's frame, if it rests on the trunk."""
-    trunk = "pelvis" if joint.endswith(("hip", "knee")) else sample.chest
+def _resting_hinge(
+    sample: Recording, frames: FloatArray, limb: tuple[str, str, str], hinge: FloatArray
+) -> FloatArray:
+    """(3,) where the hinge of a limb that never bends lies in its upper joint's frame.
+
+    The limb is taken to have swung from its rest pose on the trunk without twisting.
+    """
+    upper, middle, _ = limb
+    trunk = "pelvis" if upper.endswith("hip") else sample.chest
     turn = sample.turn(trunk) @ frames[JOINT[trunk]].T
-    return sample.local(joint, apply(turn, hinge))
+    swing = smallest_turn(apply(turn, BONES[JOINT[upper]]), sample.bone(upper, middle))
+    return sample.local(upper, apply(swing @ turn, hinge))
 
 
 def _work_out_foot(sample: Recording, frames: FloatArray, side: str) -> None:

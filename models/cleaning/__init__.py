@@ -1,0 +1,1 @@
+"""Cleaning: planted feet and hands that stay where they are, soles on the floor, quiet rest."""

@@ -1,0 +1,59 @@
+"""Contacts: which heels, balls of feet and palms rest on the floor, by their height and speed alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.cleaning.settings import CleaningSettings
+from models.cleaning.skeleton import FloatArray, Pose
+
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Contacts:
+    """What touches the floor, for B clips of T frames."""
+
+    heels: BoolArray
+    """(B, T, 2) left and right."""
+    balls: BoolArray
+    """(B, T, 2)"""
+    palms: BoolArray
+    """(B, T, 2)"""
+
+    @property
+    def limbs(self) -> BoolArray:
+        """(B, T, 4) whether the left and right foot and the left and right hand are planted."""
+        return np.concatenate([self.heels | self.balls, self.palms], axis=2)
+
+
+def find_contacts(window: Pose, settings: CleaningSettings, fps: float, reach: int) -> Contacts:
+    """Contacts of all frames but the first and last `reach`, which are looked at to decide on the others."""
+    feet = (settings.contact_height, settings.contact_speed)
+    palms = (settings.palm_height, settings.palm_speed)
+    return Contacts(
+        heels=_resting(window.heels(), *feet, fps, reach),
+        balls=_resting(window.balls(), *feet, fps, reach),
+        palms=_resting(window.palms(), *palms, fps, reach),
+    )
+
+
+def _resting(points: FloatArray, height: float, speed: float, fps: float, reach: int) -> BoolArray:
+    """(B, T - 2 reach, n) whether points (B, T, n, 3) are low and slow, and not for a moment only."""
+    # Over about a thirtieth of a second a point rests if it is slow, and low before and after.
+    span = reach // 2
+    way = np.linalg.norm(points[:, span:] - points[:, :-span], axis=-1)
+    low = points[..., 1] < height
+    rests = (way * fps / span < speed) & low[:, span:] & low[:, :-span]
+
+    # A frame is a contact if it lies in a rest that lasts `reach` frames: shorter ones are noise, such as
+    # the turning point of a swinging foot.
+    n_frames = points.shape[1] - 2 * reach
+    contact = np.zeros((len(points), n_frames, points.shape[2]), bool)
+    for first in range(reach + 1):
+        run = np.ones_like(contact)
+        for step in range(first, first + reach - span + 1):
+            run &= rests[:, step : step + n_frames]
+        contact |= run
+    return contact

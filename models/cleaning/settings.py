@@ -1,0 +1,31 @@
+"""What cleaning takes for contact, rest and release: constants in metres and seconds. Imports no torch."""
+
+from models.config import Config
+
+
+class CleaningSettings(Config):
+    """How motion is cleaned; the defaults hold for motion at 20 to 120 frames per second."""
+
+    contact_height: float = 0.05
+    """A heel or ball of the foot lower than this (m) may be planted."""
+    contact_speed: float = 0.35
+    """And it is, if it is slower than this (m/s)."""
+    palm_height: float = 0.07
+    """The same for the palms, which seldom bear weight."""
+    palm_speed: float = 0.3
+    """The same for the palms (m/s)."""
+    release: float = 0.17
+    """Seconds in which a foot that lifts off goes back to its own path."""
+    follow: float = 0.25
+    """Time constant (s) with which the whole body follows its planted feet."""
+    largest: float = 0.12
+    """A foot or hand is never moved by more than this (m)."""
+    rest_speed: float = 0.1
+    """A body whose head, hands, feet and pelvis are all slower than this (m/s) rests, and is smoothed."""
+    moving_speed: float = 0.25
+    """A body with a part faster than this is not smoothed at all."""
+    smoothing: float = 0.04
+    """Standard deviation (s) of the Gaussian that smooths a resting body."""
+
+
+DEFAULT_CLEANING = CleaningSettings()
