@@ -5,10 +5,11 @@ from pathlib import Path
 
 from data.formats.asf import find_asf, read_amc, read_asf
 from data.formats.bvh_read import read_bvh
+from data.formats.fbx import read_fbx
 from data.formats.settings import ReadingSettings
 from data.formats.smpl_npz import read_smpl_npz
 from data.formats.smpl_tree import read_smpl_tree
-from data.retargeting.mapping.skeletons import named_skeleton
+from data.retargeting.mapping.skeletons import SourceSkeleton, named_skeleton
 from data.retargeting.retarget import retarget
 from models.errors import PoseGPTError
 from models.motion import Motion
@@ -20,7 +21,7 @@ def read_motion(path: Path | str, settings: ReadingSettings | None = None) -> Mo
     """Read a motion by its file's extension.
 
     Args:
-        path: a .bvh or .amc file; SMPL parameters in .npz, .pkl, .pt or .npy; joint positions in .npy.
+        path: a .bvh, .amc or .fbx file; SMPL parameters in .npz, .pkl, .pt or .npy; joint positions in .npy.
         settings: what the file does not say of itself.
 
     Returns:
@@ -37,7 +38,7 @@ def read_motion(path: Path | str, settings: ReadingSettings | None = None) -> Mo
     if reader is None:
         raise PoseGPTError(
             f"cannot read {path.name}: its extension is {path.suffix or 'missing'}",
-            f"give one of {', '.join(READERS)}",
+            f"give one of {', '.join(suffix for suffix in READERS if suffix != '.c3d')}",
         )
     return reader(path, settings)
 
@@ -47,9 +48,7 @@ def _read_npz(path: Path, settings: ReadingSettings) -> Motion:
 
 
 def _read_bvh(path: Path, settings: ReadingSettings) -> Motion:
-    bvh = read_bvh(path, settings.fps_in)
-    skeleton = named_skeleton(settings.skeleton) if settings.skeleton else None
-    return retarget(bvh, skeleton, settings)
+    return retarget(read_bvh(path, settings.fps_in), _skeleton(settings), settings)
 
 
 def _read_amc(path: Path, settings: ReadingSettings) -> Motion:
@@ -59,10 +58,27 @@ def _read_amc(path: Path, settings: ReadingSettings) -> Motion:
     return retarget(bvh, settings=settings)
 
 
+def _read_fbx(path: Path, settings: ReadingSettings) -> Motion:
+    return retarget(read_fbx(path, settings.fps_in), _skeleton(settings), settings)
+
+
+def _refuse_c3d(path: Path, settings: ReadingSettings) -> Motion:
+    raise PoseGPTError(
+        f"{path.name} holds markers, not joints",
+        "solve it to a skeleton where it was recorded, as .bvh, or fit SMPL to it with MoSh++, as .npz",
+    )
+
+
+def _skeleton(settings: ReadingSettings) -> SourceSkeleton | None:
+    return named_skeleton(settings.skeleton) if settings.skeleton else None
+
+
 READERS: Mapping[str, Reader] = {
     ".npz": _read_npz,
     ".bvh": _read_bvh,
     ".amc": _read_amc,
     **dict.fromkeys((".npy", ".pkl", ".pickle", ".joblib", ".pt", ".pth"), read_smpl_tree),
+    ".fbx": _read_fbx,
+    ".c3d": _refuse_c3d,
 }
 """Extension, lower case, to what reads such a file."""
