@@ -28,7 +28,8 @@ from models.networks.gpt import GPT
 from models.networks.vqvae import make_vqvae
 from models.sampling.generate import Generator, load_generator, sample
 from models.sampling.settings import SamplingSettings
-from models.training.config import PRESETS, GPTRun, VQVAERun
+from models.training.config import GPTRun, VQVAERun
+from models.training.presets import PRESETS
 
 PLAIN_CLIPS = 16
 """Motions that the plain way is timed on, at least."""

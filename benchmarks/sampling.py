@@ -26,7 +26,8 @@ from models.sampling.generate import Generator, decode, make_condition, make_rng
 from models.sampling.sampler import CodeRequest, sample_codes, sample_from
 from models.sampling.settings import CodeSettings
 from models.sampling.stream import stream
-from models.training.config import PRESETS, GPTRun, VQVAERun
+from models.training.config import GPTRun, VQVAERun
+from models.training.presets import PRESETS
 
 TARGETS = {(1, 64): 2.0, (64, 64): 8.0, (16, 512): 20.0}
 """Clips and frames: how many times faster than the plain way."""

@@ -26,11 +26,12 @@ from data.training_data import data_info, open_training_data
 from models.batch import Batch
 from models.checkpoint import CheckpointInfo, save_checkpoint
 from models.networks.vqvae import make_vqvae
-from models.training.config import PRESETS, ClassifierRun, GPTRun, RunConfig, VQVAERun
+from models.training.config import ClassifierRun, GPTRun, RunConfig, VQVAERun
 from models.training.data_source import DataInfo, TrainingData
 from models.training.fabric import make_fabric
 from models.training.logger import TrainingProgress
-from models.training.stages import make_stage
+from models.training.presets import PRESETS
+from models.training.stages.make_stage import make_stage
 from models.training.train import train
 
 RUNS: dict[str, type[RunConfig]] = {"classifier": ClassifierRun, "vqvae": VQVAERun, "gpt": GPTRun}

@@ -11,7 +11,7 @@ from models.evaluation.report import Estimate, FigureInfo, Report, Setup, estima
 from models.evaluation.sharing import measure_all
 from models.evaluation.timing import Stopwatch
 from models.motion import Motion
-from models.training.losses import FEET
+from models.training.stages.losses import FEET
 
 CONTACT_HEIGHT = 0.05
 """A foot lower than this (m) over its height in standing touches the floor."""

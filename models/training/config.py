@@ -1,7 +1,7 @@
-"""Settings of training: a run of each stage, its losses, and the presets. Imports no torch."""
+"""Settings of training: a run of each stage, and its losses. Imports no torch."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -176,67 +176,3 @@ class ClassifierRun(RunConfig):
 
     network: ClassifierConfig = ClassifierConfig()
     """The network."""
-
-
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "classifier": {
-        "tiny": {"train_batch_size": 32, "iter": 4000},
-        "base": {"network": {"hid_dim": 256}},
-        "paper": {"learning_rate": 4e-5, "mirror": False},
-    },
-    "vqvae": {
-        "tiny": {
-            "train_batch_size": 32,
-            "learning_rate": 6e-4,
-            "network": {"n_codebook": 4, "n_e": 1024, "e_dim": 256, "hid_dim": 256, "n_layers": 3},
-        },
-        "base": {
-            "network": {"n_codebook": 4, "n_e": 2048, "e_dim": 256, "hid_dim": 384, "n_layers": 6},
-        },
-        "paper": {
-            "learning_rate": 5e-5,
-            "ab1": 0.95,
-            "rotate": True,
-            "network": {"n_codebook": 2, "n_e": 512, "e_dim": 256, "hid_dim": 384, "translation": "delta"},
-            "losses": {"alpha_vert": 100.0, "alpha_joint": 0.0, "alpha_velocity": 0.0, "alpha_contact": 0.0},
-        },
-    },
-    "gpt": {
-        "tiny": {
-            "train_batch_size": 32,
-            "learning_rate": 6e-4,
-            "seq_len": 128,
-            # Attention sees what training showed it; longer motion slides over it.
-            "network": {
-                "gpt_blocksize": 64,
-                "gpt_nlayer": 4,
-                "gpt_nembd": 256,
-                "gpt_embd_pdrop": 0.1,
-                "gpt_resid_pdrop": 0.1,
-                "gpt_attn_pdrop": 0.1,
-                "phase_conditional": True,
-                "seqlen_conditional": False,
-            },
-        },
-        "base": {
-            "seq_len": 128,
-            "network": {"gpt_blocksize": 64, "phase_conditional": True, "seqlen_conditional": False},
-        },
-        "paper": {
-            "learning_rate": 1e-4,
-            "balance": 0.0,
-            "join_share": 0.0,
-            "rotate": True,
-            "network": {
-                "arch": "paper",
-                "head": "independent",
-                "label_dropout": 0.0,
-                "label_subset": 0.0,
-                "seqlen_dropout": 0.0,
-                "past_dropout": 0.0,
-                "token_corruption": 0.0,
-            },
-        },
-    },
-}
-"""Per stage and preset, what differs from the defaults above."""

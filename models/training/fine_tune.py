@@ -12,7 +12,7 @@ from models.config import Config
 from models.errors import PoseGPTError
 from models.sampling.codes import FREE_SETTINGS
 from models.training.data_source import DataInfo
-from models.training.stage import TrainStage
+from models.training.stages.stage import TrainStage
 
 PRETRAINED_NAME = Path("pretrained")
 """Names the bundled checkpoint, unless there is a folder of that name."""

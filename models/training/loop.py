@@ -27,7 +27,7 @@ from models.training.logger import MetricsLogger, TrainingProgress
 from models.training.memory import peak_memory
 from models.training.optimizer import learning_rate, make_optimizer
 from models.training.run_folder import Checkpoints
-from models.training.stage import TrainStage
+from models.training.stages.stage import TrainStage
 
 OnProgress = Callable[[TrainingProgress], None]
 OnValidation = Callable[[Any, int], dict[str, float]]

@@ -12,7 +12,7 @@ from models.batch import Batch
 from models.body.skeleton import n_joints
 from models.training.config import RunConfig
 from models.training.data_source import DataInfo
-from models.training.stage import TrainStage
+from models.training.stages.stage import TrainStage
 
 
 @dataclass(frozen=True)

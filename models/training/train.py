@@ -16,7 +16,7 @@ from models.training.loop import (
     no_further_figures,
 )
 from models.training.run_folder import begin_run
-from models.training.stages import make_stage
+from models.training.stages.make_stage import make_stage
 
 
 def train(

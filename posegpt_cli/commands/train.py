@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from models.errors import PoseGPTError
-from models.training.config import PRESETS, ClassifierRun, GPTRun, RunConfig, VQVAERun
+from models.training.config import ClassifierRun, GPTRun, RunConfig, VQVAERun
+from models.training.presets import PRESETS
 from posegpt_cli.console import (
     UsageError,
     ask_path,

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from models.checkpoint import find_checkpoint, load_vqvae, read_info
-from models.training.vqvae_stage import VQVAEStage
+from models.training.stages.vqvae_stage import VQVAEStage
 from models.training.train import train
 from tests.models.small import INFO, SwingingArms, training_data, vqvae_run
 

@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from models.errors import PoseGPTError, SettingsError
-from models.training.config import PRESETS, ClassifierRun, GPTRun, VQVAERun
+from models.training.config import ClassifierRun, GPTRun, VQVAERun
+from models.training.presets import PRESETS
 from posegpt_cli.commands.train import SET_BY_DATA
 from posegpt_cli.console import UsageError
 from posegpt_cli.options.config_file import merge, read_config_file, switch_words

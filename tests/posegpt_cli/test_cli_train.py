@@ -16,7 +16,8 @@ import yaml
 from data.store import find_store
 from data.synthetic import make_store
 from models.checkpoint import find_checkpoint, read_info
-from models.training.config import PRESETS, ClassifierRun
+from models.training.config import ClassifierRun
+from models.training.presets import PRESETS
 from posegpt_cli.options.config_file import merge
 from posegpt_cli.options.from_config import Choices
 from tests.posegpt_cli.small_runs import SMALL_CLASSIFIER, SMALL_GPT, SMALL_VQVAE

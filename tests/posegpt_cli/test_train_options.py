@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from models.checkpoint import find_checkpoint, read_info
-from models.training.config import PRESETS, ClassifierRun, GPTRun, VQVAERun
+from models.training.config import ClassifierRun, GPTRun, VQVAERun
+from models.training.presets import PRESETS
 from posegpt_cli.commands import train as command
 from posegpt_cli.options.from_config import Choices
 from tests.posegpt_cli.small_runs import SMALL_CLASSIFIER, SMALL_GPT, SMALL_VQVAE

@@ -16,8 +16,8 @@ from models.sampling.generate import sample
 from models.sampling.settings import SamplingSettings
 from models.sampling.stream import load_streaming, stream
 from models.training.optimizer import parameter_groups
+from models.training.stages.vqvae_stage import VQVAEStage
 from models.training.train import train
-from models.training.vqvae_stage import VQVAEStage
 from tests.models.small import INFO, TINY_VQVAE, SwingingArms, training_data, vqvae_run
 
 PACK = Path(__file__).parents[3] / "tools" / "pack_checkpoint.py"

@@ -12,7 +12,7 @@ from models.networks.config import ClassifierConfig
 from models.sampling.codes import same_codes
 from models.training.config import ClassifierRun
 from models.training.fine_tune import PRETRAINED_NAME, fine_tune_from
-from models.training.stages import make_stage
+from models.training.stages.make_stage import make_stage
 from models.training.train import train
 from posegpt_cli.options.flags import with_flags_named
 from tests.models.small import (

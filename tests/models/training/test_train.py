@@ -19,8 +19,8 @@ from models.training.config import RunConfig
 from models.training.data_source import TrainingData
 from models.training.loop import TrainingInterrupted, _fixed_randomness
 from models.training.run_folder import Checkpoints
+from models.training.stages.vqvae_stage import VQVAEStage
 from models.training.train import train
-from models.training.vqvae_stage import VQVAEStage
 from tests.models.small import INFO, SwingingArms, gpt_run, training_data, vqvae_run
 
 
@@ -39,7 +39,7 @@ def test_tokenizer_learns(tmp_path, precision):
 def test_an_official_body_gives_the_skin_of_the_vertex_loss(tmp_path):
     from models.body.body_files import smplx_arrays
     from models.body.default_body import default_model
-    from models.training.vqvae_stage import VQVAEStage
+    from models.training.stages.vqvae_stage import VQVAEStage
 
     arrays = smplx_arrays(default_model("smpl", with_shapes=True))
     arrays["v_template"] = 1.5 * arrays["v_template"]
@@ -54,7 +54,7 @@ def test_an_official_body_gives_the_skin_of_the_vertex_loss(tmp_path):
 
 @pytest.mark.parametrize("kind", ["gaussian", "laplacian"])
 def test_scales_of_a_likelihood_are_learned(tmp_path, kind):
-    from models.training.vqvae_stage import VQVAEStage
+    from models.training.stages.vqvae_stage import VQVAEStage
 
     run = vqvae_run(losses={"loss": kind}, learning_rate=1e-2)
     stage = VQVAEStage(run, INFO)

@@ -14,9 +14,9 @@ from models.training.config import ClassifierRun
 from models.training.data_source import TrainingData
 from models.training.memory import estimate_memory
 from models.training.run_folder import Checkpoints
-from models.training.stages import make_stage
+from models.training.stages.make_stage import make_stage
+from models.training.stages.vqvae_stage import VQVAEStage
 from models.training.train import train
-from models.training.vqvae_stage import VQVAEStage
 from tests.models.small import INFO, SwingingArms, gpt_run, training_data, vqvae_run
 from tests.models.training.test_distributed import Uneven, assert_same, last_weights, plain_run
 

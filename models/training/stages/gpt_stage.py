@@ -14,8 +14,8 @@ from models.networks.gpt import GPT, Condition
 from models.networks.vqvae import VQVAE
 from models.training.config import GPTRun
 from models.training.data_source import DataInfo
-from models.training.stage import TrainStage, autocast
-from models.training.token_cache import MOST_CODES, TokenCache
+from models.training.stages.stage import TrainStage, autocast
+from models.training.stages.token_cache import MOST_CODES, TokenCache
 
 
 class GPTStage(TrainStage):

@@ -1,11 +1,11 @@
 """The stages by their run configs: vqvae, gpt and classifier."""
 
-from models.training.classifier_stage import ClassifierStage
 from models.training.config import ClassifierRun, GPTRun, RunConfig, VQVAERun
 from models.training.data_source import DataInfo
-from models.training.gpt_stage import GPTStage
-from models.training.stage import TrainStage
-from models.training.vqvae_stage import VQVAEStage
+from models.training.stages.classifier_stage import ClassifierStage
+from models.training.stages.gpt_stage import GPTStage
+from models.training.stages.stage import TrainStage
+from models.training.stages.vqvae_stage import VQVAEStage
 
 
 def make_stage(run: RunConfig, info: DataInfo) -> TrainStage:

@@ -9,7 +9,7 @@ import torch
 from models.body.skeleton import PARENTS
 from models.networks.features import motion_to_features
 from models.training.config import LossConfig
-from models.training.losses import ReconstructionLoss, Skeleton, Skin
+from models.training.stages.losses import ReconstructionLoss, Skeleton, Skin
 
 TERMS = ("body", "root", "trans", "joint", "velocity", "contact", "vert")
 ALL = {f"alpha_{name}": 1.0 for name in TERMS}

@@ -9,8 +9,8 @@ from roma import rotvec_to_rotmat
 from models.errors import PoseGPTError
 from models.networks.gpt import GPT, Condition
 from models.networks.vqvae import Reconstruction
-from models.training.gpt_stage import GPTStage
-from models.training.vqvae_stage import VQVAEStage
+from models.training.stages.gpt_stage import GPTStage
+from models.training.stages.vqvae_stage import VQVAEStage
 from tests.models.small import INFO, TINY_GPT, SwingingArms, gpt_run, vqvae_run
 
 CHANGING = torch.zeros(4, 16, 2)

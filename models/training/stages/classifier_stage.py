@@ -14,8 +14,8 @@ from models.metrics import mean_average_precision
 from models.networks.classifier import Classified, Classifier
 from models.training.config import ClassifierRun
 from models.training.data_source import DataInfo
-from models.training.stage import TrainStage, autocast
-from models.training.vqvae_stage import load_skeleton
+from models.training.stages.stage import TrainStage, autocast
+from models.training.stages.vqvae_stage import load_skeleton
 
 IGNORED = -100
 """Stands for the true member of an exclusive group of labels, if there is none."""

@@ -13,9 +13,9 @@ from data.synthetic import make_store
 from models.errors import PoseGPTError
 from models.training.config import FrameLabelWindowsConfig, WindowsConfig
 from models.training.data_source import DataInfo, TrainingData
-from models.training.gpt_stage import GPTStage
-from models.training.stages import make_stage
-from models.training.token_cache import TokenCache
+from models.training.stages.gpt_stage import GPTStage
+from models.training.stages.make_stage import make_stage
+from models.training.stages.token_cache import TokenCache
 from models.training.train import train
 from tests.models.small import gpt_run, vqvae_run
 

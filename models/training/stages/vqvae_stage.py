@@ -17,8 +17,8 @@ from models.networks.vqvae import VQVAE, make_vqvae
 from models.sampling.codes import code_weight_names, hold_codes, take_codes
 from models.training.config import VQVAERun
 from models.training.data_source import DataInfo
-from models.training.losses import LIKELIHOOD_GROUPS, ReconstructionLoss, Skeleton, Skin, pose_skin
-from models.training.stage import TrainStage, autocast
+from models.training.stages.losses import LIKELIHOOD_GROUPS, ReconstructionLoss, Skeleton, Skin, pose_skin
+from models.training.stages.stage import TrainStage, autocast
 
 VALIDATED_VERTICES = 0.02
 """Share of the skin's vertices in the validation, unless the loss asks for more."""
