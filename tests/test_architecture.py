@@ -10,6 +10,7 @@ import pytest
 
 import models
 import posegpt_cli
+from tools import measure
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("posegpt_cli", "models", "data")
@@ -38,10 +39,20 @@ def test_import_contracts_hold():
 def test_contracts_say_what_the_design_says():
     linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     assert set(linter["root_packages"]) == set(PACKAGES)
-    layers, forbidden = linter["contracts"]
+    layers, forbidden, *inside = linter["contracts"]
     assert layers["layers"] == ["posegpt_cli", "data", "models"]
+    assert [contract["name"] for contract in inside] == [
+        "layers inside models",
+        "layers inside data",
+        "layers inside posegpt_cli",
+        "no command imports a command",
+    ]
     assert set(forbidden["source_modules"]) == {"models", "data"}
     assert {"typer", "rich", "pyrender", "imageio"} <= set(forbidden["forbidden_modules"])
+
+
+def test_no_import_circle():
+    assert measure.circles(measure.import_graph()) == []
 
 
 def test_the_wheel_holds_exactly_the_three_packages():
