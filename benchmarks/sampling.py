@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.table import Row, add_options, finish
+from data.synthetic import make_motion
+from models.cleaning.clean import clean
 from models.networks.gpt import GPT
 from models.networks.vqvae import make_vqvae
 from models.sampling.generate import Generator, decode, make_condition, make_rngs
@@ -48,6 +50,7 @@ class Timing:
     plain: float
     sampling: float
     decoding: float
+    cleaning: float
 
 
 def make_generator(preset: str, model: str, block: int | None = None) -> Generator:
@@ -89,17 +92,20 @@ def measure(generator: Generator, clips: int, frames: int) -> Timing:
     def request() -> CodeRequest:
         return CodeRequest(condition, make_rngs(0, clips), SETTINGS)
 
+    # An untrained network's motion is noise, which has no planted feet: walks are cleaned in its place.
+    walks = [make_motion("walk", frames, seed=clip) for clip in range(clips)]
     seconds: dict[str, float] = {}
     start = time.perf_counter()
     while not seconds or time.perf_counter() < start + LEAST_SECONDS:
         fast = _timed(seconds, "fast", lambda: sample_codes(gpt, request(), n_tokens).codes)
         plain = _timed(seconds, "plain", lambda: sample_plainly(gpt, request(), n_tokens))
         _timed(seconds, "decoding", partial(decode, generator, plain, lengths))
+        _timed(seconds, "cleaning", partial(clean, walks))
     share = float((fast == plain).float().mean())
     # Now and then a number lies so near the edge between two codes (seen: 9e-7) that rounding decides.
     if share < 0.999:
         raise AssertionError(f"{clips}x{frames}: only {share:.2%} of the codes are the plain way's")
-    return Timing(clips, frames, seconds["plain"], seconds["fast"], seconds["decoding"])
+    return Timing(clips, frames, seconds["plain"], seconds["fast"], seconds["decoding"], seconds["cleaning"])
 
 
 def measure_stream(generator: Generator, frames: int) -> list[float]:
@@ -127,6 +133,8 @@ def rows_of(timing: Timing) -> list[Row]:
     rows = [Row(f"sampling: {what}", "frames/s", n / timing.sampling, n / timing.plain, target)]
     if timing.clips == 64:
         row = Row(f"sampling: decoding {what}, against drawing", "s", timing.decoding, timing.sampling, 1.0)
+        rows.append(row)
+        row = Row(f"sampling: cleaning {what}, against drawing", "s", timing.cleaning, timing.sampling, 10.0)
         rows.append(row)
     return rows
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from einops import rearrange
+from numpy.typing import NDArray
 
 from models.body.skeleton import BODY_JOINTS, BODY_PARENTS, BodyType
-from models.cleaning.contacts import find_contacts
+from models.cleaning.contacts import find_contacts, frames_around
 from models.cleaning.foot_lock import LockState, Touch, hold_feet, lock, start_state
 from models.cleaning.ik import bend_toes, move_ends
 from models.cleaning.settings import DEFAULT_CLEANING, CleaningSettings
@@ -26,8 +27,11 @@ from models.cleaning.skeleton import (
     to_rotvecs,
 )
 from models.cleaning.smoothing import rest_shares, smooth_positions, smooth_rotations
+from models.errors import PoseGPTError
 from models.motion import Motion
 
+_Frame = tuple[NDArray[np.floating], NDArray[np.floating]]
+"""Poses (J, 3) and trans (3,)."""
 _TURNED = [
     BODY_JOINTS.index(f"{side}_{name}")
     for side in ("left", "right")
@@ -37,7 +41,9 @@ _TURNED = [
 _OTHERS = [joint for joint in range(len(BODY_JOINTS)) if joint not in _TURNED]
 
 
-def clean(motions: Sequence[Motion], settings: CleaningSettings = DEFAULT_CLEANING) -> list[Motion]:
+def clean(
+    motions: Sequence[Motion], kept: int = 0, settings: CleaningSettings = DEFAULT_CLEANING
+) -> list[Motion]:
     """Motions with planted feet, soles on the floor and quiet rest; the floor is at y = 0.
 
     Clips of one body type, frame rate and length are cleaned together. The paths over the floor change by
@@ -45,7 +51,16 @@ def clean(motions: Sequence[Motion], settings: CleaningSettings = DEFAULT_CLEANI
 
     Args:
         motions: of any body type, frame rate and length.
+        kept: first frames that stay as they are, such as the observed past of a forecast; what follows goes
+            on from there.
+
+    Raises PoseGPTError if more frames are kept than a motion has.
     """
+    for motion in motions:
+        if not 0 <= kept <= motion.n_frames:
+            raise PoseGPTError(
+                f"kept={kept} is not within the motion's {motion.n_frames} frames", "kept=0", "kept"
+            )
     groups: dict[tuple[BodyType, float, int], list[int]] = {}
     for k, motion in enumerate(motions):
         groups.setdefault((motion.body_type, motion.fps, motion.n_frames), []).append(k)
@@ -53,16 +68,24 @@ def clean(motions: Sequence[Motion], settings: CleaningSettings = DEFAULT_CLEANI
     for (body_type, fps, _), members in groups.items():
         poses = np.stack([motions[k].poses for k in members]).astype(float)
         trans = np.stack([motions[k].trans for k in members]).astype(float)
-        reach = _reach(fps)
-        window = _Window(_padded(poses, reach), _padded(trans, reach), fps, body_type)
-        new_poses, new_trans, _ = _clean_window(window, start_state(len(members)), settings)
+
+        # The last frame that is kept is cleaned too, for what follows to go on from.
+        first = max(kept - 1, 0)
+        reach = frames_around(fps)
+        window = _Window(_padded(poses, reach)[:, first:], _padded(trans, reach)[:, first:], fps, body_type)
+        floor_share = _fade_in(window.n_frames, fps) if kept else np.ones(window.n_frames)
+        poses[:, first:], trans[:, first:], _ = _clean_window(
+            window, start_state(len(members)), settings, floor_share
+        )
         for row, k in enumerate(members):
-            cleaned[k] = replace(motions[k], poses=new_poses[row], trans=new_trans[row])
+            new_poses = np.concatenate([motions[k].poses[:kept], poses[row, kept:]])
+            new_trans = np.concatenate([motions[k].trans[:kept], trans[row, kept:]])
+            cleaned[k] = replace(motions[k], poses=new_poses, trans=new_trans)
     return cleaned
 
 
 def clean_stream(
-    frames: Iterator[tuple[FloatArray, FloatArray]],
+    frames: Iterator[_Frame],
     fps: float,
     body_type: BodyType,
     settings: CleaningSettings = DEFAULT_CLEANING,
@@ -72,10 +95,10 @@ def clean_stream(
     Each comes when two more are known (at 30 frames per second; a fifteenth of a second at others). The same
     frames as `clean` gives.
     """
-    reach = _reach(fps)
+    reach = frames_around(fps)
     state = start_state(1)
-    poses: list[FloatArray] = []
-    trans: list[FloatArray] = []
+    poses: list[NDArray[np.floating]] = []
+    trans: list[NDArray[np.floating]] = []
     for pose, place in _with_edges(frames, reach):
         poses.append(pose)
         trans.append(place)
@@ -85,7 +108,7 @@ def clean_stream(
         poses_around = np.stack(poses)[None].astype(float)
         trans_around = np.stack(trans)[None].astype(float)
         window = _Window(poses_around, trans_around, fps, body_type)
-        new_poses, new_trans, state = _clean_window(window, state, settings)
+        new_poses, new_trans, state = _clean_window(window, state, settings, np.ones(1))
         yield new_poses[0, 0], new_trans[0, 0]
         del poses[0], trans[0]
 
@@ -103,16 +126,24 @@ class _Window:
 
     @property
     def reach(self) -> int:
-        return _reach(self.fps)
+        return frames_around(self.fps)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames to be cleaned."""
+        return self.trans.shape[1] - 2 * self.reach
 
 
 def _clean_window(
-    window: _Window, state: LockState, settings: CleaningSettings
+    window: _Window, state: LockState, settings: CleaningSettings, floor_share: FloatArray
 ) -> tuple[FloatArray, FloatArray, LockState]:
-    """(B, t, J, 3) poses and (B, t, 3) trans of the window's inner frames, and the state after the last."""
+    """(B, t, J, 3) poses and (B, t, 3) trans of the window's inner frames, and the state after the last.
+
+    Args:
+        floor_share: (t,) how far feet and hands are brought to the height of the floor, 0 to 1.
+    """
     fps = window.fps
     reach = window.reach
-    n_frames = window.trans.shape[1] - 2 * reach
     n_joints = len(BODY_JOINTS)
     rest = rest_body(window.body_type)
     quaternions = to_quaternions(rearrange(window.poses[:, :, :n_joints], "b t j xyz -> j b t xyz"))
@@ -127,6 +158,7 @@ def _clean_window(
     contacts = find_contacts(seen, settings, fps, reach)
     state = hold_feet(pose, contacts, state, fps)
     body, limbs, state = lock(Touch.of(pose, contacts), state, settings, fps)
+    limbs[..., 1] *= floor_share[:, None]
     pose.positions[:] += body
     move_ends(pose, limbs)
     bend_toes(pose)
@@ -134,15 +166,16 @@ def _clean_window(
     # World rotations back to those relative to the parent, of the joints that have been turned.
     parents = np.array(BODY_PARENTS)[_TURNED]
     turned = pose.rotations[parents].swapaxes(-1, -2) @ pose.rotations[_TURNED]
-    poses = window.poses[:, reach : reach + n_frames].copy()
+    poses = window.poses[:, reach : reach + window.n_frames].copy()
     poses[:, :, _OTHERS] = rearrange(to_rotvecs(local[_OTHERS]), "j b t xyz -> b t j xyz")
     poses[:, :, _TURNED] = rearrange(matrices_to_rotvecs(turned), "j b t xyz -> b t j xyz")
     return poses, trans + body, state
 
 
-def _reach(fps: float) -> int:
-    """Frames on both sides that cleaning looks at: two at 30 frames per second, the same time at others."""
-    return 2 * max(1, round(fps / 30))
+def _fade_in(n_frames: int, fps: float) -> FloatArray:
+    """(T,) from 0 to 1 within a fifth of a second."""
+    share = np.minimum(np.arange(n_frames) / (0.2 * fps), 1.0)
+    return share * share * (3 - 2 * share)
 
 
 def _padded(values: FloatArray, n: int) -> FloatArray:
@@ -152,9 +185,7 @@ def _padded(values: FloatArray, n: int) -> FloatArray:
     return np.pad(values, width, mode="edge")
 
 
-def _with_edges(
-    frames: Iterator[tuple[FloatArray, FloatArray]], n: int
-) -> Iterator[tuple[FloatArray, FloatArray]]:
+def _with_edges(frames: Iterator[_Frame], n: int) -> Iterator[_Frame]:
     """Frames with the first and last one repeated n times."""
     last = None
     for frame in frames:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.cleaning.settings import CleaningSettings
-from models.cleaning.skeleton import FloatArray, Pose
+from models.body.skeleton import BODY_JOINTS
+from models.cleaning.settings import DEFAULT_CLEANING, CleaningSettings
+from models.cleaning.skeleton import FloatArray, Pose, rest_body, to_matrices, to_quaternions
+from models.motion import Motion
 
 BoolArray = NDArray[np.bool_]
 
@@ -26,6 +28,31 @@ class Contacts:
     def limbs(self) -> BoolArray:
         """(B, T, 4) whether the left and right foot and the left and right hand are planted."""
         return np.concatenate([self.heels | self.balls, self.palms], axis=2)
+
+
+def planted_points(motion: Motion, settings: CleaningSettings = DEFAULT_CLEANING) -> list[FloatArray]:
+    """For each frame (n, 3) the heels and balls of the feet that rest on the floor, metres."""
+    reach = frames_around(motion.fps)
+    window = _window_of(motion, reach)
+    contacts = find_contacts(window, settings, motion.fps, reach)
+    inner = slice(reach, reach + motion.n_frames)
+    points = np.concatenate([window.heels()[0, inner], window.balls()[0, inner]], axis=1)
+    rests = np.concatenate([contacts.heels[0], contacts.balls[0]], axis=1)
+    return [points[frame, rests[frame]] for frame in range(motion.n_frames)]
+
+
+def _window_of(motion: Motion, reach: int) -> Pose:
+    """One motion, its first and last frame repeated."""
+    edges = ((reach, reach), (0, 0), (0, 0))
+    poses = np.pad(motion.poses[:, : len(BODY_JOINTS)].astype(float), edges, mode="edge")
+    trans = np.pad(motion.trans.astype(float), edges[:2], mode="edge")
+    local = to_matrices(to_quaternions(poses.swapaxes(0, 1)[:, None]))
+    return Pose.of(rest_body(motion.body_type), local, trans[None])
+
+
+def frames_around(fps: float) -> int:
+    """Frames on both sides that decide on a contact: two at 30 frames per second, the same time at others."""
+    return 2 * max(1, round(fps / 30))
 
 
 def find_contacts(window: Pose, settings: CleaningSettings, fps: float, reach: int) -> Contacts:

@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.body.skeleton import BodyType
 from models.checkpoint import CONFIG, STREAMING, find_checkpoint, load_vqvae
+from models.cleaning.clean import clean_stream
 from models.errors import PoseGPTError
 from models.networks.features import Root, features_to_motion, yaw_of
 from models.networks.vqvae import OnlineVQVAE
@@ -92,6 +94,13 @@ def stream(
     tokens = sample_tokens(generator.gpt, CodeRequest(condition, make_rngs(settings.seed, 1), settings))
     frames = decode_stream(vqvae, (token.codes for token in tokens))
     return islice(_on_one_thread(frames), n_frames)
+
+
+def clean_frames(frames: Iterator[Frame], fps: float, body_type: BodyType) -> Iterator[Frame]:
+    """The same frames cleaned, each when two more are known: see `models.cleaning.clean`."""
+    pairs = ((frame.poses, frame.trans) for frame in frames)
+    for poses, trans in clean_stream(pairs, fps, body_type):
+        yield Frame(poses.astype(np.float32), trans.astype(np.float32))
 
 
 def _on_one_thread(frames: Iterator[Frame]) -> Iterator[Frame]:

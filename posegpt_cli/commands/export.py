@@ -7,11 +7,12 @@ import typer
 
 from data.formats.load import read_motion
 from data.formats.settings import ReadingSettings
+from posegpt_cli.cleaned import cleaned
 from posegpt_cli.console import UsageError, show_json
 from posegpt_cli.options.from_config import with_options
 from posegpt_cli.options.help_text import examples
 from posegpt_cli.options.picture import body_files
-from posegpt_cli.options.shared import SavingSettings
+from posegpt_cli.options.shared import FileCleaning, SavingSettings
 from posegpt_cli.options.targets import check_targets, list_files, save_all, share_out, show_files
 from posegpt_cli.output import DRAWN_SUFFIXES, SUFFIXES
 from posegpt_cli.rendering.options import BodyOptions, RenderOptions
@@ -47,14 +48,16 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
 
 
 @with_options()
-def export(request: ExportRequest, reading: ReadingSettings, body: BodyOptions) -> None:
+def export(
+    request: ExportRequest, reading: ReadingSettings, cleaning: FileCleaning, body: BodyOptions
+) -> None:
     paths = request.motions
     _check_outs(request)
     fps = SCENE_FPS if request.fps is None else request.fps
     options = RenderOptions(body_type=body.body_type, body_model=body_files(body), fps=fps)
     check_targets(list_files(request.out, len(paths)), request.force)
 
-    motions = [read_motion(path, reading) for path in paths]
+    motions = cleaned([read_motion(path, reading) for path in paths], cleaning)
     # Numbers keep the motion's own rate unless another is asked for.
     if request.fps is not None:
         motions = [motion.resample(request.fps) for motion in motions]

@@ -12,6 +12,7 @@ from models.checkpoint import find_checkpoint, read_info
 from models.config import Positive
 from models.errors import PoseGPTError
 from models.sampling.settings import SamplingSettings
+from posegpt_cli.cleaned import cleaned
 from posegpt_cli.console import UsageError, progress, show_json
 from posegpt_cli.generated import check_sampling, describe, show_next
 from posegpt_cli.options.from_config import OptionSpec, with_options
@@ -19,7 +20,7 @@ from posegpt_cli.options.help_text import examples
 from posegpt_cli.options.labels import label_words, resolve_labels
 from posegpt_cli.options.parsing import parse_length
 from posegpt_cli.options.picture import complete_options
-from posegpt_cli.options.shared import GeneratorSettings, LabelSettings, TargetSettings
+from posegpt_cli.options.shared import GeneratedCleaning, GeneratorSettings, LabelSettings, TargetSettings
 from posegpt_cli.options.targets import check_targets, list_files, preview, save_all, share_out, show_files
 from posegpt_cli.rendering.options import RenderOptions
 
@@ -66,6 +67,7 @@ def forecast(
     sampling: SamplingSettings,
     generator: GeneratorSettings,
     reading: ReadingSettings,
+    cleaning: GeneratedCleaning,
     picture: RenderOptions,
 ) -> None:
     check_sampling(sampling)
@@ -85,14 +87,18 @@ def forecast(
     options = complete_options(
         picture, outs, fps=info.fps, past_frames=observed.n_frames, titles=picture.titles or seeds
     )
-    motions = _generate(generator, observed, labels, n_frames, sampling)
+    generated = _generate(generator, observed, labels, n_frames, sampling)
+    motions = cleaned(generated, cleaning, kept=observed.n_frames)
     if target.preview:
         preview(motions, options, is_all=not outs)
     files = save_all(share_out(outs, motions), options)
 
     if target.as_json:
         lengths = [motion.n_frames for motion in motions]
-        show_json(describe(files, motions[0], lengths, sampling) | {"past_frames": observed.n_frames})
+        show_json(
+            describe(files, motions[0], lengths, sampling)
+            | {"past_frames": observed.n_frames, "clean": cleaning.clean}
+        )
     else:
         show_files(files)
     show_next(files, generator.gpt, sampling, _words(request, labels))

@@ -7,11 +7,12 @@ import typer
 from data.formats.load import read_motion
 from data.formats.settings import ReadingSettings
 from models.config import Config
+from posegpt_cli.cleaned import cleaned
 from posegpt_cli.console import UsageError, show_json
 from posegpt_cli.options.from_config import OptionSpec, with_options
 from posegpt_cli.options.help_text import examples
 from posegpt_cli.options.picture import complete_options
-from posegpt_cli.options.shared import TargetSettings
+from posegpt_cli.options.shared import FileCleaning, TargetSettings
 from posegpt_cli.options.targets import check_targets, list_files, preview, save_all, share_out, show_files
 from posegpt_cli.rendering.options import RenderOptions
 
@@ -44,7 +45,11 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
 
 @with_options(SPEC)
 def render(
-    request: RenderRequest, target: TargetSettings, reading: ReadingSettings, picture: RenderOptions
+    request: RenderRequest,
+    target: TargetSettings,
+    reading: ReadingSettings,
+    cleaning: FileCleaning,
+    picture: RenderOptions,
 ) -> None:
     paths = request.motions
     if not target.out and not target.preview:
@@ -57,7 +62,7 @@ def render(
     options = complete_options(picture, target.out)
     check_targets(list_files(target.out, len(paths)), target.force)
 
-    motions = [read_motion(path, reading) for path in paths]
+    motions = cleaned([read_motion(path, reading) for path in paths], cleaning)
     if target.preview:
         preview(motions, options, is_all=not target.out)
     files = save_all(share_out(target.out, motions), options)

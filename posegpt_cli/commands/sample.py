@@ -12,6 +12,7 @@ import typer
 from data.actions import split_labels
 from models.checkpoint import find_checkpoint, read_info
 from models.sampling.settings import SamplingSettings
+from posegpt_cli.cleaned import cleaned
 from posegpt_cli.console import UsageError, ask, progress, say, show_json, warn
 from posegpt_cli.generated import check_sampling, describe, show_next
 from posegpt_cli.options.from_config import OptionSpec, with_options
@@ -19,7 +20,7 @@ from posegpt_cli.options.help_text import examples
 from posegpt_cli.options.labels import file_stem, label_words, resolve_labels
 from posegpt_cli.options.parsing import parse_length, refuse_together
 from posegpt_cli.options.picture import complete_options
-from posegpt_cli.options.shared import GeneratorSettings, LabelSettings, TargetSettings
+from posegpt_cli.options.shared import GeneratedCleaning, GeneratorSettings, LabelSettings, TargetSettings
 from posegpt_cli.options.targets import check_targets, numbered, preview, save_all, show_files
 from posegpt_cli.options.timeline import Part, chapters_of, parse_timeline
 from posegpt_cli.output.video import VIDEO_SUFFIXES
@@ -78,6 +79,7 @@ def sample(
     target: TargetSettings,
     sampling: SamplingSettings,
     generator: GeneratorSettings,
+    cleaning: GeneratedCleaning,
     picture: RenderOptions,
 ) -> None:
     _refuse_contradictions(request, target, sampling)
@@ -88,7 +90,7 @@ def sample(
         segments = parse_timeline(request.timeline, info.labels, info.fps)
     labels = segments[0].labels if segments else _labels(request, info.labels)
     if request.stream:
-        _stream(generator, request, labels, _frames(request.length, info.fps), sampling)
+        _stream(generator, request, labels, _frames(request.length, info.fps), sampling, cleaning.clean)
         return
 
     # Whatever can be refused is refused before the first motion is sampled.
@@ -102,7 +104,8 @@ def sample(
     # Each batch is written before the next is sampled: memory does not grow with n.
     files = list[Path]()
     lengths = list[int]()
-    for motions in _generate(generator, labels, n_frames, segments, sampling):
+    for generated in _generate(generator, labels, n_frames, segments, sampling):
+        motions = cleaned(generated, cleaning)
         if target.preview and not lengths:
             preview(motions, options, is_all=not outs)
         done = len(lengths)
@@ -112,7 +115,7 @@ def sample(
 
     # Results on stdout first, then what could follow.
     if target.as_json:
-        show_json(describe(files, motions[0], lengths, sampling))
+        show_json(describe(files, motions[0], lengths, sampling) | {"clean": cleaning.clean})
     else:
         show_files(files)
     asked = ["--timeline", request.timeline] if request.timeline else label_words(labels)
@@ -194,12 +197,15 @@ def _stream(
     labels: Sequence[str],
     n_frames: int | None,
     sampling: SamplingSettings,
+    is_cleaned: bool,
 ) -> None:
     """Write frames until they end, or until nobody reads them any more."""
-    from models.sampling.stream import load_streaming, stream
+    from models.sampling.stream import clean_frames, load_streaming, stream
 
     generator = load_streaming(settings.gpt, request.decoder, settings.device)
     frames = stream(generator, labels, n_frames, sampling)
+    if is_cleaned:
+        frames = clean_frames(frames, generator.fps, generator.body_type)
     say(f"{' + '.join(labels)}: {generator.fps:g} frames per second, {generator.body_type}")
     # Flushed line by line: a reader may show frames as they come.
     try:

@@ -68,8 +68,8 @@ FLAGS: Mapping[str, Flag] = {
     "samples": Flag(("--samples", "-k")),
     **dict.fromkeys(("temperature", "top_k", "top_p", "min_p", "greedy", "guidance"), Flag(panel=SAMPLING)),
     **dict.fromkeys(
-        ("renderer", "camera", "floor", "background", "captions", "sheet_frames", "trail", "multisampling",
-         "past_frames", "layout"),
+        ("renderer", "camera", "floor", "background", "captions", "sheet_frames", "trail", "contacts",
+         "multisampling", "past_frames", "layout"),
         Flag(panel=PICTURE),
     ),
     "size": Flag(panel=PICTURE, metavar="WxH", parse=parse_size),

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from models.config import Config
 
 
@@ -27,6 +29,19 @@ class LabelSettings(Config):
     """Action; give several for all at once."""
     style: str | None = None
     """How it is done."""
+
+
+class GeneratedCleaning(Config):
+    """Whether generated motion is cleaned."""
+
+    clean: bool = True
+    """Hold planted feet, keep soles on the floor, calm what rests."""
+
+
+class FileCleaning(GeneratedCleaning):
+    """Whether motion read from files is cleaned."""
+
+    clean: bool = Field(default=False, description=GeneratedCleaning.model_fields["clean"].description)
 
 
 class JsonSettings(Config):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.motion import Motion
+from posegpt_cli.rendering.contact_marks import mark_contacts
 from posegpt_cli.rendering.options import BETWEEN_TITLES, RenderOptions
 from posegpt_cli.rendering.person import make_people
 from posegpt_cli.rendering.renderer import Renderer
@@ -38,16 +39,23 @@ class Composition:
         drawn = []
         for animation in self.animations:
             scenes = [animation.scene(min(frame, len(animation) - 1)) for frame in frames]
-            drawn.append(renderer.draw_batch(scenes))
+            pictures = renderer.draw_batch(scenes)
+            if self.options.contacts:
+                pictures = list(map(mark_contacts, pictures, scenes))
+            drawn.append(pictures)
         # By animation and frame as they were drawn, by frame and animation as they are shown.
-        pictures = []
+        whole = []
         for frame, cells in zip(frames, zip(*drawn, strict=True), strict=True):
-            pictures.append(self._assemble(cells, frame))
-        return pictures
+            whole.append(self._assemble(cells, frame))
+        return whole
 
     def trail(self, renderer: Renderer) -> Picture:
         """(H, W, 3): the trail of every animation, with titles and captions."""
-        drawn = [renderer.draw(animation.trail(self.options.trail)) for animation in self.animations]
+        drawn = []
+        for animation in self.animations:
+            scene = animation.trail(self.options.trail)
+            picture = renderer.draw(scene)
+            drawn.append(mark_contacts(picture, scene) if self.options.contacts else picture)
         return self._assemble(drawn, None)
 
     def _assemble(self, cells: Sequence[Picture], frame: int | None) -> Picture:

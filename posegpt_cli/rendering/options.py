@@ -53,6 +53,8 @@ the body on a GPU, with that package."""
     """One colour for the whole body: a name or #rrggbb."""
     past_frames: Annotated[int, Field(ge=0)] = 0
     """First frames that are drawn in another colour: the given past of a forecast."""
+    contacts: bool = False
+    """Mark planted feet: a disc under each heel and ball that rests on the floor."""
     multisampling: bool = True
     """Smooth outlines; without it drawing is faster."""
     layout: LayoutName = "grid"

@@ -87,6 +87,13 @@ class Person:
         return turn.apply([0.0, 0.0, 1.0]).astype(np.float32)
 
     @cached_property
+    def planted_points(self) -> list[FloatArray]:
+        """For each frame (n, 3) the heels and balls of the feet that rest on the floor, metres."""
+        from models.cleaning.contacts import planted_points
+
+        return [points + self.offset for points in planted_points(self.motion)]
+
+    @cached_property
     def reach(self) -> FloatArray:
         """(J,) radii in metres of the spheres around the joints that enclose the body."""
         return np.array([_REACH.get(name, _OTHER_REACH) for name in JOINT_NAMES[self.motion.body_type]])

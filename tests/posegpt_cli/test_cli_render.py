@@ -25,8 +25,8 @@ def test_every_option_reaches_the_renderer(posegpt, walk, tmp_path, monkeypatch)
     ran = posegpt(
         "render", walk, "--out", tmp_path / "a.png", "--fps", 24, "--renderer", "skeleton", "--size", "80x64",
         "--camera", "side", "--floor", "grid", "--background", "#101010", "--color", "steelblue",
-        "--past-frames", 3, "--layout", "row", "--title", "one", "--captions", "--trail", 4,
-        "--no-multisampling", "--body-type", "smplx", "--body-model", tmp_path, "--jobs", 2,
+        "--past-frames", 3, "--layout", "row", "--title", "one", "--captions", "--contacts",
+        "--trail", 4, "--no-multisampling", "--body-type", "smplx", "--body-model", tmp_path, "--jobs", 2,
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert asked == [
@@ -43,6 +43,7 @@ def test_every_option_reaches_the_renderer(posegpt, walk, tmp_path, monkeypatch)
             layout="row",
             titles=("one",),
             captions=True,
+            contacts=True,
             trail=4,
             body_type="smplx",
             body_model=tmp_path,
@@ -62,7 +63,7 @@ def test_what_is_generated_is_drawn_with_the_same_options(posegpt, walk, tmp_pat
 
     module, asked = import_module(f"posegpt_cli.commands.{command}"), []
     monkeypatch.setattr(module, "save_all", lambda jobs, options: asked.append(options) or [])
-    motions = [make_motion("walk", 3)]
+    motions = [make_motion("walk", 16)]
     monkeypatch.setattr(module, "_generate", lambda *_: [motions] if command == "sample" else motions)
     words = ["--action", "walk"] if command == "sample" else [walk, "--layout", "row", "--title", "one"]
     ran = posegpt(
@@ -98,7 +99,7 @@ def test_a_preview_alone_writes_nothing(posegpt, walk, tmp_path, monkeypatch, co
 
     module, played = import_module(f"posegpt_cli.commands.{command}"), []
     monkeypatch.chdir(tmp_path)
-    motions = [make_motion("walk", 3)]
+    motions = [make_motion("walk", 16)]
     monkeypatch.setattr(module, "_generate", lambda *_: [motions] if command == "sample" else motions)
     monkeypatch.setattr(module, "preview", lambda motions, options, is_all: played.append(is_all))
     words = ["--action", "walk"] if command == "sample" else [walk]

@@ -401,3 +401,21 @@ def test_chapters_begin_where_their_parts_do():
     parts = [Part(("walk",), 60), Part(("wave", "style:happy"), 45), Part(("run",), 30)]
     assert chapters_of(parts, 30.0) == ((0.0, "walk"), (2.0, "wave + style:happy"), (3.5, "run"))
     assert chapters_of([], 30.0) == ()
+
+
+def test_what_is_generated_is_cleaned_and_files_only_if_asked(sample, posegpt, tmp_path):
+    words = ("--action", "walk", "--len", 20, "--seed", 3)
+    assert sample(*words, "--out", tmp_path / "clean.npz").code == 0
+    assert sample(*words, "--no-clean", "--out", tmp_path / "raw.npz").code == 0
+    clean, raw = (read_motion(tmp_path / name) for name in ("clean.npz", "raw.npz"))
+    assert np.abs(clean.poses - raw.poses).max() > 1e-3
+    again = {}
+    for command in ("render", "export"):
+        for flag in ("--clean", None):
+            out = tmp_path / f"{command}{flag}.npz"
+            ran = posegpt(command, tmp_path / "raw.npz", *([flag] if flag else []), "--out", out)
+            assert ran.code == 0, ran.err
+            again[command, flag] = read_motion(out).poses
+    for command in ("render", "export"):
+        np.testing.assert_allclose(again[command, None], raw.poses, atol=1e-5)
+        np.testing.assert_allclose(again[command, "--clean"], clean.poses, atol=1e-4)

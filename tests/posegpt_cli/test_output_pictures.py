@@ -293,3 +293,20 @@ def test_long_motions_need_bounded_memory() -> None:
     for frame in (0, 600, 1199):
         person.vertices(frame)
         assert person._chunk.nbytes < 10_000_000
+
+
+def test_contacts_are_marked_where_feet_stand_on_the_floor(kind: str) -> None:
+    motion = make_motion("wave", 8)
+    options = RenderOptions(size=SIZE, contacts=True)
+    composition = Composition([motion], options)
+    made = make_renderer(kind, RenderOptions(size=composition.cell_size))
+    marked = composition.picture(made, 4).astype(int)
+    bare = Composition([motion], RenderOptions(size=SIZE)).picture(made, 4).astype(int)
+    made.close()
+    changed = np.argwhere(np.abs(marked - bare).max(axis=-1) > 20)
+    person = composition.animations[0].people[0]
+    camera = composition.animations[0].scene(4).camera
+    expected = camera.project(person.planted_points[4] * (1.0, 0.0, 1.0))[:, [1, 0]]
+    assert len(expected) == 4 and len(changed) > 20
+    gaps = np.linalg.norm(changed[:, None] - expected, axis=-1).min(axis=1)
+    assert gaps.max() < 0.05 * camera.focal / 2  # discs of 4.5 cm, more than two metres away

@@ -12,6 +12,8 @@ from data.synthetic import make_motion
 from models.body.body import load_body
 from models.body.skeleton import BODY_TYPES, BodyType, joint_index
 from models.cleaning.clean import clean, clean_stream
+from models.cleaning.contacts import planted_points
+from models.errors import PoseGPTError
 from models.motion import Motion
 
 TOES = [joint_index("left_foot"), joint_index("right_foot")]
@@ -198,3 +200,30 @@ def test_planted_hands_stay_where_they_are() -> None:
         for m in (creeping, cleaned)
     ]
     assert speeds[0] > 0.045 and speeds[1] < 0.2 * speeds[0]
+
+
+def test_the_past_of_a_forecast_is_kept_and_goes_on_without_a_jump() -> None:
+    motion = skating()
+    (cleaned,) = clean([motion], kept=40)
+    assert np.array_equal(cleaned.poses[:40], motion.poses[:40])
+    assert np.array_equal(cleaned.trans[:40], motion.trans[:40])
+    assert planted_speed(cleaned.crop(50, 90)) < 0.45 * planted_speed(motion.crop(50, 90))
+    ways = [
+        np.linalg.norm(np.diff(joints_of(m), n=2, axis=0), axis=-1).max(axis=1) for m in (motion, cleaned)
+    ]
+    assert ways[1][36:42].max() < 1.5 * ways[0].max() + 0.005
+    (untouched,) = clean([motion], kept=90)
+    assert np.array_equal(untouched.poses, motion.poses)
+    with pytest.raises(PoseGPTError, match="kept=91") as caught:
+        clean([motion], kept=91)
+    assert caught.value.hint
+
+
+def test_planted_points_are_under_the_foot_that_stands() -> None:
+    points = planted_points(standing())
+    assert all(len(frame) == 4 for frame in points)  # both heels and balls
+    ankles = joints_of(standing())[0, [joint_index("left_ankle"), joint_index("right_ankle")]]
+    distance = np.linalg.norm((points[0][:2] - ankles)[:, [0, 2]], axis=1)
+    assert distance.max() < 0.08 and np.abs(points[0][:, 1]).max() < 0.02
+    flying = replace(standing(), trans=standing().trans + np.float32([0, 0.5, 0]))
+    assert all(len(frame) == 0 for frame in planted_points(flying))
