@@ -258,9 +258,9 @@ def _frame_rate(text: str, name: str) -> tuple[float, tuple[str, ...]]:
     for rate in _RATES:
         if abs(seconds - rate) < 1e-6:
             return rate, (f"its frame time of {text} s is a rate: read as {rate:g} fps",)
-    for rate in _RATES:
-        if abs(1000 / seconds - rate) < 0.02 * rate:
-            return rate, (f"its frame time of {text} s is in milliseconds: read as {rate:g} fps",)
+    nearest = min(_RATES, key=lambda rate: abs(1000 / seconds - rate))
+    if abs(1000 / seconds - nearest) < 0.02 * nearest:
+        return nearest, (f"its frame time of {text} s is in milliseconds: read as {nearest:g} fps",)
     raise PoseGPTError(
         f"{name} has a frame time of {text} s, which is no recording's", "give its rate with --fps-in"
     )

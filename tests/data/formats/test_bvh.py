@@ -1,11 +1,15 @@
 """BVH files: what the reader takes, what it refuses, and what the writer makes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from data.formats.bvh import forward_kinematics, local_rotations, write_bvh, zero_pose
 from data.formats.bvh_read import read_bvh
 from data.retargeting.body_motion import REST_JOINTS
+from data.retargeting.own_files import is_own_file
+from data.retargeting.retarget import retarget
 from data.synthetic import make_motion
 from models.body.skeleton import n_joints
 from models.errors import PoseGPTError
@@ -186,3 +190,81 @@ def test_writing_refuses_what_exists_and_wrong_joints(tmp_path):
     with pytest.raises(PoseGPTError, match="needs rest joints"):
         write_bvh(tmp_path / "b.bvh", motion, REST_JOINTS)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.bvh"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\r").encode(),
+        lambda text: text.encode("utf-16"),
+        lambda text: b"\xfe\xff" + text.encode("utf-16-be"),
+        lambda text: text.encode() + b"\0\0\0",
+        lambda text: text.replace("}\nMOTION", "} MOTION").encode(),
+        lambda text: text.replace("CHANNELS 2 Xrotation", "CHANNELS 2\n    Xrotation").encode(),
+        lambda text: text.replace("OFFSET 0 -2 0\n", "OFFSET 0 -2 0 ").encode(),
+        lambda text: ("# by hand\n" + text.replace("{\n", "{ // opens\n", 1)).encode(),
+        lambda text: text.replace("Frames: 2\n", "").replace("0083333\n", "0083333\nFrames: 2\n").encode(),
+        lambda text: text.replace("Frames: 2", "Frames: 2.0").encode(),
+        lambda text: text.replace("Frames: 2", "FRAMES:\t2").encode(),
+    ],
+)
+def test_what_other_readers_take_is_read(small, change):
+    plain, changed = read_bvh(small(SMALL)), read_bvh(small(change(SMALL)))
+    assert (changed.names, changed.parents, changed.channels) == (plain.names, plain.parents, plain.channels)
+    assert changed.fps == plain.fps
+    np.testing.assert_array_equal(changed.values, plain.values)
+    np.testing.assert_array_equal(changed.offsets, plain.offsets)
+
+
+@pytest.mark.parametrize(
+    ("written", "fps", "note"),
+    [
+        ("30", 30, "is a rate: read as 30 fps"),
+        ("120.0", 120, "is a rate: read as 120 fps"),
+        ("33.3333", 30, "is in milliseconds: read as 30 fps"),
+        ("8.33", 120, "is in milliseconds: read as 120 fps"),
+        ("16.6667", 60, "is in milliseconds: read as 60 fps"),
+    ],
+)
+def test_a_frame_time_that_is_none_is_understood(small, written, fps, note):
+    bvh = read_bvh(small(SMALL.replace(".0083333", written)))
+    assert bvh.fps == pytest.approx(fps) and note in bvh.notes[0]
+
+
+@pytest.mark.parametrize("written", ["1.0", "0.5", "3", "1000"])
+def test_a_frame_time_that_may_be_anything_names_the_option(small, written):
+    path = small(SMALL.replace(".0083333", written))
+    with pytest.raises(PoseGPTError, match=r"frame time of .* s, which is no recording's") as caught:
+        read_bvh(path)
+    assert "--fps-in" in caught.value.hint
+    assert read_bvh(path, fps=24).fps == 24
+
+
+WITH_HANDS = np.concatenate([REST_JOINTS, REST_JOINTS[20:] + np.array([[0.1, 0, 0], [-0.1, 0, 0]])])
+
+
+def test_our_files_carry_a_mark_that_numbers_do_not_show(tmp_path):
+    motion = make_motion("walk", 3)
+    write_bvh(tmp_path / "a.bvh", motion, WITH_HANDS)
+    bvh = read_bvh(tmp_path / "a.bvh")
+    assert np.signbit(bvh.offsets[0]).all() and not bvh.offsets[0].any()
+    assert is_own_file(bvh)
+
+
+@pytest.mark.parametrize("units", [1.0, 0.01, 10.0])
+def test_names_alone_make_no_file_ours(tmp_path, units):
+    """Others write SMPL's names too, in metres or millimetres: they went to the waist into the floor."""
+    motion = make_motion("walk", 20)
+    write_bvh(tmp_path / "ours.bvh", motion, WITH_HANDS)
+    ours = read_bvh(tmp_path / "ours.bvh")
+    values = ours.values.copy()
+    values[:, :3] *= units
+    theirs = replace(ours, offsets=0.0 + ours.offsets * units, values=values)
+    assert not np.signbit(theirs.offsets[0]).any()
+    # Without the mark, our own layout in our own unit is that of files of earlier versions.
+    assert is_own_file(theirs) == (units == 1.0)
+    found = retarget(theirs)
+    joints = found.trans[:, 1] + REST_JOINTS[0, 1]
+    assert 0.8 < joints.mean() < 1.0
+    moved = np.ptp(found.trans[:, [0, 2]], axis=0)
+    np.testing.assert_allclose(moved, np.ptp(motion.trans[:, [0, 2]], axis=0), atol=0.02)
