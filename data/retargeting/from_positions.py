@@ -21,30 +21,28 @@ def rotations_from_positions(positions: FloatArray) -> FloatArray:
     What positions cannot tell, such as how a forearm or the head turns about itself, follows the parent.
     """
     rotations = np.empty((*positions.shape, 3))
-    fit_trunk(rotations, positions)
+    left = np.array([1.0, 0.0, 0.0])
+
+    # The trunk: pelvis by the hips, chest by the shoulders, the spine between them.
+    hips = positions[:, JOINT["left_hip"]] - positions[:, JOINT["right_hip"]]
+    hips_middle = (positions[:, JOINT["left_hip"]] + positions[:, JOINT["right_hip"]]) / 2
+    rest_middle = (REST_JOINTS[JOINT["left_hip"]] + REST_JOINTS[JOINT["right_hip"]]) / 2
+    spine = positions[:, JOINT["spine1"]] - hips_middle
+    rotations[:, 0] = turn_onto(left, REST_JOINTS[JOINT["spine1"]] - rest_middle, hips, spine)
+    shoulders = positions[:, JOINT["left_shoulder"]] - positions[:, JOINT["right_shoulder"]]
+    neck = positions[:, JOINT["neck"]] - positions[:, JOINT["spine3"]]
+    chest = turn_onto(OFFSETS[JOINT["neck"]], left, neck, shoulders)
+    rotations[:, JOINT["spine3"]] = chest
+    for joint, share in (("spine1", 1 / 3), ("spine2", 2 / 3)):
+        rotations[:, JOINT[joint]] = _between(rotations[:, 0], chest, share)
+    head = positions[:, JOINT["head"]] - positions[:, JOINT["neck"]]
+    rotations[:, JOINT["neck"]] = turn_onto(OFFSETS[JOINT["head"]], left, head, shoulders)
+    rotations[:, JOINT["head"]] = rotations[:, JOINT["neck"]]
+
     for side, sign in (("left", 1.0), ("right", -1.0)):
         _fit_leg(rotations, positions, side)
         _fit_arm(rotations, positions, side, np.array([0.0, -sign, 0.0]))
     return rotations
-
-
-def fit_trunk(rotations: FloatArray, positions: FloatArray) -> None:
-    """Pelvis, spine, neck and head of `rotations_from_positions`, in place."""
-    # Several bones leave pelvis and chest, and the vertebrae between share the turn.
-    rotations[:, 0] = _laid(positions, "pelvis", ("left_hip", "right_hip", "spine1"))
-    chest = _laid(positions, "spine3", ("neck", "left_collar", "right_collar"))
-    rotations[:, JOINT["spine3"]] = chest
-    for joint, end, share in (("spine1", "spine2", 1 / 3), ("spine2", "spine3", 2 / 3)):
-        between = _between(rotations[:, 0], chest, share)
-        rotations[:, JOINT[joint]] = aimed(between, positions, joint, end)
-    rotations[:, JOINT["neck"]] = aimed(chest, positions, "neck", "head")
-    rotations[:, JOINT["head"]] = rotations[:, JOINT["neck"]]
-
-
-def aimed(start: FloatArray, positions: FloatArray, joint: str, end: str) -> FloatArray:
-    """(T, 3, 3) `start`, turned the shortest way so that a joint's bone points as the source's."""
-    source = positions[:, JOINT[end]] - positions[:, JOINT[joint]]
-    return smallest_turn(apply(start, OFFSETS[JOINT[end]]), source) @ start
 
 
 def filled_positions(recording: Recording) -> FloatArray:
@@ -107,16 +105,6 @@ def _fit_arm(rotations: FloatArray, positions: FloatArray, side: str, hinge_at_r
     rotations[:, shoulder] = turn_onto(OFFSETS[elbow], hinge_at_rest, upper_arm, hinge)
     rotations[:, elbow] = turn_onto(OFFSETS[wrist], hinge_at_rest, forearm, hinge)
     rotations[:, wrist] = rotations[:, elbow]
-
-
-def _laid(positions: FloatArray, joint: str, ends: tuple[str, ...]) -> FloatArray:
-    """(T, 3, 3) rotation that lays all bones of a joint on the source's best, by direction (Kabsch 1976)."""
-    columns = [JOINT[end] for end in ends]
-    source = unit(positions[:, columns] - positions[:, [JOINT[joint]]])
-    left, _, right = np.linalg.svd(np.einsum("tki,kj->tij", source, unit(OFFSETS[columns])))
-    # A mirror image is no rotation.
-    left[..., 2] *= np.sign(np.linalg.det(left @ right))[:, None]
-    return left @ right
 
 
 def _between(start: FloatArray, end: FloatArray, share: float) -> FloatArray:

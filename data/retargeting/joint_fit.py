@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
+from scipy.spatial.transform import Rotation
 
 from data.retargeting.body_motion import BONES, HIPS, JOINT, LEGS, LIMBS, OFFSETS, BodyMotion
 from data.retargeting.frames import unit
-from data.retargeting.from_positions import aimed, fit_trunk
-from data.rotations import rotvec_to_matrix
+from data.rotations import rotvec_to_matrix, slerp
+from models.body.ik import apply, smallest_turn
 from models.body.skeleton import BODY_PARENTS
 
 FloatArray = NDArray[np.float64]
@@ -58,10 +59,10 @@ def fit_joints(positions: FloatArray, fps: float, scale: float | None = None) ->
     scale = scale or _leg_scale(positions)
     positions = positions * scale
     rotations = np.empty((*positions.shape, 3))
-    fit_trunk(rotations, positions)
+    _fit_trunk(rotations, positions)
     for side in ("left", "right"):
         collar, shoulder = f"{side}_collar", f"{side}_shoulder"
-        rotations[:, JOINT[collar]] = aimed(rotations[:, JOINT["spine3"]], positions, collar, shoulder)
+        rotations[:, JOINT[collar]] = _aimed(rotations[:, JOINT["spine3"]], positions, collar, shoulder)
         for upper in _LOWER:
             _fit_limb(rotations, positions, side, upper, fps)
 
@@ -86,16 +87,47 @@ def _leg_scale(positions: FloatArray) -> float:
     return own / source if source > 0 else 1.0
 
 
+def _fit_trunk(rotations: FloatArray, positions: FloatArray) -> None:
+    """Pelvis, spine, neck and head, in place."""
+    _lay(rotations, positions, "pelvis", ("left_hip", "right_hip", "spine1"))
+    _lay(rotations, positions, "spine3", ("neck", "left_collar", "right_collar"))
+
+    # The two vertebrae between share the turn about the spine.
+    pelvis = Rotation.from_matrix(rotations[:, 0]).as_rotvec()
+    chest = rotations[:, JOINT["spine3"]]
+    for joint, end, share in (("spine1", "spine2", 1 / 3), ("spine2", "spine3", 2 / 3)):
+        between = slerp(pelvis, Rotation.from_matrix(chest).as_rotvec(), np.full((len(pelvis), 1), share))
+        rotations[:, JOINT[joint]] = _aimed(rotvec_to_matrix(between), positions, joint, end)
+    rotations[:, JOINT["neck"]] = _aimed(chest, positions, "neck", "head")
+    rotations[:, JOINT["head"]] = rotations[:, JOINT["neck"]]
+
+
+def _lay(rotations: FloatArray, positions: FloatArray, joint: str, ends: tuple[str, ...]) -> None:
+    """The rotation that lays all bones of a joint on the source's best (Kabsch 1976), in place."""
+    columns = [JOINT[end] for end in ends]
+    source = unit(positions[:, columns] - positions[:, [JOINT[joint]]])
+    left, _, right = np.linalg.svd(np.einsum("tki,kj->tij", source, unit(OFFSETS[columns])))
+    # A mirror image is no rotation.
+    left[..., 2] *= np.sign(np.linalg.det(left @ right))[:, None]
+    rotations[:, JOINT[joint]] = left @ right
+
+
+def _aimed(start: FloatArray, positions: FloatArray, joint: str, end: str) -> FloatArray:
+    """(T, 3, 3) `start`, turned the shortest way so that a joint's bone points as the source's."""
+    source = positions[:, JOINT[end]] - positions[:, JOINT[joint]]
+    return smallest_turn(apply(start, OFFSETS[JOINT[end]]), source) @ start
+
+
 def _fit_limb(rotations: FloatArray, positions: FloatArray, side: str, upper: str, fps: float) -> None:
     """An arm or a leg with its hand or foot, in place."""
     first = f"{side}_{upper}"
     middle, end = (f"{side}_{joint}" for joint in _LOWER[upper])
-    swung = aimed(rotations[:, BODY_PARENTS[JOINT[first]]], positions, first, middle)
+    swung = _aimed(rotations[:, BODY_PARENTS[JOINT[first]]], positions, first, middle)
     rotations[:, JOINT[first]] = _twisted(swung, positions, (first, middle, end), fps)
-    rotations[:, JOINT[middle]] = aimed(rotations[:, JOINT[first]], positions, middle, end)
+    rotations[:, JOINT[middle]] = _aimed(rotations[:, JOINT[first]], positions, middle, end)
     if upper == "hip":
         toes = f"{side}_foot"
-        rotations[:, JOINT[end]] = aimed(rotations[:, JOINT[middle]], positions, end, toes)
+        rotations[:, JOINT[end]] = _aimed(rotations[:, JOINT[middle]], positions, end, toes)
         rotations[:, JOINT[toes]] = rotations[:, JOINT[end]]
     else:
         rotations[:, JOINT[end]] = rotations[:, JOINT[middle]]
