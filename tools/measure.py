@@ -73,7 +73,8 @@ def _measure_file(path: Path, found: Measures) -> None:
         found.long.append(f"{path.relative_to(ROOT)}: {n_lines}")
 
     docstring_lines = set(_docstring_lines(tree))
-    code, comments = set(), set()
+    code: set[int] = set()
+    comments: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             found.fmt_skips += "fmt: skip" in token.string or "fmt: off" in token.string

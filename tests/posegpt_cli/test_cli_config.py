@@ -1,5 +1,7 @@
 """Options made from configs: preset, then file, then flags; what does not fit is named."""
 
+from typing import Any
+
 import pytest
 import yaml
 
@@ -52,7 +54,7 @@ def test_a_written_config_reads_back(config_file):
 
 @pytest.mark.parametrize("stage", sorted(PRESETS))
 def test_presets_are_valid(stage):
-    kind = {"vqvae": VQVAERun, "gpt": GPTRun, "classifier": ClassifierRun}[stage]
+    kind: Any = {"vqvae": VQVAERun, "gpt": GPTRun, "classifier": ClassifierRun}[stage]
     for name, values in PRESETS[stage].items():
         run = Choices(kind, values, None, {}).resolve()
         assert run == kind.model_validate(merge(kind().model_dump(), values)), name

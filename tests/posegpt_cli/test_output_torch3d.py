@@ -69,6 +69,10 @@ def naive_rasterize_meshes(
     )
 
 
+def stand_in_meshes(verts, faces):
+    return SimpleNamespace(verts=verts, faces=faces)
+
+
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pytorch3d with the two names that we use, and small shadow maps, as it is slow."""
@@ -79,10 +83,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("pytorch3d", "pytorch3d.renderer", "pytorch3d.renderer.mesh", "pytorch3d.structures")
     for name in (*names, "pytorch3d.renderer.mesh.rasterize_meshes"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    sys.modules["pytorch3d.structures"].Meshes = lambda verts, faces: SimpleNamespace(
-        verts=verts, faces=faces
-    )
-    sys.modules["pytorch3d.renderer.mesh.rasterize_meshes"].rasterize_meshes = naive_rasterize_meshes
+    monkeypatch.setattr(sys.modules["pytorch3d.structures"], "Meshes", stand_in_meshes, raising=False)
+    rasterizer = sys.modules["pytorch3d.renderer.mesh.rasterize_meshes"]
+    monkeypatch.setattr(rasterizer, "rasterize_meshes", naive_rasterize_meshes, raising=False)
 
 
 def test_pixels_are_those_of_the_camera(stand_in: None) -> None:

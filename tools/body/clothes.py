@@ -63,8 +63,8 @@ class Dressed:
 
 def dress(vertices: Array, faces: IntArray, eye_faces: IntArray, joints: Array) -> Dressed:
     """Cut clothes and hair out of the T-pose mesh (V, 3), in metres with the pelvis at the origin."""
-    part = np.repeat([SKIN, EYES], [len(faces), len(eye_faces)])
-    surface = Surface(sp.eye_array(len(vertices), format="csr"), np.concatenate([faces, eye_faces]), part)
+    paint = np.repeat([SKIN, EYES], [len(faces), len(eye_faces)])
+    surface = Surface(sp.eye_array(len(vertices), format="csr"), np.concatenate([faces, eye_faces]), paint)
     at = {name: joints[j] for j, name in enumerate(JOINTS)}
     shapes = {
         SHIRT: [_shirt(at)], SHORTS: [_shorts(at)], HAIR: [_hair(at)], BROWS: _brows(at), LIPS: [_lips(at)],

@@ -42,7 +42,9 @@ def test_a_lock_ends_with_its_process(tmp_path, shared):
     """Killed without a chance to clean up: its files stay, and keep nobody out."""
     context = multiprocessing.get_context("fork" if os.name == "posix" else "spawn")
     locked = context.Event()
-    process = context.Process(target=hold, args=(tmp_path, shared, locked))
+    process = context.Process(  # type: ignore[attr-defined]  # of either context
+        target=hold, args=(tmp_path, shared, locked)
+    )
     process.start()
     assert locked.wait(30)
     with pytest.raises(PoseGPTError, match="another posegpt prepare"), folder_lock(tmp_path, False):

@@ -195,4 +195,4 @@ def test_config_refuses_what_does_not_fit():
     with pytest.raises(SettingsError, match="hid_dim"):
         VQVAEConfig(hid_dim=30, heads=4)
     with pytest.raises(SettingsError, match="n_codebook"):
-        VQVAEConfig(n_cdebook=3)
+        VQVAEConfig(n_cdebook=3)  # type: ignore[call-arg]  # a mistyped name

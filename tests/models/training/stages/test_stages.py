@@ -130,7 +130,7 @@ def test_validation_measures_joints_and_vertices_in_millimetres():
         whole = stage.network(poses, trans, length)
         return Reconstruction(made, whole.target, whole.quantized)
 
-    decode.token_mask = stage.network.token_mask
+    decode.token_mask = stage.network.token_mask  # type: ignore[attr-defined]
     figures = stage.validate(decode, [batch])
     body = load_body("smpl")
     joints = [body.joints(p, t)[:, :, :22] for p, t in ((batch.poses, batch.trans), (bent, raised))]
