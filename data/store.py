@@ -7,26 +7,37 @@ frame_labels.npy (N, L) bool. It is written under a temporary name and renamed, 
 manifest is whole.
 """
 
-import hashlib
 import os
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from data.actions import own_label
+from data.store_files import (
+    CLIPS,
+    LARGEST_JSON,
+    MANIFEST,
+    PREPARE_AGAIN,
+    STORE_FILES,
+    ArrayInfo,
+    Size,
+    open_array,
+    read_clips,
+    sha256_of,
+)
 from models.body.skeleton import BodyType, n_joints
 from models.config import Config
-from models.errors import PoseGPTError, SettingsError
-from models.files import parse_json
+from models.errors import PoseGPTError, SettingsError, one_line
+from models.files import parse_json, read_bytes
+from models.leftovers import standing_folder
 from models.motion import Motion
 
 SPLITS = ("train", "val", "test")
-MANIFEST = "manifest.json"
 FORMAT_VERSION = 2
 """1: without heights and frame labels. Stores that have neither are still written as 1."""
 
@@ -34,20 +45,8 @@ MIN_NAMED = 3
 """Clips that a label must be the own name of, to be one of those that a classifier tells apart."""
 _DEPTH = 6
 """Levels of folders below the root that find_store searches."""
-_PREPARE_AGAIN = "write it again with posegpt prepare --force"
-
-
-class ArrayInfo(Config):
-    """One file of a store."""
-
-    bytes: int
-    """Size of the file."""
-    sha256: str
-    """Checksum of the whole file."""
-    dtype: str = ""
-    """numpy dtype of the array (empty: no array)."""
-    shape: tuple[int, ...] = ()
-    """Shape of the array."""
+_ATTEMPTS = 5
+"""How often a store is opened anew that is replaced meanwhile."""
 
 
 class StoreHeader(Config):
@@ -57,7 +56,7 @@ class StoreHeader(Config):
     """train, val or test."""
     body_type: BodyType
     """Body whose joints the poses hold."""
-    fps: float
+    fps: Annotated[float, Field(gt=0, le=100_000)]
     """Frames per second."""
     label_names: tuple[str, ...]
     """The label vocabulary, the same for all splits: column k of labels.npy is label_names[k]."""
@@ -72,9 +71,9 @@ class Manifest(StoreHeader):
     """Tells this manifest from other programs' files."""
     format_version: int = FORMAT_VERSION
     """Raised when the layout changes."""
-    n_clips: int
+    n_clips: Size
     """Clips."""
-    n_frames: int
+    n_frames: Size
     """Frames in all clips."""
     files: dict[str, ArrayInfo]
     """File name -> size, checksum, dtype and shape."""
@@ -123,13 +122,7 @@ class Store:
     @cached_property
     def clips(self) -> list[dict[str, str]]:
         """Name and source of each clip."""
-        try:
-            clips: list[dict[str, str]] = parse_json((self.path / "clips.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise PoseGPTError(f"cannot read {self.path / 'clips.json'}: {error}", _PREPARE_AGAIN) from None
-        if len(clips) != len(self):
-            raise PoseGPTError(f"{self.path} changed since it was opened", "open it again")
-        return clips
+        return read_clips(self.path / CLIPS, len(self))
 
     @cached_property
     def own_labels(self) -> NDArray[np.int64]:
@@ -181,23 +174,23 @@ class Store:
     def verify(self) -> None:
         """Read everything and check it; raises PoseGPTError if anything is damaged."""
         for name, info in self.manifest.files.items():
+            if name not in STORE_FILES:
+                raise PoseGPTError(f"{self.path / MANIFEST} names {name}, which no store has", PREPARE_AGAIN)
             if sha256_of(self.path / name) != info.sha256:
-                raise PoseGPTError(
-                    f"{self.path / name} is damaged: its checksum does not fit", _PREPARE_AGAIN
-                )
+                raise PoseGPTError(f"{self.path / name} is damaged: its checksum does not fit", PREPARE_AGAIN)
 
         # Each clip begins where the one before it ends, and the last one ends with the last frame.
         ends = np.cumsum(self.lengths)
         starts = np.concatenate([[0], ends])[: len(self)]
         is_complete = len(self) == 0 or ends[-1] == self.manifest.n_frames
         if not (np.array_equal(self.starts, starts) and is_complete):
-            raise PoseGPTError(f"{self.path}: its clips do not tile its frames", _PREPARE_AGAIN)
+            raise PoseGPTError(f"{self.path}: its clips do not tile its frames", PREPARE_AGAIN)
 
         # In pieces, because a store may be larger than the memory.
         for first in range(0, self.manifest.n_frames, 65536):
             for array in (self.poses, self.trans):
                 if not np.isfinite(array[first : first + 65536]).all():
-                    raise PoseGPTError(f"{self.path} holds NaN or infinite values", _PREPARE_AGAIN)
+                    raise PoseGPTError(f"{self.path} holds NaN or infinite values", PREPARE_AGAIN)
 
     def _open_if_there(self, name: str) -> NDArray[Any] | None:
         return self._open(name) if name in self.manifest.files else None
@@ -205,38 +198,43 @@ class Store:
     def _open(self, name: str) -> NDArray[Any]:
         info = self.manifest.files.get(name)
         if info is None:
-            raise PoseGPTError(f"{self.path / MANIFEST} names no {name}", _PREPARE_AGAIN)
-        file = self.path / name
-        try:
-            size = file.stat().st_size
-            if size != info.bytes:
-                raise PoseGPTError(f"{file} has {size} bytes, expected {info.bytes}", _PREPARE_AGAIN)
-            # The operating system refuses a memory map of nothing.
-            mode: Literal["r"] | None = "r" if np.prod(info.shape) else None
-            array = np.load(file, mmap_mode=mode, allow_pickle=False)
-        except OSError as error:
-            raise PoseGPTError(f"cannot read {file}: {error.strerror or error}", _PREPARE_AGAIN) from None
-        except ValueError:
-            raise PoseGPTError(f"{file} is no plain array", _PREPARE_AGAIN) from None
-        if array.shape != info.shape or array.dtype.str != info.dtype:
-            raise PoseGPTError(
-                f"{file} holds {array.dtype.str} {array.shape}, expected {info.dtype} {info.shape}",
-                _PREPARE_AGAIN,
-            )
-        return array
+            raise PoseGPTError(f"{self.path / MANIFEST} names no {name}", PREPARE_AGAIN)
+        return open_array(self.path / name, info)
 
 
 def open_store(path: Path | str) -> Store:
-    """Open a store; sizes, shapes and dtypes are checked here, contents only by `Store.verify`.
+    """Open a store; sizes, shapes and types are checked here, contents only by `Store.verify`.
 
     Raises PoseGPTError if there is no store, or it is damaged or of a newer version.
     """
     path = Path(path).resolve()
-    manifest = read_manifest(path)
-    store = Store(path, manifest)
-    columns = n_joints(manifest.body_type) * 3
+    for _ in range(_ATTEMPTS):
+        path = standing_folder(path)
+        before = _identity(path)
+        try:
+            store = Store(path, read_manifest(path))
+            _check_shapes(store)
+            _check_clips(store)
+        except PoseGPTError:
+            if _identity(path) == before:
+                raise
+        else:
+            if _identity(path) == before:
+                return store
+        # Another process replaced the store while its files were opened, one by one: begin again.
+    raise PoseGPTError(f"{path} is being replaced again and again", "wait until that is done")
+
+
+def _identity(folder: Path) -> int:
+    """What tells a folder from another one that has come to its place."""
+    return folder.stat().st_ino if folder.exists() else 0
+
+
+def _check_shapes(store: Store) -> None:
+    """Raises PoseGPTError if an array has another shape than the manifest's numbers ask for."""
+    manifest = store.manifest
     expected = {
-        "poses": (manifest.n_frames, columns),
+        "poses": (manifest.n_frames, n_joints(manifest.body_type) * 3),
         "trans": (manifest.n_frames, 3),
         "starts": (manifest.n_clips,),
         "lengths": (manifest.n_clips,),
@@ -248,26 +246,30 @@ def open_store(path: Path | str) -> Store:
         expected["frame_labels"] = (manifest.n_frames, len(manifest.label_names))
     # A manifest that contradicts itself would end in an index error much later.
     for name, shape in expected.items():
-        if getattr(store, name).shape != shape:
-            raise PoseGPTError(
-                f"{path}: {name} has shape {getattr(store, name).shape}, expected {shape}", _PREPARE_AGAIN
-            )
-    return store
+        found = getattr(store, name).shape
+        if found != shape:
+            raise PoseGPTError(f"{store.path}: {name} has shape {found}, expected {shape}", PREPARE_AGAIN)
+
+
+def _check_clips(store: Store) -> None:
+    """Raises PoseGPTError if a clip reaches beyond the frames."""
+    if len(store) == 0:
+        return
+    n = store.manifest.n_frames
+    # Each alone first: the sum of two large numbers may come out negative.
+    is_inside = store.starts.min() >= 0 and store.starts.max() <= n
+    is_inside = is_inside and store.lengths.min() >= 1 and store.lengths.max() <= n
+    if not is_inside or (store.starts + store.lengths).max() > n:
+        raise PoseGPTError(f"{store.path}: its clips reach beyond its {n} frames", PREPARE_AGAIN)
 
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest of the store at `path`. Raises PoseGPTError if there is none or it cannot be read."""
     file = path / MANIFEST
+    if not file.exists():
+        raise PoseGPTError(f"no prepared data in {path}", "make it with posegpt prepare --bvh DIR --out DIR")
     try:
-        content = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise PoseGPTError(
-            f"no prepared data in {path}", "make it with posegpt prepare --bvh DIR --out DIR"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PoseGPTError(f"cannot read {file}: {error}", _PREPARE_AGAIN) from None
-    try:
-        found = parse_json(content)
+        found = parse_json(read_bytes(file, LARGEST_JSON))
         if isinstance(found, dict) and found.get("format_version", FORMAT_VERSION) > FORMAT_VERSION:
             raise PoseGPTError(
                 f"{path} has store format {found['format_version']}, expected at most {FORMAT_VERSION}",
@@ -275,9 +277,7 @@ def read_manifest(path: Path) -> Manifest:
             )
         return Manifest.model_validate(found)
     except (ValueError, TypeError, SettingsError) as error:
-        raise PoseGPTError(
-            f"{file} is no store's manifest: {str(error).splitlines()[0]}", _PREPARE_AGAIN
-        ) from None
+        raise PoseGPTError(f"{file} is no store's manifest: {one_line(error, 160)}", PREPARE_AGAIN) from None
 
 
 def find_store(root: Path | str, split: str, body_type: BodyType | None = None) -> Path:
@@ -323,15 +323,6 @@ def _twin(store: Path, split: str, other: str) -> list[Path]:
     return [twin] if name.startswith(f"{split}_") and (twin / MANIFEST).is_file() else []
 
 
-def sha256_of(path: Path) -> str:
-    """Checksum of a file of a store."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise PoseGPTError(f"cannot read {path}: {error.strerror}", _PREPARE_AGAIN) from None
-
-
 def stores_below(folder: Path, depth: int = _DEPTH) -> Iterable[Path]:
     """Folders with a manifest of ours, sorted; hidden folders are left out."""
     if (folder / MANIFEST).is_file() and not _is_foreign(folder / MANIFEST):
@@ -352,7 +343,7 @@ def stores_below(folder: Path, depth: int = _DEPTH) -> Iterable[Path]:
 def _is_foreign(manifest: Path) -> bool:
     """Whether a manifest.json is another program's; one that cannot be read may be ours."""
     try:
-        found = parse_json(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = parse_json(read_bytes(manifest, LARGEST_JSON))
+    except (PoseGPTError, ValueError):
         return False
     return not (isinstance(found, dict) and found.get("format") == Manifest.model_fields["format"].default)

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.actions import STYLE_PREFIX
-from data.store import FORMAT_VERSION, MANIFEST, ArrayInfo, Manifest, StoreHeader, sha256_of
+from data.store import FORMAT_VERSION, Manifest, StoreHeader
+from data.store_files import CLIPS, MANIFEST, STORE_FILES, ArrayInfo, sha256_of
 from models import __version__
 from models.body.skeleton import n_joints
 from models.errors import PoseGPTError
 from models.files import as_written, atomic_folder
 from models.motion import Motion
+from models.ownership import refuse_foreign
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class StoreWriter:
         self._clips: list[dict[str, str]] = []
 
     def __enter__(self) -> Self:
+        if self.force:
+            refuse_foreign(self.path, MANIFEST, STORE_FILES, "data set")
         # Clips are appended to a temporary folder, which takes its name when everything is written.
         self._folder = atomic_folder(self.path, self.force)
         self._partial = self._folder.__enter__()
@@ -157,12 +161,12 @@ class StoreWriter:
         np.save(self._partial / "labels.npy", labels)
         if self.from_zero:
             np.save(self._partial / "heights.npy", np.array(self._heights, np.float32))
-        (self._partial / "clips.json").write_text(_one_line_each(self._clips), encoding="utf-8")
+        (self._partial / CLIPS).write_text(_one_line_each(self._clips), encoding="utf-8")
         manifest = self._manifest(int(lengths.sum()))
         (self._partial / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
 
     def _manifest(self, n_frames: int) -> Manifest:
-        names = ["poses.npy", "trans.npy", "starts.npy", "lengths.npy", "labels.npy", "clips.json"]
+        names = ["poses.npy", "trans.npy", "starts.npy", "lengths.npy", "labels.npy", CLIPS]
         if self.from_zero:
             names.append("heights.npy")
         if self.per_frame:

@@ -18,7 +18,8 @@ from pydantic import Field
 from models.body.skeleton import BodyType
 from models.config import Config
 from models.errors import PoseGPTError, SettingsError
-from models.files import atomic_folder, read_bytes, standing_folder
+from models.files import atomic_folder, read_bytes
+from models.leftovers import standing_folder
 from models.networks.config import ClassifierConfig, GPTConfig, VQVAEConfig
 
 if TYPE_CHECKING:

@@ -1,19 +1,15 @@
 """Files and folders that appear whole or not at all, and small files read with one kind of error. No torch.
 
 Whatever is written goes to a random name in the same folder first, `.NAME.RANDOM.partial`, is forced to the
-disk, and then takes its own name in one step. Its writer holds a lock on it meanwhile, so a later run can
-tell the work of a living process from what a killed one left, which it removes (and logs).
+disk, and then takes its own name in one step. Its writer holds a lock on it meanwhile, by which a later run
+tells the work of a living process from what a killed one left (models/leftovers.py).
 """
 
 import contextlib
 import errno
 import fcntl
 import json
-import logging
 import os
-import re
-import secrets
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -21,18 +17,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from models.errors import PoseGPTError
+from models.leftovers import random_name, remove_tree, shown, sweep_once
 
 LARGEST_TEXT = 1 << 30
 """Bytes of a text file; a day of motion capture as BVH is smaller."""
 
-_logger = logging.getLogger(__name__)
-_LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12}\.(?P<kind>partial|old)(\.\w+)?", re.DOTALL)
-_SHOWN_STEM = 40
-"""Characters of the target's name that its temporary name repeats: names have at most 255 bytes."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
-_swept: set[Path] = set()
 
 
 def write_atomically(path: Path, content: bytes, force: bool = False) -> None:
@@ -96,8 +88,8 @@ def atomic_folder(path: Path, force: bool = False) -> Iterator[Path]:
         stack.callback(_remove_empty, new_parents)
         with as_written(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _sweep_once(path.parent)
-            partial = stack.enter_context(_locked_folder(path.parent, _stem(path.name)))
+            sweep_once(path.parent)
+            partial = stack.enter_context(_locked_folder(path.parent, shown(path.name)))
         yield partial
         with as_written(path):
             _sync_tree(partial)
@@ -110,7 +102,7 @@ def temporary_folder() -> Iterator[Path]:
     parent = Path(tempfile.gettempdir())
     with contextlib.ExitStack() as stack:
         with as_written(parent / "posegpt"):
-            _sweep_once(parent)
+            sweep_once(parent)
             folder = stack.enter_context(_locked_folder(parent, "posegpt", mode=0o700))
         yield folder
 
@@ -136,32 +128,6 @@ def as_written(path: Path) -> Iterator[None]:
         if error.errno in _NO_ROOM:
             hint = "make room there, or choose another disk"
         raise PoseGPTError(f"cannot write {path}: {error.strerror or error}", hint) from error
-
-
-def standing_folder(path: Path) -> Path:
-    """`path`, or the folder that stood there if a process died just as it put another in its place."""
-    if path.exists():
-        return path
-    for old, name in _leftovers(path.parent, "old"):
-        if name == path.name:
-            return old
-    return path
-
-
-def sweep(folder: Path) -> None:
-    """Remove what killed runs left half-written in a folder, and bring back what they moved aside."""
-    # A folder that was moved aside is worth keeping only if its successor never came.
-    for old, name in _leftovers(folder, "old"):
-        home = folder / name
-        with contextlib.suppress(OSError):
-            if os.path.lexists(home):
-                _remove_dead(old)
-            else:
-                old.rename(home)
-                _logger.warning("%s is back: a run was killed while it replaced it", home)
-    for partial, _ in _leftovers(folder, "partial"):
-        with contextlib.suppress(OSError):
-            _remove_dead(partial)
 
 
 def parse_json(content: bytes | str) -> Any:
@@ -234,12 +200,12 @@ def _partial_file(path: Path, force: bool) -> Iterator[tuple[Path, int]]:
     if path.exists() and not path.is_file() and not path.is_dir():
         raise PoseGPTError(f"{path} is a device or a pipe, expected a file", "choose another path")
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep_once(path.parent)
+    sweep_once(path.parent)
 
     # O_EXCL and O_NOFOLLOW: a file or a link that somebody has put there is never written through.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
-        partial = _random_name(path.parent, _stem(path.stem), f".partial{path.suffix}")
+        partial = random_name(path.parent, shown(path.stem), f".partial{path.suffix}")
         descriptor = os.open(partial, flags, 0o666)  # less what the umask takes away
         if _lock(descriptor, partial):
             break
@@ -257,7 +223,7 @@ def _partial_file(path: Path, force: bool) -> Iterator[tuple[Path, int]]:
 def _locked_folder(parent: Path, stem: str, mode: int = 0o777) -> Iterator[Path]:
     """A new folder under a random name, locked as long as the block runs; what is there then is removed."""
     while True:
-        partial = _random_name(parent, stem, ".partial")
+        partial = random_name(parent, stem, ".partial")
         partial.mkdir(mode)
         descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         if _lock(descriptor, partial):
@@ -267,7 +233,7 @@ def _locked_folder(parent: Path, stem: str, mode: int = 0o777) -> Iterator[Path]
     try:
         yield partial
     finally:
-        _remove_tree(partial)
+        remove_tree(partial)
         os.close(descriptor)
 
 
@@ -313,14 +279,14 @@ def _take_place(partial: Path, path: Path, force: bool) -> None:
         refuse_existing(path, force)
     elif not _exchange(partial, path):
         # In two steps there is a moment at which nothing stands there; `standing_folder` and `sweep` know it.
-        old = _random_name(path.parent, path.name, ".old")
+        old = random_name(path.parent, path.name, ".old")
         path.rename(old)
         try:
             partial.rename(path)
         except OSError:
             old.rename(path)
             raise
-        _remove_tree(old)
+        remove_tree(old)
     _sync_parent(path)
 
 
@@ -348,57 +314,6 @@ def _sync_tree(folder: Path) -> None:
 def _sync_parent(path: Path) -> None:
     with contextlib.suppress(OSError):  # some file systems cannot do this for folders
         force_to_disk(path.parent)
-
-
-def _stem(name: str) -> str:
-    return name[:_SHOWN_STEM]
-
-
-def _random_name(folder: Path, stem: str, suffix: str) -> Path:
-    return folder / f".{stem}.{secrets.token_hex(6)}{suffix}"
-
-
-def _sweep_once(folder: Path) -> None:
-    """Sweep a folder the first time that this process writes to it."""
-    # Every file written to a folder of thousands would otherwise list all of them.
-    folder = folder.absolute()
-    if folder not in _swept:
-        _swept.add(folder)
-        sweep(folder)
-
-
-def _leftovers(folder: Path, kind: str) -> list[tuple[Path, str]]:
-    """Temporary names of one kind in a folder, and whose they are; other users' and links are left alone."""
-    found: list[tuple[Path, str]] = []
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            match = _LEFTOVER.fullmatch(entry.name)
-            if match is None or match["kind"] != kind or entry.is_symlink():
-                continue
-            if entry.stat(follow_symlinks=False).st_uid == os.getuid():
-                found.append((Path(entry.path), match["name"]))
-    return sorted(found)
-
-
-def _remove_dead(path: Path) -> None:
-    """Remove a leftover unless its writer lives, whose lock then raises OSError here."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        # The system frees a lock when its process ends, however it ends.
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _remove_tree(path)
-        _logger.warning("removed %s, left by a run that was killed", path)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_tree(path: Path) -> None:
-    """Remove a file, a link or a folder with all that it holds; what cannot be removed stays."""
-    with contextlib.suppress(OSError):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _remove_empty(folders: list[Path]) -> None:

@@ -26,11 +26,13 @@ from data.preparing.report import PrepareReport, Tally, most_frequent_first
 from data.preparing.settings import PrepareSettings
 from data.preparing.work_folder import OnProgress, WorkFolder, convert_files, finished_files
 from data.store import StoreHeader
+from data.store_files import MANIFEST, STORE_FILES
 from data.store_writer import ClipWindow, StoreWriter
 from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
 from models.files import refuse_existing
 from models.motion import Motion
+from models.ownership import refuse_foreign
 
 Window = tuple[int, int]
 """First frame, and the frame after the last."""
@@ -75,6 +77,7 @@ def prepare_babel(settings: PrepareSettings, on_progress: OnProgress | None = No
         recorded = settings.recorded()
         for store in plan.stores:
             refuse_existing(store, settings.force or work.may_replace(store, recorded))
+            refuse_foreign(store, MANIFEST, STORE_FILES, "data set")
         with work:
             # A store appears under its name when its writer leaves the stack.
             with ExitStack() as stack:

@@ -28,10 +28,12 @@ from data.preparing.splits import (
 )
 from data.preparing.work_folder import ConvertedFile, OnProgress, WorkFolder, convert_files, finished_files
 from data.store import SPLITS, StoreHeader
+from data.store_files import MANIFEST, STORE_FILES
 from data.store_writer import StoreWriter
 from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
 from models.files import atomic_folder, refuse_existing
+from models.ownership import refuse_foreign
 
 _KINDS: tuple[SourceKind, ...] = ("bvh", "amc", "amass")
 
@@ -74,6 +76,7 @@ def prepare_mocap(settings: PrepareSettings, on_progress: OnProgress | None = No
     recorded = settings.recorded()
     for folder in {store.parent for store in plan.stores}:
         refuse_existing(folder, settings.force or work.may_replace(folder / SPLITS[0], recorded))
+        refuse_foreign(folder, f"*/{MANIFEST}", [f"*/{name}" for name in STORE_FILES], "data set")
 
     # Results stay in the work folder; what is kept here of each clip is small.
     clips = [clip for k, clip in enumerate(plan.clips) if settings.in_shard(k)]

@@ -231,7 +231,7 @@ class TrainingLoop:
         self.ema.load(saved.weights)
         try:
             self._take_up(saved.training)
-        except (KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        except (LookupError, AttributeError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
             reason = str(error).partition("\n")[0]
             raise PoseGPTError(
                 f"the state of {self.folder} is not as this version of posegpt writes it: {reason}",

@@ -2,9 +2,10 @@
 
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -21,7 +22,9 @@ from models.checkpoint import (
 )
 from models.distributed import is_first_process
 from models.errors import PoseGPTError
-from models.files import standing_folder, sweep, write_atomically
+from models.files import write_atomically
+from models.leftovers import standing_folder, sweep
+from models.ownership import refuse_foreign, sole_owner
 from models.training.config import RunConfig
 
 RUN_FILE = "config.yaml"
@@ -29,17 +32,19 @@ RUN_FILE = "config.yaml"
 CHECKPOINTS = "checkpoints"
 STATE = "state.pt"
 BEST, LAST = "best", "last"
-_DAMAGED = (
-    OSError,
-    RuntimeError,
-    EOFError,
-    UnpicklingError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
+_OURS = (
+    RUN_FILE,
+    "metrics.jsonl",
+    "curves.png",
+    "events.out.tfevents.*",
+    f"{CHECKPOINTS}/*.safetensors",
+    f"{CHECKPOINTS}/*/config.json",
+    f"{CHECKPOINTS}/*/{STATE}",
+    "samples/step_*.mp4",
+    "samples/step_*.png",
+    "samples/events.out.tfevents.*",
 )
-"""What torch.load raises for a damaged file, depending on which byte is wrong."""
+"""All files of a run."""
 _STEP = re.compile(r"step-\d+")
 
 
@@ -62,12 +67,7 @@ def remove_run(folder: Path, following: RunConfig) -> None:
 
     Raises PoseGPTError if the folder holds no run, or the new run starts from something in it.
     """
-    if not folder.exists():
-        return
-    if not (folder / RUN_FILE).is_file():
-        raise PoseGPTError(
-            f"{folder} is not a run (it has no {RUN_FILE}), so it is not removed", "use another folder"
-        )
+    refuse_foreign(folder, RUN_FILE, _OURS, "run")
     # Such as a run that is to be fine-tuned under its own name.
     for name in ("init", "encoder", "vqvae", "classifier"):
         source = getattr(following, name, None)
@@ -75,7 +75,21 @@ def remove_run(folder: Path, following: RunConfig) -> None:
             raise PoseGPTError(
                 f"{name}={source} lies in {folder}, which would be removed", "use another folder", name
             )
-    shutil.rmtree(folder)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def own_run(folder: Path) -> Iterator[None]:
+    """Keeps other processes from training in this folder; those of a distributed run share it.
+
+    Raises PoseGPTError, with who is there, if another one trains there.
+    """
+    if is_first_process():
+        with sole_owner(folder, "training"):
+            yield
+    else:
+        yield
 
 
 def to_yaml(run: RunConfig) -> str:
@@ -143,9 +157,9 @@ class Checkpoints:
         _refuse_change(info, now, self.folder.parent)
         try:
             training = torch.load(folder / STATE, map_location="cpu", weights_only=True)
-        except _DAMAGED as error:
+        except Exception as error:  # a damaged file makes torch raise anything, with advice of its own
             raise PoseGPTError(
-                f"{folder / STATE} cannot be read: {error}", "begin the run again in an empty folder"
+                f"{folder / STATE} cannot be read: it is damaged", "begin the run again in an empty folder"
             ) from error
         return SavedState(read_weights(folder, info, expected), training)
 

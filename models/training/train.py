@@ -15,7 +15,7 @@ from models.training.loop import (
     ignore_progress,
     no_further_figures,
 )
-from models.training.run_folder import begin_run
+from models.training.run_folder import begin_run, own_run
 from models.training.stages.make_stage import make_stage
 
 
@@ -69,11 +69,12 @@ class Trainer:
         on_validation: OnValidation = no_further_figures,
     ) -> TrainResult:
         """Train, once; see `train`."""
-        begin_run(folder, self.run, self.resume)
-        loop = TrainingLoop(self.run, self.stage, self.data, folder, on_progress, on_validation)
-        if self.resume:
-            loop.load()
-        # A fine-tuned network keeps the statistics that its weights were learned with.
-        elif not self.run.init:
-            loop.fit_statistics()
-        return loop.run_all()
+        with own_run(folder):
+            begin_run(folder, self.run, self.resume)
+            loop = TrainingLoop(self.run, self.stage, self.data, folder, on_progress, on_validation)
+            if self.resume:
+                loop.load()
+            # A fine-tuned network keeps the statistics that its weights were learned with.
+            elif not self.run.init:
+                loop.fit_statistics()
+            return loop.run_all()

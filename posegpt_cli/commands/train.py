@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from models.errors import PoseGPTError
+from models.files import temporary_folder
 from models.training.config import ClassifierRun, GPTRun, RunConfig, VQVAERun
 from models.training.presets import PRESETS
 from posegpt_cli.console import (
@@ -144,7 +144,7 @@ def _command(stage: str, config: type[RunConfig]) -> Callable[..., None]:
 def _train(stage: str, choices: Choices[Any], mode: TrainMode) -> None:
     from models.checkpoint import find_checkpoint
     from models.distributed import is_first_process
-    from models.training.run_folder import remove_run
+    from models.training.run_folder import own_run, remove_run
     from models.training.train import Trainer
 
     # What cannot be meant is refused before data or checkpoints are opened.
@@ -173,10 +173,11 @@ def _train(stage: str, choices: Choices[Any], mode: TrainMode) -> None:
         if mode.dry_run:
             show_plan(trainer, folder, mode.as_json)
             return
-        # Only now is the old run removed: what cannot be trained leaves it as it is.
-        if mode.force and is_first_process():
-            remove_run(folder, run)
-        result = _fit(trainer, folder, mode.plot)
+        with own_run(folder):
+            # Only now is the old run removed: what cannot be trained leaves it as it is.
+            if mode.force and is_first_process():
+                remove_run(folder, run)
+            result = _fit(trainer, folder, mode.plot)
     if is_first_process():
         _show_end(result, mode.as_json)
         next_step(shlex.join(["posegpt", *_next_words(stage, run, choices, data.info.labels)]))
@@ -260,9 +261,9 @@ def _data_folder(run: RunConfig) -> Iterator[Path]:
         return
     from data.synthetic import make_store
 
-    with tempfile.TemporaryDirectory(prefix="posegpt-") as folder:
-        make_store(folder)
-        yield Path(folder)
+    with temporary_folder() as folder:
+        make_store(folder, force=True)
+        yield folder
 
 
 def _open_data(run: RunConfig, folder: Path) -> "TrainingData":

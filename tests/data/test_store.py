@@ -1,7 +1,9 @@
 """The store: written whole or not at all, opened only when it is what its manifest says."""
 
 import json
+import os
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +100,7 @@ def test_what_a_killed_run_left_is_no_store(tmp_path, motions, monkeypatch):
     path.rename(tmp_path / ".s.0123456789ab.partial")
     with pytest.raises(PoseGPTError, match="no prepared data"):
         find_store(tmp_path, "train")
-    monkeypatch.setattr("models.files._swept", set())  # as in the next process, which sweeps it away
+    monkeypatch.setattr("models.leftovers._swept", set())  # as in the next process, which sweeps it away
     write(tmp_path / "s", motions[:1])
     assert [p.name for p in tmp_path.iterdir()] == ["s"]
 
@@ -134,9 +136,10 @@ def test_clips_that_do_not_fit_are_refused(tmp_path, clip, message):
 def test_a_flipped_byte_is_found_by_verify(tmp_path, motions, name):
     path = write(tmp_path / "s", motions)
     content = bytearray((path / name).read_bytes())
-    content[-3] ^= 1
+    # Of a number the lowest byte, so that clips still lie within the frames: else the store does not open.
+    content[-8 if name in ("starts.npy", "lengths.npy") else -3] ^= 1
     (path / name).write_bytes(content)
-    with pytest.raises(PoseGPTError, match=f"{name} is damaged"):
+    with pytest.raises(PoseGPTError, match=f"{name} is damaged|beyond its"):
         open_store(path).verify()
 
 
@@ -312,3 +315,109 @@ def test_a_clips_own_name_comes_first_and_is_kept(tmp_path):
 )
 def test_own_name_of_a_clip_of_an_older_store(labels, own):
     assert own_label(labels) == own
+
+
+def edit(path, name, content):
+    """A store one of whose files is another, as its manifest says: only its meaning is wrong."""
+    file = path / name
+    if isinstance(content, np.ndarray):
+        np.save(file, content)
+    else:
+        file.write_text(json.dumps(content))
+    manifest = json.loads((path / "manifest.json").read_text())
+    about = manifest["files"][name]
+    about["bytes"] = file.stat().st_size
+    if isinstance(content, np.ndarray):
+        about["dtype"] = content.dtype.str
+        about["shape"] = content.shape
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("starts.npy", lambda a: a.astype(float), "expected <i8"),
+        ("lengths.npy", lambda a: a + 2**40, "reach beyond"),
+        ("lengths.npy", lambda a: a + 2**62, "reach beyond"),
+        ("lengths.npy", lambda a: a * 0, "reach beyond"),
+        ("starts.npy", lambda a: a - 1, "reach beyond"),
+        ("poses.npy", lambda a: a.astype(">f4"), "expected <f4"),
+        ("trans.npy", lambda a: a.astype(complex), "expected <f4"),
+        ("labels.npy", lambda a: a.astype(int), "expected |b1"),
+    ],
+)
+def test_arrays_of_another_type_or_out_of_range_are_refused(tmp_path, motions, name, change, message):
+    """Faults 11: float starts, lengths 2^40, big-endian arrays ended in internal errors."""
+    path = write(tmp_path / "s", motions)
+    edit(path, name, change(np.load(path / name)))
+    with pytest.raises(PoseGPTError, match=re.escape(message)):
+        open_store(path)
+
+
+@pytest.mark.parametrize("clips", [[{}], {}, [1], [{"name": 1, "source": ""}], [{"name": "a"}], None])
+def test_clips_without_names_are_refused(tmp_path, motions, clips):
+    path = write(tmp_path / "s", motions[:1])
+    edit(path, "clips.json", clips)
+    with pytest.raises(PoseGPTError, match="clip"):
+        _ = open_store(path).clips
+
+
+def test_devices_in_a_store_are_not_read(tmp_path, motions):
+    """Faults 11: clips.json -> /dev/zero was read until the memory was full."""
+    path = write(tmp_path / "s", motions)
+    for name in ("clips.json", "poses.npy", "manifest.json"):
+        (path / name).rename(path / "whole")
+        (path / name).symlink_to("/dev/zero")
+        with pytest.raises(PoseGPTError, match="no regular file"):
+            _ = open_store(path).clips
+        with pytest.raises(PoseGPTError):
+            open_store(path).verify()
+        (path / name).unlink()
+        (path / "whole").rename(path / name)
+
+
+@pytest.mark.parametrize(
+    "key, value", [("fps", 0), ("fps", float("inf")), ("n_frames", -1), ("n_clips", 2**70)]
+)
+def test_numbers_of_a_manifest_out_of_range_are_refused(tmp_path, motions, key, value):
+    path = write(tmp_path / "s", motions)
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {key: value}))
+    with pytest.raises(PoseGPTError, match=key):
+        open_store(path)
+
+
+def test_verify_reads_nothing_that_no_store_has(tmp_path, motions):
+    path = write(tmp_path / "s", motions)
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["files"]["../../secret"] = manifest["files"]["clips.json"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(PoseGPTError, match="which no store has"):
+        open_store(path).verify()
+
+
+def test_force_leaves_what_is_not_ours(tmp_path, motions):
+    """Faults 2: --force deleted notes inside a store, and a folder that was none."""
+    path = write(tmp_path / "s", motions)
+    (path / "notes.txt").write_text("mine")
+    with pytest.raises(PoseGPTError, match=r"holds notes\.txt"):
+        write(tmp_path / "s", motions, force=True)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.txt").write_text("mine")
+    with pytest.raises(PoseGPTError, match="is not a data set"):
+        write(tmp_path / "thesis", motions, force=True)
+    assert (path / "notes.txt").read_text() == (tmp_path / "thesis" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_store_is_old_or_new_while_it_is_replaced(tmp_path, motions):
+    """Faults 6: a reader found none between two renamings, or the manifest of one and arrays of the other."""
+    path = write(tmp_path / "s", motions)
+    child = os.fork()
+    if child == 0:
+        for k in range(60):
+            write(tmp_path / "s", motions[: 1 + k % len(motions)], force=True)
+        os._exit(0)
+    seen = set()
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        seen.add(len(open_store(path)))
+    assert seen <= set(range(1, len(motions) + 1))

@@ -10,18 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from models import files
+from models import files, leftovers
 from models.errors import PoseGPTError
 from models.files import (
     atomic_file,
     atomic_folder,
     atomic_path,
     read_bytes,
-    standing_folder,
-    sweep,
     temporary_folder,
     write_atomically,
 )
+from models.leftovers import standing_folder, sweep
 
 
 def names(folder: Path) -> list[str]:
@@ -138,7 +137,7 @@ def test_links_at_temporary_names_are_never_followed(tmp_path, monkeypatch):
     victim = tmp_path / "victim"
     victim.write_text("precious")
     tokens = iter(["aaaaaaaaaaaa", "bbbbbbbbbbbb"])
-    monkeypatch.setattr(files.secrets, "token_hex", lambda n: next(tokens))
+    monkeypatch.setattr(leftovers.secrets, "token_hex", lambda n: next(tokens))
     (tmp_path / ".q.csv.partial").symlink_to(victim)
     (tmp_path / ".q.aaaaaaaaaaaa.partial.csv").symlink_to(victim)
     with pytest.raises(PoseGPTError, match="File exists"):
@@ -286,7 +285,7 @@ def _replace_and_die(moment: int, path: Path) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     try:
-        files._swept.clear()
+        leftovers._swept.clear()
         sys.addaudithook(watch)
         with atomic_folder(path, force=True) as partial:
             (partial / "x").write_text("new")
