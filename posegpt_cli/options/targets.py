@@ -1,5 +1,6 @@
 """Output files: checked before the work, and written after it."""
 
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ def check_targets(
             raise UsageError(f"{flag} {path} is given twice", "give each output once")
         if path.is_dir():
             raise UsageError(f"{flag} {path} is a folder, expected a file", f"{flag} {path / example}")
-        if path.exists() and not force:
+        if os.path.lexists(path) and not force:
             raise PoseGPTError(f"{path} exists already", f"replace it with --force, or choose another {flag}")
     for folder in dict.fromkeys(path.parent for path in paths):
         _check_writable(folder)
