@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from data.formats.asf import find_asf, read_amc, read_asf
+from data.formats.bvh import Bvh
 from data.formats.bvh_read import read_bvh
 from data.formats.fbx import read_fbx
 from data.formats.settings import ReadingSettings
 from data.formats.smpl_npz import read_smpl_npz
 from data.formats.smpl_tree import read_smpl_tree
-from data.retargeting.mapping.skeletons import SourceSkeleton, named_skeleton
+from data.retargeting.mapping.mapper import write_draft_map
+from data.retargeting.mapping.skeletons import named_skeleton
 from data.retargeting.retarget import retarget
 from models.errors import PoseGPTError
 from models.motion import Motion
@@ -48,7 +50,7 @@ def _read_npz(path: Path, settings: ReadingSettings) -> Motion:
 
 
 def _read_bvh(path: Path, settings: ReadingSettings) -> Motion:
-    return retarget(read_bvh(path, settings.fps_in), _skeleton(settings), settings)
+    return _retarget(read_bvh(path, settings.fps_in), settings)
 
 
 def _read_amc(path: Path, settings: ReadingSettings) -> Motion:
@@ -59,7 +61,7 @@ def _read_amc(path: Path, settings: ReadingSettings) -> Motion:
 
 
 def _read_fbx(path: Path, settings: ReadingSettings) -> Motion:
-    return retarget(read_fbx(path, settings.fps_in), _skeleton(settings), settings)
+    return _retarget(read_fbx(path, settings.fps_in), settings)
 
 
 def _refuse_c3d(path: Path, settings: ReadingSettings) -> Motion:
@@ -69,8 +71,12 @@ def _refuse_c3d(path: Path, settings: ReadingSettings) -> Motion:
     )
 
 
-def _skeleton(settings: ReadingSettings) -> SourceSkeleton | None:
-    return named_skeleton(settings.skeleton) if settings.skeleton else None
+def _retarget(bvh: Bvh, settings: ReadingSettings) -> Motion:
+    """A recording on its own skeleton; the draft of its map comes first, if the skeleton is not known."""
+    if settings.write_skeleton is not None:
+        write_draft_map(settings.write_skeleton, bvh)
+    skeleton = named_skeleton(settings.skeleton) if settings.skeleton else None
+    return retarget(bvh, skeleton, settings)
 
 
 READERS: Mapping[str, Reader] = {

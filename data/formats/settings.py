@@ -1,5 +1,6 @@
 """What a motion file does not say of itself, as all commands that read motion take it. Imports no torch."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -16,6 +17,8 @@ class ReadingSettings(Config):
 
     skeleton: str | None = None
     """BVH: a known skeleton by name, or a JSON file {SMPL joint: joint of the file}."""
+    write_skeleton: Path | None = None
+    """BVH: write a draft of such a JSON file, to be edited."""
     up: UpAxis = "auto"
     """Axis that points up in the file."""
     scale: PositiveFloat | None = None

@@ -20,9 +20,8 @@ from data.formats.settings import ReadingSettings
 from data.formats.smpl_npz import read_smpl_npz, smplh_to_smpl
 from data.preparing.splits import frame_hashes
 from data.resample import resample
-from data.retargeting.glitches import count_glitches, mend_spikes
 from data.retargeting.mapping.skeletons import named_skeleton
-from data.retargeting.retarget import retarget
+from data.retargeting.retarget import RetargetedMotion, retarget_counted
 from models.body.skeleton import BodyType
 from models.config import Config
 from models.errors import PoseGPTError
@@ -31,7 +30,7 @@ from models.motion import Motion
 SourceKind = Literal["bvh", "amc", "amass"]
 SUFFIX: dict[SourceKind, str] = {"bvh": ".bvh", "amc": ".amc", "amass": ".npz"}
 
-_VERSION = 4
+_VERSION = 5
 """Raised when the same file would be converted to something else."""
 
 
@@ -134,11 +133,11 @@ def convert(source: SourceFile) -> dict[str, NDArray[Any]]:
         if settings.hashes:
             notes["hashes"] = frame_hashes(motion)
     else:
-        motion = _read_recording(source)
+        motion, glitches = _read_recording(source)
         # Before resampling: the same recording has the same poses then, wherever its clips begin.
         if settings.hashes:
             notes["hashes"] = frame_hashes(motion)
-        notes["glitches"] = np.array([count_glitches(motion.poses)])
+        notes["glitches"] = np.array([glitches])
         poses, trans = resample(motion.poses, motion.trans, motion.fps, settings.fps)
         motion = replace(motion, poses=poses, trans=trans, fps=settings.fps)
 
@@ -155,19 +154,20 @@ def convert(source: SourceFile) -> dict[str, NDArray[Any]]:
     return arrays | notes
 
 
-def _read_recording(source: SourceFile) -> Motion:
-    """A BVH or AMC file at its own frame rate."""
+def _read_recording(source: SourceFile) -> RetargetedMotion:
+    """A BVH or AMC file at its own frame rate, and in how many steps a joint jumps."""
     settings = source.conversion
     skeleton = named_skeleton(settings.skeleton) if settings.skeleton else None
-    recording = read_bvh(source.path) if source.kind == "bvh" else _read_amc(source)
-    motion = retarget(recording, skeleton, settings.reading)
-    return replace(motion, poses=mend_spikes(motion.poses))
+    is_bvh = source.kind == "bvh"
+    recording = read_bvh(source.path, settings.reading.fps_in) if is_bvh else _read_amc(source)
+    return retarget_counted(recording, skeleton, settings.reading)
 
 
 def _read_amc(source: SourceFile) -> Bvh:
     path = find_asf(source.path, source.root)
     skeleton = _cached_asf(path, path.stat().st_mtime_ns)
-    return read_amc(source.path, skeleton, source.conversion.amc_fps)
+    settings = source.conversion
+    return read_amc(source.path, skeleton, settings.reading.fps_in or settings.amc_fps)
 
 
 @cache

@@ -15,7 +15,7 @@ from models.body.skeleton import BODY_TYPES, BodyType
 from models.config import Config, Positive, Seed, Share
 
 SOURCES = ("babel", "amass", "bvh", "amc")
-_DECISIVE = ("type", "fps", "skeleton", "up", "scale", "t_pose_frame", "amc_fps")
+_DECISIVE = ("type", "fps", "skeleton", "up", "scale", "t_pose_frame", "fps_in", "amc_fps")
 """Settings that decide what a file is converted to."""
 
 
@@ -70,6 +70,8 @@ class PrepareSettings(Config):
     """BVH and AMC: metres per unit (AMC: after its own unit); none: legs as long as SMPL's."""
     t_pose_frame: Annotated[int, Field(ge=0)] | None = None
     """BVH: frame (from 0) that is a T-pose and stands for the rest pose; the motion begins after it."""
+    fps_in: Annotated[float, Field(gt=0)] | None = None
+    """Frame rate of all recordings, if the files have none or a wrong one."""
     amc_fps: Annotated[float, Field(gt=0)] = AMC_FPS
     """AMC: frames per second of the recordings, which the files do not say."""
     jobs: Positive = 1
@@ -111,14 +113,17 @@ class PrepareSettings(Config):
 
     @property
     def reading(self) -> ReadingSettings:
-        return ReadingSettings(up=self.up, scale=self.scale, t_pose_frame=self.t_pose_frame)
+        return ReadingSettings(
+            up=self.up, scale=self.scale, t_pose_frame=self.t_pose_frame, fps_in=self.fps_in
+        )
 
     def conversion(self, kind: SourceKind) -> ConversionSettings:
         """How files of a kind become prepared motion."""
-        says_all = kind == "amass"
+        # Body parameters have no skeleton to find, and no T-pose.
+        parameters = ReadingSettings(up=self.up, scale=self.scale, fps_in=self.fps_in)
         return ConversionSettings(
             fps=self.fps,
-            reading=ReadingSettings() if says_all else self.reading,
+            reading=parameters if kind == "amass" else self.reading,
             skeleton=self.skeleton if kind == "bvh" else None,
             amc_fps=self.amc_fps,
             hashes=not self.babel,

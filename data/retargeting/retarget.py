@@ -5,6 +5,7 @@ the joint frame's orientation in a T-pose, and R the smallest rotation that lays
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from data.retargeting.body_motion import BONES, HIPS, JOINT, LEGS, OFFSETS, Body
 from data.retargeting.check import check_motion
 from data.retargeting.flips import undo_flips
 from data.retargeting.from_positions import filled_positions, rotations_from_positions
+from data.retargeting.glitches import count_glitches, repair_spikes
 from data.retargeting.ground import plant, source_feet
 from data.retargeting.mapping.mapper import JointMap, map_joints
 from data.retargeting.mapping.skeletons import SourceSkeleton
@@ -23,7 +25,7 @@ from data.retargeting.rest_pose.rest import Rest, find_rest
 from data.retargeting.rest_pose.t_pose import leading_t_pose
 from data.retargeting.rest_pose.upright import find_upright
 from data.retargeting.source import Z_UPRIGHT, Recording, read_recording
-from data.rotations import matrix_to_quat, quat_to_rotvec
+from data.rotations import matrix_to_quat, quat_to_rotvec, rotvec_to_quat
 from models.body.skeleton import BODY_PARENTS, REST_PELVIS
 from models.errors import PoseGPTError
 from models.motion import Motion
@@ -42,6 +44,13 @@ class SourceMotion:
     """What was found out or put right."""
 
 
+class RetargetedMotion(NamedTuple):
+    """A motion, and the steps from frame to frame in which some joint of it jumps."""
+
+    motion: Motion
+    glitches: int
+
+
 def retarget(
     bvh: Bvh, skeleton: SourceSkeleton | None = None, settings: ReadingSettings | None = None
 ) -> Motion:
@@ -54,9 +63,17 @@ def retarget(
 
     Raises PoseGPTError if the skeleton is not known, or the result does not fit the file's joint positions.
     """
+    return retarget_counted(bvh, skeleton, settings).motion
+
+
+def retarget_counted(
+    bvh: Bvh, skeleton: SourceSkeleton | None = None, settings: ReadingSettings | None = None
+) -> RetargetedMotion:
+    """`retarget`, and how often a joint jumps in what came out."""
     settings = settings or ReadingSettings()
     if skeleton is None and is_own_file(bvh):
-        return read_own_file(bvh)
+        motion = read_own_file(bvh)
+        return RetargetedMotion(motion, count_glitches(rotvec_to_quat(motion.poses)))
     source = source_motion(bvh, map_joints(bvh, skeleton), settings)
     scale = settings.scale or leg_scale(source.recording)
     laid = to_body(source, scale)
@@ -64,7 +81,7 @@ def retarget(
     feet = source_feet(recording.positions * scale, recording.present, bvh.fps)
     body = plant(laid, feet, bvh.fps)
     notes = source.notes + check_motion(recording, body, scale, says_unit=bool(bvh.unit or settings.scale))
-    return to_motion(body, bvh.fps, bvh.name, bvh.notes + notes)
+    return _to_counted_motion(body, bvh.fps, bvh.name, bvh.notes + notes)
 
 
 def source_motion(bvh: Bvh, joints: JointMap, settings: ReadingSettings | None = None) -> SourceMotion:
@@ -137,11 +154,19 @@ def leg_scale(recording: Recording) -> float:
 
 
 def to_motion(body: BodyMotion, fps: float, name: str = "", notes: tuple[str, ...] = ()) -> Motion:
-    """SMPL parameters of a body's motion on the floor; the hands stay at rest."""
+    """SMPL parameters of a body's motion on the floor, single-frame spikes repaired; hands stay at rest."""
+    return _to_counted_motion(body, fps, name, notes).motion
+
+
+def _to_counted_motion(body: BodyMotion, fps: float, name: str, notes: tuple[str, ...]) -> RetargetedMotion:
     parents = list(BODY_PARENTS[1:])
     local = body.rotations.copy()
     local[:, 1:] = np.swapaxes(body.rotations[:, parents], -1, -2) @ body.rotations[:, 1:]
-    rotvecs = quat_to_rotvec(matrix_to_quat(local))
+    quats = matrix_to_quat(local)
+    quats /= np.linalg.norm(quats, axis=-1, keepdims=True)
+    repair_spikes(quats)
+    rotvecs = quat_to_rotvec(quats)
     poses = np.concatenate([rotvecs, np.zeros((len(rotvecs), 2, 3))], axis=1)
     trans = body.positions[:, 0] - REST_PELVIS["smpl"]
-    return Motion(poses.astype(np.float32), trans.astype(np.float32), fps, name=name, notes=notes)
+    motion = Motion(poses.astype(np.float32), trans.astype(np.float32), fps, name=name, notes=notes)
+    return RetargetedMotion(motion, count_glitches(quats))

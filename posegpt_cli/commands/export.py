@@ -5,7 +5,6 @@ from pathlib import Path
 
 import typer
 
-from data.formats.load import read_motion
 from data.formats.settings import ReadingSettings
 from posegpt_cli.cleaned import cleaned
 from posegpt_cli.console import UsageError, show_json
@@ -15,6 +14,7 @@ from posegpt_cli.options.picture import body_files
 from posegpt_cli.options.shared import FileCleaning, SavingSettings
 from posegpt_cli.options.targets import check_targets, list_files, save_all, share_out, show_files
 from posegpt_cli.output import DRAWN_SUFFIXES, SUFFIXES
+from posegpt_cli.reading import read_all_said
 from posegpt_cli.rendering.options import BodyOptions, RenderOptions
 
 HELP = """
@@ -57,7 +57,7 @@ def export(
     options = RenderOptions(body_type=body.body_type, body_model=body_files(body), fps=fps)
     check_targets(list_files(request.out, len(paths)), request.force)
 
-    motions = cleaned([read_motion(path, reading) for path in paths], cleaning)
+    motions = cleaned(read_all_said(paths, reading), cleaning)
     # Numbers keep the motion's own rate unless another is asked for.
     if request.fps is not None:
         motions = [motion.resample(request.fps) for motion in motions]

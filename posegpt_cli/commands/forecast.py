@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from data.formats.load import read_motion
 from data.formats.settings import ReadingSettings
 from models.checkpoint import find_checkpoint, read_info
 from models.config import Positive
@@ -22,6 +21,7 @@ from posegpt_cli.options.parsing import parse_length
 from posegpt_cli.options.picture import complete_options
 from posegpt_cli.options.shared import GeneratedCleaning, GeneratorSettings, LabelSettings, TargetSettings
 from posegpt_cli.options.targets import check_targets, list_files, preview, save_all, share_out, show_files
+from posegpt_cli.reading import read_said
 from posegpt_cli.rendering.options import RenderOptions
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _observed(request: ForecastRequest, reading: ReadingSettings, fps: float) ->
     """The part of a motion file that is observed, at a frame rate; raises PoseGPTError for too few frames."""
     path = request.past_motion
     # --until and --past-frames count frames at the generator's rate, so the motion is resampled first.
-    motion = read_motion(path, reading).resample(fps)
+    motion = read_said(path, reading).resample(fps)
     if request.until is not None:
         end = parse_length(request.until, fps, "--until")
         _check_has(motion, end, "--until", path)

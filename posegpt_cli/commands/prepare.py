@@ -55,7 +55,7 @@ PANELS = {
     **dict.fromkeys(
         ("labels", "label_pattern", "val_share", "test_share", "actor_pattern", "split_list", "seed"), _SPLIT
     ),
-    **dict.fromkeys(("skeleton", "up", "scale", "t_pose_frame", "amc_fps"), _BVH),
+    **dict.fromkeys(("skeleton", "up", "scale", "t_pose_frame", "fps_in", "amc_fps"), _BVH),
     **dict.fromkeys(("jobs", "force", "shard", "merge"), BEHAVIOUR),
 }  # fmt: skip
 READ_BY = {
@@ -64,7 +64,8 @@ READ_BY = {
         ("labels", "label_pattern", "val_share", "test_share", "actor_pattern", "split_list"),
         ("bvh", "amc", "amass"),
     ),
-    **dict.fromkeys(("up", "scale", "t_pose_frame"), ("bvh", "amc")),
+    **dict.fromkeys(("up", "scale", "fps_in"), ("bvh", "amc", "amass")),
+    "t_pose_frame": ("bvh", "amc"),
     "skeleton": ("bvh",),
     "amc_fps": ("amc",),
 }

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import typer
 
-from data.formats.load import read_motion
 from data.formats.settings import ReadingSettings
 from models.config import Config
 from posegpt_cli.cleaned import cleaned
@@ -14,6 +13,7 @@ from posegpt_cli.options.help_text import examples
 from posegpt_cli.options.picture import complete_options
 from posegpt_cli.options.shared import FileCleaning, TargetSettings
 from posegpt_cli.options.targets import check_targets, list_files, preview, save_all, share_out, show_files
+from posegpt_cli.reading import read_all_said
 from posegpt_cli.rendering.options import RenderOptions
 
 HELP = """
@@ -62,7 +62,7 @@ def render(
     options = complete_options(picture, target.out)
     check_targets(list_files(target.out, len(paths)), target.force)
 
-    motions = cleaned([read_motion(path, reading) for path in paths], cleaning)
+    motions = cleaned(read_all_said(paths, reading), cleaning)
     if target.preview:
         preview(motions, options, is_all=not target.out)
     files = save_all(share_out(target.out, motions), options)

@@ -78,7 +78,9 @@ FLAGS: Mapping[str, Flag] = {
     "body_type": Flag(panel=PICTURE, default="the motion's own; in .npz smplh or smplx"),
     "body_model": Flag(panel=PICTURE),
     "model_dir": Flag(("--body-model",)),
-    **dict.fromkeys(("skeleton", "up", "scale", "t_pose_frame", "fps_in", "gender"), Flag(panel=READING)),
+    **dict.fromkeys(
+        ("skeleton", "write_skeleton", "up", "scale", "t_pose_frame", "fps_in", "gender"), Flag(panel=READING)
+    ),
     "preview": Flag(panel=BEHAVIOUR),
     "jobs": Flag(panel=BEHAVIOUR),
     "device": Flag(panel=BEHAVIOUR),

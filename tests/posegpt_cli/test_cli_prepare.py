@@ -208,7 +208,7 @@ def test_a_preview_that_cannot_be_drawn_is_refused_before_the_work(posegpt, bvh_
     [
         (("--bvh", "x", "--untrimmed"), "--untrimmed goes with --babel, not with --bvh"),
         (("--bvh", "x", "--amc-fps", 60), "--amc-fps goes with --amc, not with --bvh"),
-        (("--amass", "x", "--scale", 2), "--scale goes with --bvh or --amc, not with --amass"),
+        (("--amass", "x", "--t-pose-frame", 0), "--t-pose-frame goes with --bvh or --amc, not with --amass"),
         (("--babel", "x", "--amass", "y", "--label-pattern", "p"), "--label-pattern goes with --bvh or"),
         (("--bvh", "x", "--split-list", "s.csv", "--val-share", 0), "does not go with --val-share"),
     ],

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.retargeting.body_motion import BONES, JOINT, OFFSETS
-from data.retargeting.frames import mean_rotation, snapped, turn_onto, unit
+from data.retargeting.frames import angle_between, mean_rotation, snapped, turn_onto, unit
 from data.retargeting.rest_pose.evidence import bend_axes, planted_frames, shoulder_line
 from data.retargeting.source import Recording
 from models.body.ik import apply, smallest_turn
@@ -16,6 +16,8 @@ _UP = np.array([0.0, 1.0, 0.0])
 _FORWARD = np.array([0.0, 0.0, 1.0])
 _NEAR_AXES = 25.0
 """Degrees within which a frame is taken to lie along the axes, as those of most skeletons do."""
+_LINE_OFF = 3.0
+"""Degrees that the line of hips or shoulders may lie off the axis of a frame that lies along the axes."""
 _SHOWN = 0.15
 """Root mean square of a bend's sine from which on its axis is trusted."""
 
@@ -49,7 +51,8 @@ def _work_out_trunk(sample: Recording, frames: FloatArray) -> None:
     spine = [joint for joint in ("spine1", "spine2", "spine3") if sample.has(joint)]
     # On the whole the back is straight: where the spine begins says less, skeletons differ there.
     up = sample.local("pelvis", unit(top - sample.hips_middle()))
-    frames[0] = snapped(turn_onto(sample.local("pelvis", unit(hips)), up, _LEFT, _UP), _NEAR_AXES)
+    across = sample.local("pelvis", unit(hips))
+    frames[0] = _along_axes(turn_onto(across, up, _LEFT, _UP), across)
 
     for k, joint in enumerate(spine):
         is_last = k == len(spine) - 1
@@ -62,7 +65,13 @@ def _work_out_trunk(sample: Recording, frames: FloatArray) -> None:
             worked = turn_onto(across, along, _LEFT, _UP)
         else:
             worked = turn_onto(along, across, _UP, _LEFT)
-        frames[JOINT[joint]] = snapped(worked, _NEAR_AXES)
+        frames[JOINT[joint]] = _along_axes(worked, across)
+
+
+def _along_axes(worked: FloatArray, left: FloatArray) -> FloatArray:
+    """The nearest right-angled frame, if it keeps what points left: lines say more than how a back leans."""
+    nearest = snapped(worked, _NEAR_AXES)
+    return nearest if angle_between(nearest @ left, _LEFT) < _LINE_OFF else worked
 
 
 def _work_out_limb(
