@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.body.skeleton import HAND_TWIN, JOINT_NAMES, REST_PELVIS, BodyType, n_joints
+from models.body.skeleton import HAND_TWIN, JOINT_NAMES, REST_PELVIS, BodyType, n_joints, share_betas
 from models.errors import PoseGPTError
 
 Float32Array = NDArray[np.float32]
@@ -104,8 +104,7 @@ class Motion:
         offset = np.subtract(REST_PELVIS[self.body_type], REST_PELVIS[body_type])
         trans = self.trans + offset.astype(np.float32)
 
-        # SMPL and SMPL-H share their space of shapes; SMPL-X has its own.
-        betas = self.betas if "smplx" not in (body_type, self.body_type) else ()
+        betas = self.betas if share_betas(self.body_type, body_type) else ()
         return replace(self, poses=poses, trans=trans, body_type=body_type, betas=betas)
 
     def resample(self, fps: float) -> "Motion":

@@ -1,6 +1,7 @@
 """One motion from one file, whatever its format."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from data.formats.asf import find_asf, read_amc, read_asf
@@ -42,7 +43,8 @@ def read_motion(path: Path | str, settings: ReadingSettings | None = None) -> Mo
             f"cannot read {path.name}: its extension is {path.suffix or 'missing'}",
             f"give one of {', '.join(suffix for suffix in READERS if suffix != '.c3d')}",
         )
-    return reader(path, settings)
+    motion = reader(path, settings)
+    return motion if settings.gender is None else replace(motion, gender=settings.gender)
 
 
 def _read_npz(path: Path, settings: ReadingSettings) -> Motion:

@@ -1,13 +1,14 @@
 """SMPL-family bodies: joints, vertices and faces of a posed person.
 
 The default body is bundled (models/assets, CC0). With `model_dir` the registered user's official SMPL,
-SMPL-H or SMPL-X files are used instead, posed by the smplx package. Shape is always the mean (betas zero).
+SMPL-H or SMPL-X files are used instead, posed by the smplx package, of mean shape or of a recorded person's.
 """
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import roma
@@ -20,11 +21,24 @@ from models.body.body_files import read_model
 from models.body.body_model import BodyModel
 from models.body.default_body import default_model
 from models.body.kinematics import forward_kinematics
-from models.body.skeleton import BODY_TYPES, PARENTS, BodyType
+from models.body.official_files import body_type_in, official_files
+from models.body.skeleton import BODY_TYPES, PARENTS, BodyType, share_betas
 from models.errors import PoseGPTError
 
 UNRECORDED_HAND = 0.05
 """Radians: a hand whose fingers never bend more than this was not recorded."""
+
+
+class Person(Protocol):
+    """Whose body it is: what a Motion says of it."""
+
+    @property
+    def body_type(self) -> BodyType: ...
+    @property
+    def gender(self) -> str | None: ...
+    @property
+    def betas(self) -> tuple[float, ...]: ...
+
 
 Mesh = Callable[[Tensor], Tensor]
 """Local rotations (B, J, 3, 3) to vertices (B, V, 3) with the rest pelvis where the template has it."""
@@ -101,29 +115,66 @@ class Body:
             )
 
 
-@functools.cache
-def load_body(body_type: BodyType = "smpl", model_dir: Path | None = None, gender: str = "neutral") -> Body:
+@functools.lru_cache(maxsize=8)
+def load_body(
+    body_type: BodyType = "smpl",
+    model_dir: Path | None = None,
+    gender: str | None = None,
+    betas: tuple[float, ...] = (),
+) -> Body:
     """The default body, or with `model_dir` an official one; loaded once.
 
     Args:
         body_type: smpl, smplh or smplx.
-        model_dir: folder with smpl/SMPL_NEUTRAL.pkl, smplh/SMPLH_NEUTRAL.npz, smplx/SMPLX_NEUTRAL.npz, as for
-            smplx.create; .npz and .pkl are both read.
-        gender: neutral, female or male; the default body is neutral only.
+        model_dir: folder at or below which the official files are, in any layout of their downloads, or a
+            path to one file; .npz and .pkl are both read.
+        gender: neutral, female or male; None: neutral if it is there, else another. The default body is
+            neutral only.
+        betas: shape of the person, in the official body's space; empty: the mean shape.
 
     Raises PoseGPTError if a file is missing or not such a model.
     """
     if body_type not in BODY_TYPES:
         raise PoseGPTError(f"there is no body type {body_type!r}", f"use one of {', '.join(BODY_TYPES)}")
-    if model_dir is not None:
-        return _to_body(read_model(body_type, Path(model_dir), gender))
-    if gender != "neutral":
-        raise PoseGPTError(
-            f"the default body is neutral, not {gender}",
-            "give official files with model_dir=DIR",
-            "model_dir",
-        )
-    return _to_body(default_model(body_type))
+    if model_dir is None:
+        if gender not in (None, "neutral") or betas:
+            what = "of mean shape" if betas else f"neutral, not {gender}"
+            raise PoseGPTError(
+                f"the default body is {what}", "give official files with model_dir=DIR", "model_dir"
+            )
+        return _to_body(default_model(body_type))
+    model = _official(body_type, Path(model_dir), gender, bool(betas))
+    return _to_body(model.shaped(betas) if betas else model)
+
+
+def load_body_of(person: Person, model_dir: Path | None = None, body_type: BodyType | None = None) -> Body:
+    """The body to draw a person on; `motion.to_body_type(body.body_type)` fits it.
+
+    Of official files it has the person's gender and shape if they are there: betas belong to one gender's
+    file, so without that one the mean shape of another is taken.
+
+    Args:
+        person: a Motion, of which body type, gender and betas count.
+        model_dir: as for `load_body`; None is the default body.
+        body_type: instead of the person's own, or of the only one that is there.
+
+    Raises PoseGPTError if there is no such body.
+    """
+    if model_dir is None:
+        return load_body(body_type or person.body_type)
+    body_type = body_type or body_type_in(model_dir, person.body_type)
+    genders = {file.gender for file in official_files(model_dir) if file.body_type == body_type}
+    gender = person.gender or "neutral"  # estimates from video do not say, and mean the neutral one
+    if gender not in genders:
+        return load_body(body_type, model_dir)
+    betas = person.betas if share_betas(person.body_type, body_type) else ()
+    return load_body(body_type, model_dir, gender, betas)
+
+
+@functools.lru_cache(maxsize=4)
+def _official(body_type: BodyType, place: Path, gender: str | None, with_shapes: bool) -> BodyModel:
+    """An official model, read once for all shapes: it may have half a gigabyte of pose blend shapes."""
+    return read_model(body_type, place, gender, with_shapes)
 
 
 def _to_body(model: BodyModel) -> Body:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.body.body_model import BodyModel
 from models.body.body_pickle import numbers, read_pickle
 from models.body.default_body import DEFAULT_BODY, default_model
+from models.body.official_files import find_official
 from models.body.skeleton import PARENTS, BodyType, n_joints
 from models.errors import PoseGPTError
 from models.files import atomic_file
@@ -36,53 +37,46 @@ Source: smplx.vertex_ids. The exported body has these landmarks at these indices
 
 
 _NEEDED = (
-    "v_template", "f", "weights", "J_regressor", "shapedirs", "posedirs", "kintree_table", "hands_meanl",
+    "v_template", "f", "weights", "J_regressor", "posedirs", "kintree_table", "hands_meanl",
     "hands_meanr",
 )  # fmt: skip
 """Official files also hold pickled dictionaries, which stay unread."""
-_SITES: dict[BodyType, str] = {
-    "smpl": "smpl.is.tue.mpg.de",
-    "smplh": "mano.is.tue.mpg.de",
-    "smplx": "smpl-x.is.tue.mpg.de",
-}
 _EXPORTED: dict[BodyType, str] = {
     "smpl": "SMPL_NEUTRAL.pkl",  # smplx 0.1.28 reads SMPL from .pkl only, whatever `ext` says
     "smplh": "SMPLH_NEUTRAL.npz",
     "smplx": "SMPLX_NEUTRAL.npz",
 }
 N_FACE_LANDMARKS = 51
+_N_SHAPES_SMPLX = 300
+"""Betas of SMPL-X 1.1; version 1.0 has 10, and both have expressions behind."""
+_FEWEST_SHAPES = 10
 
 
-def read_model(body_type: BodyType, model_dir: Path, gender: str = "neutral") -> BodyModel:
-    """An official model file, at the place where smplx.create looks for it (or AMASS's, for SMPL-H).
+def read_model(
+    body_type: BodyType, place: Path, gender: str | None = None, with_shapes: bool = False
+) -> BodyModel:
+    """An official model file, in any layout of the downloads.
+
+    Args:
+        body_type: smpl, smplh or smplx.
+        place: folder at or below which the file is, or the file itself.
+        gender: neutral, female or male; None: neutral if it is there, else another.
+        with_shapes: whether betas will be asked for.
 
     Raises PoseGPTError if the file is missing, is not such a model, or holds anything but arrays.
     """
-    path = find_model(body_type, model_dir, gender)
+    path = find_official(body_type, place, gender).path
+    needed = (*_NEEDED, "shapedirs") if with_shapes else _NEEDED
     try:
-        if path.suffix == ".pkl":
-            arrays = read_pickle(path, _NEEDED)
+        if path.suffix.lower() == ".pkl":
+            arrays = read_pickle(path, needed)
         else:
-            arrays = read_arrays(path, _NEEDED, "download the file again")
-        return _to_model(body_type, arrays)
+            arrays = read_arrays(path, needed, "download the file again")
+        return _to_model(body_type, arrays, with_shapes)
     except (KeyError, TypeError, ValueError, OverflowError) as problem:
         raise PoseGPTError(
-            f"{path} is not a {body_type} model: {problem}", _where(body_type, gender), "model_dir"
+            f"{path} is not a {body_type} model: {problem}", "download the file again", "model_dir"
         ) from problem
-
-
-def find_model(body_type: BodyType, model_dir: Path, gender: str = "neutral") -> Path:
-    """Path of a model file under `model_dir`. Raises PoseGPTError with the places that were tried."""
-    if not model_dir.is_dir():
-        raise PoseGPTError(
-            f"there is no folder {model_dir} with body models", _where(body_type, gender), "model_dir"
-        )
-    for candidate in _candidates(body_type, gender):
-        if (model_dir / candidate).is_file():
-            return model_dir / candidate
-    raise PoseGPTError(
-        f"no {gender} {body_type} model under {model_dir}", _where(body_type, gender), "model_dir"
-    )
 
 
 def write_model_files(folder: Path) -> dict[BodyType, Path]:
@@ -156,23 +150,7 @@ def landmark_order(body_type: BodyType, n_vertices: int) -> NDArray[np.int64]:
     return order
 
 
-def _candidates(body_type: BodyType, gender: str) -> tuple[str, ...]:
-    """Where a model file may lie below the folder of body models."""
-    name = f"{body_type.upper()}_{gender.upper()}"
-    amass = (f"smplh/{gender}/model.npz",) if body_type == "smplh" else ()
-    return (f"{body_type}/{name}.npz", f"{body_type}/{name}.pkl", f"{name}.npz", f"{name}.pkl", *amass)
-
-
-def _where(body_type: BodyType, gender: str) -> str:
-    """What to do if there is no usable model file."""
-    places = " or ".join(_candidates(body_type, gender)[:2])
-    return (
-        f"put the file from https://{_SITES[body_type]} there as {places}, "
-        "or leave out `model_dir` for the default body"
-    )
-
-
-def _to_model(body_type: BodyType, arrays: Mapping[str, Any]) -> BodyModel:
+def _to_model(body_type: BodyType, arrays: Mapping[str, Any], with_shapes: bool) -> BodyModel:
     """Arrays by smplx's names to a checked BodyModel.
 
     Raises ValueError, KeyError or TypeError if one is missing or they do not fit together.
@@ -206,9 +184,21 @@ def _to_model(body_type: BodyType, arrays: Mapping[str, Any]) -> BodyModel:
         faces=faces.astype(np.int32),
         weights=weights.astype(np.float32),
         J_regressor=regressor.astype(np.float32),
+        shapedirs=_shapes(body_type, arrays, n) if with_shapes else None,
         posedirs=posedirs.astype(np.float32) if posedirs.any() else None,
         hands_mean=hands_mean,
     )
+
+
+def _shapes(body_type: BodyType, arrays: Mapping[str, Any], n: int) -> NDArray[np.float32]:
+    """(V, 3, N) directions of betas. SMPL-X's files hold those of expressions behind them."""
+    shapes = numbers(arrays["shapedirs"])
+    if shapes.ndim != 3 or shapes.shape[:2] != (n, 3):
+        raise ValueError(f"expected shapedirs of shape {(n, 3, 'N')}, got {shapes.shape}")
+    if body_type == "smplx":
+        n_shapes = _N_SHAPES_SMPLX if shapes.shape[-1] > _N_SHAPES_SMPLX else _FEWEST_SHAPES
+        shapes = shapes[..., :n_shapes]
+    return shapes.astype(np.float32)
 
 
 def _check_parents(body_type: BodyType, kintree_table: NDArray[Any]) -> None:

@@ -65,6 +65,11 @@ REST_PELVIS: dict[BodyType, tuple[float, float, float]] = {
 """Pelvis of the rest pose (m): a body's pelvis stands at `trans + REST_PELVIS`."""
 
 
+def share_betas(first: BodyType, second: BodyType) -> bool:
+    """Whether betas mean the same shape on both: SMPL and SMPL-H do, SMPL-X has its own."""
+    return (first == "smplx") == (second == "smplx")
+
+
 def n_joints(body_type: BodyType) -> int:
     """Number of joints whose rotations a motion of this body type holds (24, 52, 55)."""
     return len(JOINT_NAMES[body_type])

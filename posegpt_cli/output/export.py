@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.body.body import Body, load_body
+from models.body.body import Body, load_body_of
 from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
 from models.motion import Motion
@@ -42,7 +42,8 @@ def write_numbers(motions: Sequence[Motion], path: Path, options: RenderOptions)
 
         write_smpl_npz(path, motion, options.body_type or amass_body(motion), force=True)
         return
-    body = load_body(motion.body_type, options.body_model)
+    body = load_body_of(motion, options.body_model, options.body_type)
+    motion = motion.to_body_type(body.body_type)
     if suffix == ".bvh":
         _write_bvh(path, motion, body)
     elif suffix == ".csv":

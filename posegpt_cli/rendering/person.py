@@ -127,15 +127,14 @@ def make_people(motions: Sequence[Motion], options: RenderOptions) -> list[Perso
 
     Raises PoseGPTError if the body cannot be loaded or there is no motion.
     """
-    from models.body.body import load_body
+    from models.body.body import load_body_of
 
     if not motions:
         raise PoseGPTError("there is no motion to draw", "give at least one motion")
     people = []
     for motion in motions:
-        if options.body_type is not None:
-            motion = motion.to_body_type(options.body_type)
-        body = load_body(motion.body_type, options.body_model)
+        body = load_body_of(motion, options.body_model, options.body_type)
+        motion = motion.to_body_type(body.body_type)
         people.append(Person(motion.resample(options.fps), body))
     return people
 

@@ -398,9 +398,9 @@ def test_arrays_that_cannot_be_are_refused_before_they_fill_the_memory(tmp_path:
 
 
 def test_missing_folder_and_file_say_what_goes_where(tmp_path: Path) -> None:
-    with pytest.raises(PoseGPTError, match=r"no folder .*nowhere.*smpl/SMPL_NEUTRAL.npz"):
+    with pytest.raises(PoseGPTError, match=r"no folder .*nowhere.*SMPL_NEUTRAL.pkl"):
         load_body("smpl", tmp_path / "nowhere")
-    with pytest.raises(PoseGPTError, match=r"no male smplh model.*smplh/SMPLH_MALE.npz"):
+    with pytest.raises(PoseGPTError, match=r"no male smplh model.*no model.*SMPLH_male.pkl"):
         load_body("smplh", tmp_path, "male")
 
 
