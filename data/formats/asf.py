@@ -86,7 +86,7 @@ def read_asf(path: Path | str) -> Asf:
     """Read a skeleton. Raises PoseGPTError where it is damaged."""
     path = Path(path)
     text = re.sub(r"#.*", "", read_text(path))
-    parts = {m[1].lower(): m[2] for m in re.finditer(r"^\s*:(\w+)(.*?)(?=^\s*:|\Z)", text, re.M | re.S)}
+    parts = _sections(text)
     missing = [name for name in ("root", "bonedata", "hierarchy") if name not in parts]
     if missing:
         raise PoseGPTError(f"{path.name} is no ASF skeleton: :{missing[0]} is missing", "use an .asf file")
@@ -95,11 +95,13 @@ def read_asf(path: Path | str) -> Asf:
     length = re.search(r"\blength\s+(\S+)", units, re.I)
     try:
         unit = _INCH / float(length[1]) if length else _INCH
-        blocks = re.findall(r"\bbegin\b(.*?)\bend\b", parts["bonedata"], re.S | re.I)
-        bones = {bone.name: bone for bone in (_bone(block, unit, degrees) for block in blocks)}
+        bones: dict[str, Bone] = {}
+        for block in _blocks(parts["bonedata"]):
+            bone = _bone(block, unit, degrees)
+            bones[bone.name] = bone
         bones["root"] = _root(parts["root"], degrees)
         ordered = _by_hierarchy(bones, parts["hierarchy"], path.name)
-    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+    except (ValueError, LookupError, TypeError, ArithmeticError) as error:
         raise PoseGPTError(f"{path.name} cannot be read: {error}", _DAMAGED) from None
     return Asf(ordered, unit, degrees, path.stem)
 
@@ -117,7 +119,7 @@ def read_amc(path: Path | str, asf: Asf, fps: float = AMC_FPS) -> Bvh:
     path = Path(path)
     text = read_text(path)
     values, n_frames = _read_frames(text, path.name)
-    degrees = False if re.search(r"^\s*:RADIANS", text, re.M | re.I) else asf.degrees
+    degrees = False if re.search(r"^[^\S\n]*:RADIANS", text, re.M | re.I) else asf.degrees
     unknown = set(values) - {bone.name for bone in asf.bones}
     if unknown:
         raise PoseGPTError(
@@ -145,6 +147,29 @@ def read_amc(path: Path | str, asf: Asf, fps: float = AMC_FPS) -> Bvh:
         name=path.stem,
         unit=1.0,
     )
+
+
+def _sections(text: str) -> dict[str, str]:
+    """What stands after each `:keyword` at the beginning of a line, up to the next.
+
+    Found one by one: an expression for the whole section would look for its end again from every blank line.
+    """
+    sections: dict[str, str] = {}
+    heads = list(re.finditer(r"^[^\S\n]*:(\w+)", text, re.MULTILINE))
+    ends = [head.start() for head in heads[1:]] + [len(text)]
+    for head, end in zip(heads, ends, strict=True):
+        sections[head[1].lower()] = text[head.end() : end]
+    return sections
+
+
+def _blocks(text: str) -> list[str]:
+    """What stands between each `begin` and the `end` that follows it."""
+    blocks: list[str] = []
+    for piece in re.split(r"\bbegin\b", text, flags=re.IGNORECASE)[1:]:
+        end = re.search(r"\bend\b", piece, re.IGNORECASE)
+        if end:
+            blocks.append(piece[: end.start()])
+    return blocks
 
 
 def _bone(block: str, unit: float, degrees: bool) -> Bone:

@@ -20,8 +20,10 @@ _CHANNELS = {f"{axis}{kind}" for axis in "xyz" for kind in ("position", "rotatio
 _ENOUGH_BONES = 5
 """Joints with position channels that are needed to tell whether these add to OFFSET."""
 _KEYWORDS = ("HIERARCHY", "ROOT", "JOINT", "END", "{", "}", "OFFSET", "CHANNELS")
+_MOST_JOINTS = 4096
+"""Joints of a skeleton; people with every finger have about a hundred."""
 _MOTION = re.compile(r"(?:^|(?<=[\s}]))MOTION\s+(?=Frame)", re.IGNORECASE)
-_LONE_MOTION = re.compile(r"^\s*MOTION\b", re.MULTILINE | re.IGNORECASE)
+_LONE_MOTION = re.compile(r"^[^\S\n]*MOTION\b", re.MULTILINE | re.IGNORECASE)
 _FRAMES = re.compile(r"\s*Frames\s*:?\s*(\d{1,18})(?:\.0*)?(?=\s)", re.IGNORECASE)
 _FRAME_TIME = re.compile(r"\s*Frame\s*Time\s*:?\s*([0-9.eE+-]+)[^\S\n]*\n?", re.IGNORECASE)
 _RATES = (24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 72.0, 90.0, 100.0, 119.88, 120.0, 144.0, 240.0)
@@ -107,6 +109,8 @@ def _read_hierarchy(text: str, name: str) -> list[_Joint]:
                 raise PoseGPTError(f"{name} holds several skeletons", "split it into one file per person")
             parent = open_blocks[-1].joint if open_blocks else -1
             joints.append(_Joint(" ".join(words[1:]), parent))
+            if len(joints) > _MOST_JOINTS:
+                raise PoseGPTError(f"{name} has more than {_MOST_JOINTS} joints", "use another file")
             pending = _OpenBlock(len(joints) - 1, False)
         elif keyword == "END" and open_blocks:
             pending = _OpenBlock(open_blocks[-1].joint, True)
@@ -234,13 +238,20 @@ def _parse_numbers(text: str, name: str) -> FloatArray:
             return np.fromstring(text, sep=" ")
         except (DeprecationWarning, ValueError):
             for word in text.split():
-                try:
-                    float(word)
-                except ValueError:
+                if not _is_number(word):
                     raise PoseGPTError(
                         f"{name}: {word[:20]!r} stands among the values", "the file is damaged"
                     ) from None
-            raise
+            raise PoseGPTError(f"{name}: its values cannot be read", "the file is damaged") from None
+
+
+def _is_number(word: str) -> bool:
+    """Whether numpy reads a word as a number: unlike Python it takes no `1_0` and only European digits."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return word.isascii() and "_" not in word
 
 
 def _frame_rate(text: str, name: str) -> tuple[float, tuple[str, ...]]:

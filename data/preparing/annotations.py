@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from data.store import SPLITS
 from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
-from models.files import parse_json
+from models.files import parse_json, read_bytes
 
 RELEASE_FOLDERS = ("babel_v1.0_release", "babel_v1-0_release")
 """What the released archive unpacks to."""
@@ -86,10 +86,10 @@ def read_babel(path: Path) -> tuple[list[Record], list[tuple[str, str]]]:
     Raises PoseGPTError if the file is missing or no BABEL file.
     """
     try:
-        entries = parse_json(path.read_bytes())
-    except FileNotFoundError:
-        raise PoseGPTError(f"no file {path}", "leave it out of split", parameter="split") from None
-    except (OSError, ValueError) as error:
+        if not path.exists():
+            raise PoseGPTError(f"no file {path}", "leave it out of split", parameter="split")
+        entries = parse_json(read_bytes(path))
+    except ValueError as error:
         raise PoseGPTError(f"{path} cannot be read: {error}", "download BABEL again") from None
     if not isinstance(entries, dict):
         raise PoseGPTError(f"{path} is no BABEL file: expected records by id", "give BABEL's release")
@@ -98,7 +98,7 @@ def read_babel(path: Path) -> tuple[list[Record], list[tuple[str, str]]]:
     for key, entry in entries.items():
         try:
             records.append(_record(key, entry))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             faulty.append((f"{path.name}:{key}", f"faulty record: {type(error).__name__} {error}"))
     return records, faulty
 
@@ -190,8 +190,8 @@ def _record(key: str, entry: dict[str, Any]) -> Record:
 
 def _span(label: dict[str, Any], start: float, stop: float) -> Span:
     categories = label.get("act_cat") or ()
-    if math.isnan(start) or math.isnan(stop):
-        raise ValueError("a label's time is NaN")
+    if not math.isfinite(start) or math.isnan(stop):
+        raise ValueError("a label's time is not a number")
     if isinstance(categories, str) or not all(isinstance(name, str) for name in categories):
         raise TypeError(f"act_cat {categories!r} is no list of names")
     return Span(start, stop, tuple(categories))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data.actions import bandai_labels, clip_labels
 from models.errors import PoseGPTError
-from models.files import parse_json
+from models.files import parse_json, read_bytes
 
 Labeller = Callable[[Path], tuple[str, ...] | None]
 """Path of a clip, relative to the data set's folder -> its labels, or None if it has none."""
@@ -47,11 +47,9 @@ def table_labeller(path: Path, column: str = "labels", parameter: str = "labels"
     """
     # Tables from spreadsheets begin with a byte order mark.
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise PoseGPTError(
-            f"cannot read {path}: {error.strerror}", f"check the path of {parameter}", parameter=parameter
-        ) from None
+        text = read_bytes(path).decode("utf-8-sig")
+    except PoseGPTError as error:
+        raise PoseGPTError(error.message, f"check the path of {parameter}", parameter=parameter) from None
     except UnicodeDecodeError:
         raise PoseGPTError(
             f"{path} is no text file", f"{parameter} is a CSV or JSON file", parameter=parameter

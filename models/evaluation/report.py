@@ -1,10 +1,9 @@
 """Reports of evaluations: figures with intervals, and what is needed to trust and compare them. No torch."""
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,22 +11,26 @@ from pydantic import Field
 
 from models import __version__
 from models.config import Config
-from models.errors import PoseGPTError, SettingsError
+from models.errors import PoseGPTError, SettingsError, one_line
+from models.files import parse_json, read_bytes
 
 COMPARABLE = ("data", "classifier")
 """Fingerprints that must agree before figures of two reports may be compared."""
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+HalfWidth = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 Better = Literal["lower", "higher", "as real"]
 
 
 class Estimate(Config):
     """A figure, with the half width of its 95 % interval where it was measured several times."""
 
-    mean: float | None
+    mean: Finite | None
     """None where the figure is not defined (no two motions of one action, say)."""
-    half: float | None = None
+    half: HalfWidth | None = None
     """None where there is but one value."""
-    n: int = 1
+    n: Count = 1
     """Values averaged."""
 
     def overlaps(self, other: "Estimate") -> bool:
@@ -53,7 +56,7 @@ class Matrix(Config):
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    values: tuple[tuple[float, ...], ...]
+    values: tuple[tuple[Finite, ...], ...]
     row_name: str
     column_name: str
 
@@ -63,7 +66,7 @@ class Curve(Config):
 
     x_name: str
     y_name: str
-    series: dict[str, tuple[tuple[float, float], ...]]
+    series: dict[str, tuple[tuple[Finite, Finite], ...]]
     """Points (x, y) by name."""
 
 
@@ -93,7 +96,7 @@ class Report(Config):
     """Everything else that decides the figures."""
     fingerprints: dict[str, str]
     """Of data, classifier, checkpoint, ...: what was measured with what."""
-    counts: dict[str, int]
+    counts: dict[str, Count]
     """Motions in and out, so that it shows that none was dropped."""
     infos: dict[str, FigureInfo]
     """Meaning of each figure."""
@@ -105,7 +108,7 @@ class Report(Config):
     """To be drawn."""
     curves: dict[str, Curve] = Field(default_factory=dict)
     """To be drawn."""
-    seconds: dict[str, float] = Field(default_factory=dict)
+    seconds: dict[str, Finite] = Field(default_factory=dict)
     """Time taken by each part; all else is the same in every run of one seed."""
 
 
@@ -175,12 +178,10 @@ def read_reports(path: Path) -> dict[str, Report]:
     """Reports that `--json` printed, by protocol; raises PoseGPTError where the file holds none."""
     hint = "posegpt eval fid --out report.json"
     try:
-        found = json.loads(path.read_bytes())
+        found = parse_json(read_bytes(path))
         reports = [Report.model_validate(one) for one in found.get("reports", [found])]
-    except OSError as error:
-        raise PoseGPTError(f"cannot read {path}: {error.strerror}", hint) from error
-    except (ValueError, AttributeError, TypeError, RecursionError, SettingsError) as error:
-        reason = str(error).splitlines()[0]
+    except (ValueError, AttributeError, TypeError, SettingsError) as error:
+        reason = one_line(error, 160)
         raise PoseGPTError(f"{path} is no report of posegpt eval: {reason}", hint) from error
     return {report.protocol: report for report in reports}
 

@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from models.config import Config, Decay, Positive, Seed, Share, Weight
 from models.networks.config import ClassifierConfig, GPTConfig, VQVAEConfig, VQVAEModel
+
+_LONGEST_NAME = 100
+"""Characters of a run's name."""
 
 
 class LossConfig(Config):
@@ -83,7 +86,7 @@ class RunConfig(WindowsConfig):
     out: Path = Path("runs")
     """Folder of runs; this one becomes OUT/<stage>/NAME."""
     name: str = "default"
-    """Name of the run."""
+    """Name of the run, and of its folder."""
     init: Path | None = None
     """Run or checkpoint to fine-tune: start from its weights (`pretrained`: the bundled one)."""
     accumulate: Positive = 1
@@ -135,6 +138,13 @@ class RunConfig(WindowsConfig):
     """Ten steps on small batches: does everything run?"""
     dummy_data: bool = False
     """Procedural motions instead of --data."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_folder_name(cls, name: str) -> str:
+        if not name.strip() or name in (".", "..") or "/" in name or len(name) > _LONGEST_NAME:
+            raise ValueError("must be the name of one folder")
+        return name
 
 
 class VQVAERun(RunConfig):

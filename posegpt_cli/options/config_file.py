@@ -9,10 +9,13 @@ import yaml
 from pydantic import BaseModel
 
 from models.config import upgrade_names
+from models.errors import PoseGPTError
+from models.files import read_bytes
 from posegpt_cli.console import UsageError
 from posegpt_cli.options.fields import config_fields, part_of
 
 Values = dict[str, Any]
+_LARGEST_FILE = 1 << 20
 
 
 def read_config_file(path: Path, config: type[BaseModel]) -> Values:
@@ -21,8 +24,10 @@ def read_config_file(path: Path, config: type[BaseModel]) -> Values:
     Raises UsageError if it cannot be read, or has keys that `config` does not have.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        values = yaml.safe_load(read_bytes(path, _LARGEST_FILE).decode("utf-8"))
+    except PoseGPTError as error:
+        raise UsageError(error.message, error.hint) from error
+    except Exception as error:  # dates, numbers and keys that YAML cannot make raise anything
         raise UsageError(f"{path} cannot be read: {error}", "give a YAML file") from error
     if values is None:
         return {}

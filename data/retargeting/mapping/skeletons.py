@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models.body.skeleton import BODY_JOINTS
 from models.errors import PoseGPTError
-from models.files import parse_json
+from models.files import parse_json, read_bytes
 
 SIDES = ("left", "right")
 NEEDED = tuple(
@@ -58,8 +58,8 @@ MAP_HINT = '--skeleton FILE.json maps any other: {"pelvis": "Hips", "left_hip": 
 
 def _read_map(path: Path) -> SourceSkeleton:
     try:
-        joints = parse_json(path.read_bytes())
-    except (OSError, ValueError) as error:
+        joints = parse_json(read_bytes(path))
+    except (PoseGPTError, ValueError) as error:
         raise PoseGPTError(f"cannot read the skeleton {path}: {error}", MAP_HINT) from None
     if not (isinstance(joints, dict) and all(isinstance(joint, str) for joint in joints.values())):
         raise PoseGPTError(f"{path} does not map joints to joints", MAP_HINT)
