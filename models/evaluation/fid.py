@@ -103,6 +103,7 @@ class GeneratorSource:
         return {"source": "generator", "sampling": sampling, "batch_size": self.sampler.batch_size}
 
     def judged(self, repeat: int, clock: Stopwatch, on_progress: OnProgress) -> JudgedSet:
+        # Each repeat asks for what the real set holds, so that both sets have the same mix.
         prompts = prompts_like(self.real, self.sampler.generator.fps)
 
         def motions_at(places: list[int]) -> Sequence[Motion]:
@@ -202,6 +203,8 @@ def evaluate_fid(
     with clock.part("real against real"):
         figures["real"] = _shown(reference.real_figures(settings.repeats))
         curve = reference.curve()
+
+    # The table reads from the best that can be expected to what lacks most.
     order = ("real", RECONSTRUCTED, "generated", UNGUIDED)
     return Report(
         protocol="fid",
@@ -238,6 +241,7 @@ def _shown(figures: dict[str, Estimate]) -> dict[str, Estimate]:
 
 def _parts(clock: Stopwatch) -> dict[str, float]:
     """Seconds by part; sampling is timed within what the classifier takes."""
+    # Motion is sampled while the classifier asks for it, so its time is part of the classifier's.
     seconds = dict(clock.seconds)
     if "sampling" in seconds:
         seconds["classifier"] = seconds.pop("sampling and classifier") - seconds["sampling"]
@@ -258,6 +262,8 @@ class _Reference:
     def judge(self, judged: JudgedSet) -> dict[str, float]:
         """All figures of one set."""
         features = judged.first.tensors()[0]
+
+        # A set nearer to the training motions than real motion is has copied some of them.
         near = float(metrics.nearest_distances(features, self.train_features).median())
         return {
             **self._distances(features),
@@ -270,6 +276,7 @@ class _Reference:
         """Training motions of the same mix against the validation set; recognition is of the latter."""
         rows = []
         for repeat in range(repeats):
+            # Another draw in each repeat: its spread is what chance alone does to the figures.
             rng = np.random.default_rng([self.seed, _REAL_STREAM, repeat])
             drawn = self.train.rows(self.draws.places(rng))
             rows.append(self._distances(drawn.tensors()[0]) | spread_figures(drawn))
@@ -284,6 +291,8 @@ class _Reference:
             values = []
             for draw in range(_CURVE_DRAWS):
                 rng = np.random.default_rng([self.seed, _REAL_STREAM + 1, n, draw])
+
+                # As many real motions on either side, so that only the number changes.
                 held_out = np.sort(rng.choice(n_most, n, replace=False))
                 drawn = self.train_features[self.draws.places(rng, held_out)]
                 values.append(frechet_distance(Gaussian.of(drawn), Gaussian.of(self.features[held_out])))
@@ -313,6 +322,8 @@ def own_figures(judged: JudgedSet) -> dict[str, float]:
     }
     if judged.second is None:
         return figures
+
+    # The second judge has an order of names of its own.
     second = judged.second
     scores = torch.from_numpy(second.name_scores)
     figures["second judge"] = metrics.group_accuracy(scores, torch.from_numpy(second.own)).micro
@@ -327,6 +338,8 @@ def style_accuracy(found: Features) -> metrics.GroupAccuracy:
     columns = [found.label_names.index(name) for name in found.style_names]
     if not columns:
         return metrics.GroupAccuracy(float("nan"), float("nan"))
+
+    # Motions of no style or of several have none that could be right or wrong.
     true = torch.from_numpy(found.labels[:, columns])
     own = torch.where(true.sum(1) == 1, true.int().argmax(1), -1)
     return metrics.group_accuracy(torch.from_numpy(found.logits[:, columns]), own)
@@ -337,8 +350,12 @@ def category_precision(found: Features) -> float:
     is_style = np.isin(found.label_names, found.style_names)
     beside = found.labels & ~is_style
     column = {name: k for k, name in enumerate(found.label_names)}
+
+    # The own name is judged by name accuracy, so it does not count again here.
     for k in np.flatnonzero(found.own >= 0):
         beside[k, column[found.name_names[found.own[k]]]] = False
+
+    # Labels that no motion has would only ever be wrong.
     occurring = beside.any(0)
     if not occurring.any():
         return float("nan")

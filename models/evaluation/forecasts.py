@@ -78,16 +78,20 @@ def evaluate_forecast(
     clock = Stopwatch()
     body = load_body(generator.body_type)
     clips = _long_enough(generator, motions, settings)
+
+    # All pasts end at the same frame, so that every one is followed by the same truth.
     seam = max(settings.pasts)
     truths = [_future(body, [clip], seam) for clip in clips]
     similar = _similar([_last_pose(body, clip, seam) for clip in clips], settings.threshold)
+
+    # Real motion has seams of its own kind: what it does there is the scale for the others.
     rows = {"real": [_seam_figures(truth) for truth in truths]}
     makers = _makers(generator, setup.seed, settings, codes)
     total = len(settings.pasts) * len(makers) * len(clips)
     done = 0
     for past in settings.pasts:
         for name, make in makers.items():
-
+            # The variables of the loops are bound as defaults, because the functions outlive the turn.
             def measure(k: int, past: int = past, make: Maker = make) -> dict[str, float]:
                 found = _future(body, make(clips[k].crop(seam - past, seam), k), past)
                 others = [truths[j] for j in similar[k]]
@@ -177,6 +181,8 @@ def extrapolate(past: Motion, n_frames: int) -> Motion:
     """The past, then its last velocity kept: of the root's path, and of each joint's rotation."""
     if past.n_frames < 2:
         return hold(past, n_frames)
+
+    # The rotation from the last frame but one to the last is repeated in every further frame.
     before, last = roma.rotvec_to_rotmat(torch.from_numpy(past.poses[-2:]))
     turn = roma.rotmat_to_rotvec(last @ before.transpose(-1, -2))
     time = torch.arange(1, n_frames + 1)
@@ -191,6 +197,8 @@ def _joints(body: Body, motions: Sequence[Motion], seam: int) -> Tensor:
     """(K, T, 22, 3) joints of motions that share their past, which faces ahead at its last frame."""
     poses, trans = (torch.from_numpy(np.stack([getattr(m, k) for m in motions])) for k in ("poses", "trans"))
     joints = body.joints(poses, trans)[:, :, : len(BODY_JOINTS)].double()
+
+    # Turned by the heading of the last observed frame, so that poses of different clips compare.
     yaw = yaw_of(roma.rotvec_to_rotmat(poses[0, seam - 1, 0]).double())
     return joints @ yaw_to_rotmat(-yaw).T
 
@@ -204,16 +212,21 @@ def _last_pose(body: Body, motion: Motion, seam: int) -> Tensor:
 def _future(body: Body, motions: Sequence[Motion], seam: int) -> _Future:
     joints = _joints(body, motions, seam)
     future, last = joints[:, seam:], joints[:, seam - 1]
+
+    # The jump is the way of each joint over the seam, the kick the change of its velocity there.
     jump = (future[:, 0] - last).norm(dim=-1).mean() * 1000
     kick = float("nan")
     if seam > 1:
         before = last - joints[:, seam - 2]
         kick = float((future[:, 0] - last - before).norm(dim=-1).mean() * 1000)
+
+    # Poses are errors of the body alone; the path is measured apart.
     pelvis = future[:, :, 0]
     return _Future((future - pelvis[:, :, None]).flatten(-2), pelvis - last[:, None, 0], float(jump), kick)
 
 
 def _figures(found: _Future, similar: Sequence[_Future], truth: _Future) -> dict[str, float]:
+    # Several futures may follow one pose: mmade and mmfde average over those that others took.
     ade, fde = metrics.displacement_errors(found.poses, truth.poses[0])
     several = [metrics.displacement_errors(found.poses, other.poses[0]) for other in similar]
     return {
@@ -234,5 +247,7 @@ def _similar(last_poses: Sequence[Tensor], threshold: float) -> list[list[int]]:
     """For each clip those of a similar last pose, itself among them."""
     poses = torch.stack(list(last_poses))
     near = torch.cdist(poses, poses) < threshold
+
+    # Rounding may put a pose at a small distance from itself.
     near.fill_diagonal_(True)
     return [row.nonzero().flatten().tolist() for row in near]

@@ -154,6 +154,8 @@ def extract(
     """
     n = len(label_sets)
     labels = label_matrix(label_sets, judge.info.labels, "classifier")
+
+    # Each process judges its own share; all of them end up with all rows, in order.
     said = gather_rows(classify(judge, motions_at(own_share(n)), on_progress), n)
     return said_features(judge, said, labels, label_sets, about)
 
@@ -187,6 +189,7 @@ def said_features(
     about: SetInfo,
 ) -> Features:
     """Rows of `classify` with the labels that are true."""
+    # The columns of `classify`: features, logits, scores of the names, length.
     width = judge.network.config.hid_dim
     n_labels = len(judge.info.labels)
     rows = said.numpy()
@@ -214,6 +217,8 @@ def said_features(
 def classify(judge: Judge, motions: Sequence[Motion], on_progress: OnProgress = no_progress) -> Tensor:
     """(N, D + L + M + 1) features, logits, scores of the names and length of motions of any rate and body."""
     fitted = [fit(motion, judge.info.fps, judge.info.body_type) for motion in motions]
+
+    # Rows are filled out of order, because motions of like length share a batch.
     width = judge.network.config.hid_dim + len(judge.info.labels) + len(judge.names) + 1
     rows = torch.zeros(len(fitted), width)
     done = 0
@@ -242,6 +247,8 @@ def pack_features(features: Features, half: bool = False) -> bytes:
 def read_features(path: Path) -> Features:
     """What `pack_features` made; raises PoseGPTError if the file is missing or damaged."""
     hint = f"remove {path}, or give data=DIR"
+
+    # Names and numbers come back in the types that they were packed from.
     file = read_arrays(path, [field.name for field in fields(Features)], hint)
     try:
         values: dict[str, Any] = {name: tuple(str(one) for one in file[name]) for name in _TUPLES}
@@ -268,6 +275,7 @@ def read_features(path: Path) -> Features:
 
 def _check_shapes(found: Features) -> None:
     """Raises ValueError if the arrays of a file do not fit each other."""
+    # Every array has a row per motion, and a column per label or name.
     n = len(found.lengths)
     n_labels = len(found.label_names)
     shapes = {

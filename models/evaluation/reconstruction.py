@@ -75,6 +75,8 @@ def evaluate_reconstruction(
     """Errors of motions, each a mean over its frames; means and intervals are over the motions."""
     clock = Stopwatch()
     body = load_body(vqvae.config.body_type)
+
+    # Each process reconstructs its share of the motions.
     own = own_share(len(motions))
     fitted = [fit(motions[k], fps, vqvae.config.body_type) for k in own]
     sums: dict[int, _Sums] = {}
@@ -84,11 +86,15 @@ def evaluate_reconstruction(
             for place, one in zip(places, _reconstruct(vqvae, body, batch), strict=True):
                 sums[place] = one
             on_progress(len(sums), len(own))
+
+    # Batches hold motions of like length; from here on they are in the order given.
     ordered = [sums[k] for k in range(len(own))]
     n = len(motions)
     errors = gather_rows(torch.stack([s.errors for s in ordered]), n)
     residual = gather_rows(torch.stack([s.residual for s in ordered]), n).sum(0)
     frames = int(gather_rows(torch.tensor([[s.frames] for s in ordered]), n).sum())
+
+    # Codes are padded to one length, so that processes can exchange them as a table.
     longest = vqvae.n_tokens(math.ceil(fps * max(motion.duration for motion in motions)) + 1)
     indices = gather_rows(torch.stack([_padded(s.indices, longest) for s in ordered]), n).flatten(0, 1)
     figures = {name: estimate(errors[:, k].tolist()) for k, name in enumerate(_PER_MOTION)}
@@ -107,6 +113,8 @@ def reconstruct(vqvae: VQVAE, fps: float, motions: Sequence[Motion]) -> list[Mot
     decoded: dict[int, Motion] = {}
     for places, batch in batches(fitted, BATCH_SIZE):
         batch = batch.to(next(vqvae.parameters()).device)
+
+        # The decoded motion starts where the true one does: place and heading are no part of the code.
         features = vqvae(batch.poses, batch.trans, batch.length).features
         start = Root(yaw_of(roma.rotvec_to_rotmat(batch.poses[:, 0, 0])), batch.trans[:, 0])
         pose = features_to_motion(features, vqvae.config.translation, start)
@@ -122,6 +130,8 @@ def reconstruct(vqvae: VQVAE, fps: float, motions: Sequence[Motion]) -> list[Mot
 def _reconstruct(vqvae: VQVAE, body: Body, batch: Batch) -> list[_Sums]:
     r = vqvae(batch.poses, batch.trans, batch.length)
     rotmats = roma.rotvec_to_rotmat(batch.poses)
+
+    # Both start at the same place and heading.
     start = Root(yaw_of(rotmats[:, 0, 0]), batch.trans[:, 0])
     pose = features_to_motion(r.features, vqvae.config.translation, start)
     poses = roma.rotmat_to_rotvec(pose.rotmats)
@@ -131,6 +141,8 @@ def _reconstruct(vqvae: VQVAE, body: Body, batch: Batch) -> list[_Sums]:
     found = []
     for k, length in enumerate(batch.length.tolist()):
         t, p = (j[k, :length, : len(BODY_JOINTS)].cpu().double() for j in joints)
+
+        # Frames beyond a motion's length are padding and count for nothing.
         every = slice(0, length, VERTEX_FRAMES)
         truth = body.vertices(batch.poses[k, every], batch.trans[k, every])
         decoded = body.vertices(poses[k, every], pose.trans[k, every])
@@ -147,6 +159,7 @@ def _reconstruct(vqvae: VQVAE, body: Body, batch: Batch) -> list[_Sums]:
 
 def _joint_errors(truth: Tensor, decoded: Tensor) -> dict[str, float]:
     """Of joints (T, 22, 3), in mm."""
+    # With the pelvis at the origin, errors of the path do not count.
     centred = ((truth - truth[:, :1]) - (decoded - decoded[:, :1])).norm(dim=-1) * 1000
     world = (truth - decoded).norm(dim=-1) * 1000
     errors = {"mpjpe": float(centred.mean()), "mpjpe with translation": float(world.mean())}

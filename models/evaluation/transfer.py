@@ -43,6 +43,7 @@ class MotionWindows:
         self.size, self.seed = size, seed
 
     def batch(self, step: int) -> Batch:
+        # A batch follows from seed and step alone, as the training loop expects.
         rng = np.random.default_rng([self.seed, step])
         chosen = rng.choice(len(self.motions), self.size)
         return self._batch(chosen)
@@ -87,6 +88,8 @@ def evaluate_transfer(
     settings = settings or TransferSettings()
     setup = setup or Setup()
     clock = Stopwatch()
+
+    # Sets of different sizes would compare sizes.
     sizes = {name: len(motions) for name, motions in sets.items()}
     if len(set(sizes.values())) != 1:
         raise PoseGPTError(f"the sets to train on differ in size: {sizes}", "give as many of each")
@@ -133,6 +136,8 @@ class _Pupil:
         on_progress: Callable[[TrainingProgress], None],
     ) -> dict[str, float]:
         steps = self.settings.steps
+
+        # A small network and a high learning rate: the comparison needs no good classifier.
         run = ClassifierRun(
             network=NETWORK,
             iter=steps,
@@ -150,6 +155,8 @@ class _Pupil:
         with tempfile.TemporaryDirectory(prefix="posegpt-") as folder:
             data = TrainingData(self.info, batches_of, batches_of)
             result = train(run, Path(folder), data, on_progress=on_progress)
+
+            # Tested on real motion that neither classifier has seen.
             judge = load_judge(result.folder, "cpu")
             about = SetInfo("", run.seq_len, len(test))
             found = extract(judge, [m.labels for m in test], lambda at: [test[k] for k in at], about)
