@@ -111,6 +111,7 @@ def has_parameters(names: Collection[str]) -> bool:
 
 def wanted_keys(there: Collection[str]) -> set[str]:
     """The keys that must be read of a file that has these: parts of the pose only if the whole is missing."""
+    # Reading parts beside the whole would double the time for nothing.
     wanted = {name for name in there if name in KEYS}
     if any(name in there for name in _POSE_KEYS):
         wanted -= {*_BODY_KEYS, *_HAND_KEYS, *_FACE_KEYS}

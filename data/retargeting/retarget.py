@@ -71,6 +71,8 @@ def retarget_counted(
 ) -> RetargetedMotion:
     """`retarget`, and how often a joint jumps in what came out."""
     settings = settings or ReadingSettings()
+
+    # Files of our own hold SMPL's rotations as they are: nothing is to be found out.
     if skeleton is None and is_own_file(bvh):
         motion = read_own_file(bvh)
         return RetargetedMotion(motion, count_glitches(rotvec_to_quat(motion.poses)))
@@ -78,6 +80,8 @@ def retarget_counted(
     scale = settings.scale or leg_scale(source.recording)
     laid = to_body(source, scale)
     recording = source.recording
+
+    # Where the source's feet stand, ours must: legs of other proportions would float or swim.
     feet = source_feet(recording.positions * scale, recording.present, bvh.fps)
     body = plant(laid, feet, bvh.fps)
     notes = source.notes + check_motion(recording, body, scale, says_unit=bool(bvh.unit or settings.scale))
@@ -128,17 +132,23 @@ def to_body(source: SourceMotion, scale: float | None = None) -> BodyMotion:
         scale: metres per unit of the source; None makes the legs as long as SMPL's.
     """
     recording = source.recording
+
+    # Q = G A^T for every joint at once.
     rotations = recording.rotations @ np.swapaxes(source.rest.alignments, -1, -2)
     if source.rest.by_position:
         fitted = rotations_from_positions(filled_positions(recording))
         for joint in source.rest.by_position:
             rotations[:, JOINT[joint]] = fitted[:, JOINT[joint]]
+
+    # Joints that the file lacks move with their parents.
     undo_flips(rotations)
     for j, parent in enumerate(BODY_PARENTS):
         if not recording.present[j]:
             rotations[:, j] = rotations[:, parent]
 
     scale = scale or leg_scale(recording)
+
+    # The middle of the hips is where both bodies agree; all else follows by the bones of SMPL.
     positions = np.empty_like(recording.positions)
     middle = recording.hips_middle() * scale
     positions[:, 0] = middle - rotations[:, 0] @ OFFSETS[HIPS].mean(axis=0)

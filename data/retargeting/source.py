@@ -82,6 +82,7 @@ class Recording:
     @cached_property
     def leg_length(self) -> float:
         """Thigh and shin together, in the file's units: the mean of both legs and of some frames."""
+        # Twenty frames are enough: bones hardly change their length.
         some = self.positions[:: max(1, self.n_frames // 20)]
         lengths = []
         for upper, lower in LIMBS:
@@ -101,6 +102,7 @@ class Recording:
 
 def read_recording(bvh: Bvh, joints: JointMap) -> Recording:
     """The joints of a file's body, in the file's own axes."""
+    # Joints that the file lacks keep the identity and the origin; `present` tells them apart.
     pose = forward_kinematics(bvh)
     rest = zero_pose(bvh).positions[0]
     rotations = np.broadcast_to(np.eye(3), (bvh.n_frames, len(JOINT), 3, 3)).copy()
@@ -118,6 +120,7 @@ def read_recording(bvh: Bvh, joints: JointMap) -> Recording:
 
 def body_axes(left: FloatArray, up: FloatArray) -> FloatArray:
     """(3, 3) turn of a person whose left and up are given to one who faces +Z, up +Y."""
+    # Up is trusted and left made square to it: hips tilt more than a spine does.
     axes = frame(up, left)
     up_axis, left_axis = axes[:, 0], axes[:, 1]
     return np.stack([left_axis, up_axis, np.cross(left_axis, up_axis)])
@@ -140,6 +143,7 @@ def _is_rest_pose(positions: FloatArray) -> bool:
     Args:
         positions: (22, 3) joints of somebody who faces +Z, Y up.
     """
+    # A pose that somebody happened to take is hardly ever the same left and right.
     mirror = np.array([-1.0, 1.0, 1.0])
     down = np.array([0.0, -1.0, 0.0])
     bones = unit(limb_bones(positions))
@@ -163,6 +167,8 @@ def _axes_of_zero(recording: Recording) -> FloatArray | None:
     up = unit(zero[top].mean(axis=0) - hips.mean(axis=0))
     if abs(left @ up) > 0.5 or not left.any() or not up.any():
         return None
+
+    # A spine may lean in its rest pose, so up is taken for an axis from farther away than left is.
     up_axis = nearest_axis(up)
     left_axis = nearest_axis(left)
     if up_axis @ up > np.cos(np.deg2rad(30)):

@@ -50,12 +50,16 @@ def map_joints(bvh: Bvh, skeleton: SourceSkeleton | None = None) -> JointMap:
     """
     if skeleton is not None and skeleton.is_map:
         return _by_own_map(bvh, skeleton)
+
+    # Legs and arms are looked up apart: mixed skeletons take each from another program.
     plain = plain_names(bvh.names, _SIDED_PARTS)
     candidates = [skeleton] if skeleton else list(KNOWN_SKELETONS)
     legs, legs_of = _best_limbs(plain, candidates, _LEG)
     arms, arms_of = _best_limbs(plain, candidates, _ARM)
     limbs = legs | arms
     named = arms_of.name if legs_of is arms_of else f"{legs_of.name} and {arms_of.name}"
+
+    # Names that do not make a body are no evidence; then the shape decides, or nothing does.
     if not _is_body(bvh, limbs):
         by_shape = limbs_by_shape(bvh) if skeleton is None else None
         if by_shape is None:
@@ -105,6 +109,8 @@ def _find(bvh: Bvh, name: str, skeleton: SourceSkeleton) -> int:
         [without_namespace(joint) for joint in bvh.names],
         [joint.lower() for joint in bvh.names],
     ]
+
+    # The strictest spelling first, so that a name that stands in the file means that joint.
     for names, wanted in zip(spellings, (name, name, name.lower()), strict=True):
         if wanted in names:
             return names.index(wanted)
@@ -117,6 +123,7 @@ def _best_limbs(
     plain: list[PlainName], candidates: list[SourceSkeleton], roles: tuple[str, ...]
 ) -> tuple[Limbs, SourceSkeleton]:
     """Both legs or both arms under the naming that fits most of their joints, and whose naming that is."""
+    # Of joints with one name the first counts: helpers and ends come later.
     where: dict[PlainName, int] = {}
     for index, name in enumerate(plain):
         where.setdefault(name, index)
@@ -163,11 +170,15 @@ def _collars_and_toes(bvh: Bvh, plain: list[PlainName], limbs: Limbs) -> Limbs:
     for side in SIDES:
         shoulder = limbs[f"{side}_shoulder"]
         between = path_between(bvh.parents, chest, shoulder)
+
+        # A collar lies between chest and shoulder; twist bones of that name do not.
         named = limbs.get(f"{side}_collar")
         if named in between:
             found[f"{side}_collar"] = named
         elif between:
             found[f"{side}_collar"] = between[-1]
+
+        # A toe must be below its ankle, or else it is a target of inverse kinematics.
         toe = limbs.get(f"{side}_foot")
         if toe is None or not descends(bvh.parents, toe, limbs[f"{side}_ankle"]):
             toe = _toe(bvh, plain, limbs[f"{side}_ankle"])
@@ -245,6 +256,8 @@ def _head(bvh: Bvh, plain: list[PlainName], chest: int, limbs: Limbs) -> int | N
         if not name.side and name.part == "head" and descends(bvh.parents, joint, chest):
             return joint
     arms = {limbs["left_shoulder"], limbs["right_shoulder"]}
+
+    # Upwards from the chest as long as there is but one way on.
     chain: list[int] = []
     current = chest
     while True:
@@ -279,6 +292,7 @@ def _order(turning: Limbs) -> Limbs:
 
 def _unknown(bvh: Bvh, plain: list[PlainName], candidates: list[SourceSkeleton]) -> PoseGPTError:
     """What to say of a skeleton in which no body is found."""
+    # The nearest skeleton is the one that lacks the fewest joints.
     nearest = candidates[0]
     fewest: list[str] = list(NEEDED)
     for skeleton in candidates:

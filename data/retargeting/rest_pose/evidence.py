@@ -87,6 +87,7 @@ def smpl_rotations(sample: Recording, alignments: FloatArray, joint: str) -> Flo
 
 def shoulder_line(sample: Recording) -> FloatArray:
     """(T, 3) from the right to the left: between the collars if they lie apart, else the shoulders."""
+    # Collars that lie at one point have no line between them.
     if sample.has("left_collar", "right_collar"):
         line = sample.bone("right_collar", "left_collar")
         shoulders = sample.bone("right_shoulder", "left_shoulder")
@@ -102,6 +103,7 @@ def bend_axes(sample: Recording, upper: str, middle: str, lower: str) -> FloatAr
 
 def planted_frames(sample: Recording, side: str) -> NDArray[np.bool_]:
     """(T,) frames in which a foot may stand flat: it is low, and its shin upright. None if somebody lies."""
+    # Low is within 3 % of a leg of the lowest places in which the shin is upright.
     heights = sample.at(f"{side}_ankle")[:, 1]
     shin = sample.bone(f"{side}_ankle", f"{side}_knee")
     upright = angle_between(shin, np.array([0.0, 1.0, 0.0])) < _UPRIGHT_SHIN
@@ -137,6 +139,8 @@ def _head(sample: Recording, alignments: FloatArray) -> float:
     joint = "head" if sample.has("head") else "neck"
     if not sample.has(joint):
         return 0.0
+
+    # A head may look aside for a while; the mean over all frames does not.
     chest = smpl_rotations(sample, alignments, sample.chest)
     head = smpl_rotations(sample, alignments, joint)
     return turn_angle(mean_rotation(np.swapaxes(chest, -1, -2) @ head))
@@ -144,6 +148,7 @@ def _head(sample: Recording, alignments: FloatArray) -> float:
 
 def _arm(sample: Recording, alignments: FloatArray, side: str) -> float:
     """The elbow bends about its hinge, and the collar points to the shoulder."""
+    # Left elbows bend about -Y in SMPL's rest pose, right ones about +Y.
     hinge = np.array([0.0, -1.0 if side == "left" else 1.0, 0.0])
     names = (f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist")
     upper_arm = smpl_rotations(sample, alignments, names[0])
@@ -160,6 +165,8 @@ def _leg(sample: Recording, alignments: FloatArray, side: str) -> float:
     """The knee bends about its hinge; one that does not bend faces as the pelvis does."""
     names = (f"{side}_hip", f"{side}_knee", f"{side}_ankle")
     left = np.array([1.0, 0.0, 0.0])
+
+    # Knees bend about +X on both sides.
     thigh = smpl_rotations(sample, alignments, names[0])
     pelvis = smpl_rotations(sample, alignments, "pelvis")
     facing = turn_angle_about(BONES[JOINT[names[0]]], mean_rotation(np.swapaxes(pelvis, -1, -2) @ thigh))
@@ -173,6 +180,8 @@ def _foot(sample: Recording, alignments: FloatArray, side: str) -> float:
         return 0.0
     turn = smpl_rotations(sample, alignments, f"{side}_ankle")[planted]
     up = np.array([0.0, 1.0, 0.0])
+
+    # The median, because some of these frames are steps and not stands.
     tilt = float(np.median(angle_between(apply(turn, up), up)))
     if not sample.has(f"{side}_foot"):
         return tilt
