@@ -1,14 +1,19 @@
 """What the protocols of `posegpt eval` share: processes, progress, and where their reports go."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from models.evaluation.report import Report
 from posegpt_cli.console import UsageError, next_step, progress, show_json
 from posegpt_cli.options.shared import SavingSettings
 from posegpt_cli.options.targets import check_targets
 from posegpt_cli.output.report import REPORT_SUFFIXES, as_json, report_files, show_report, write_reports
+from posegpt_cli.output.worst_sheet import SHEET_SUFFIXES, draw_sheets, sheet_of
+
+if TYPE_CHECKING:
+    from models.motion import Motion
 
 
 class ReportSettings(SavingSettings):
@@ -21,22 +26,33 @@ class ReportSettings(SavingSettings):
 OnStage = Callable[[str, int, int], None]
 
 
+class Done(Protocol):
+    """Shows and writes reports."""
+
+    def __call__(self, reports: list[Report], worst: "Sequence[Motion]" = ()) -> None: ...
+
+
 @contextmanager
 def reporting(
-    shown: ReportSettings, shared: bool = True
-) -> Iterator[tuple[OnStage, Callable[[list[Report]], None]]]:
+    shown: ReportSettings, shared: bool = True, with_sheet: bool = False
+) -> Iterator[tuple[OnStage, Done]]:
     """Refuses targets before the work; yields what shows progress, and what shows and writes the reports.
 
     Args:
         shown: where the reports go.
         shared: whether several processes of torchrun can share the work.
+        with_sheet: whether a contact sheet of motions is written beside each report.
     """
     targets = shown.out
-    check_targets(report_files(targets), shown.force, REPORT_SUFFIXES, example="report.html")
+    sheets = [sheet_of(path) for path in targets if path.suffix.lower() in SHEET_SUFFIXES]
+    files = [*report_files(targets), *(sheets if with_sheet else ())]
+    check_targets(list(dict.fromkeys(files)), shown.force, REPORT_SUFFIXES, example="report.html")
 
-    def done(reports: list[Report]) -> None:
-        for path in targets:  # first of all, in case stdout is a pipe that closes early
-            write_reports(path, reports)
+    def done(reports: list[Report], worst: "Sequence[Motion]" = ()) -> None:
+        # Files come first, in case stdout is a pipe that closes early.
+        pictures = draw_sheets(sheets, worst) if worst else {}
+        for path in targets:
+            write_reports(path, reports, pictures)
         if shown.as_json:
             show_json(as_json(reports))
         else:
@@ -45,10 +61,13 @@ def reporting(
         if not targets and not shown.as_json:
             next_step("the same command with --out report.html --out report.json")
 
+    def keep_silent(reports: list[Report], worst: "Sequence[Motion]" = ()) -> None:
+        pass
+
     with processes(shared) as speaks, progress("evaluate") as bar:
         yield (
             lambda stage, n, total: bar(n, total, stage) if speaks else None,
-            done if speaks else lambda reports: None,
+            done if speaks else keep_silent,
         )
 
 

@@ -6,6 +6,7 @@ Under torch.distributed the processes share the work, and each gets the whole re
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ import numpy as np
 from data.evaluating.files import folder_features, read_folder
 from data.evaluating.real import bundled_sets, open_split, real_features, real_pieces, real_sets
 from data.evaluating.requests import (
+    ActionsRequest,
     ClassifierRequest,
     EverythingRequest,
     FidRequest,
@@ -28,7 +30,10 @@ from data.store import Store
 from models.checkpoint import find_checkpoint, load_vqvae
 from models.config import Config
 from models.distributed import resolve_device
+from models.errors import PoseGPTError
 from models.evaluation import fid
+from models.evaluation.actions import Clips, choose_clips
+from models.evaluation.actions import evaluate_actions as judge_actions
 from models.evaluation.classifier import evaluate_classifier as judge_classifier
 from models.evaluation.clips import cut_all, fit, subset
 from models.evaluation.forecasts import evaluate_forecast as judge_forecasts
@@ -44,6 +49,7 @@ from models.evaluation.judge import (
     Judge,
     JudgedSet,
     SetInfo,
+    extract,
     extract_twice,
     load_judge,
     load_second_judge,
@@ -130,6 +136,64 @@ def _generator_sets(
         plain = PromptSampler(sampler.generator, codes.replaced(guidance=1.0), request.batch_size)
         others[fid.UNGUIDED] = fid.GeneratorSource(judges, plain, real.first, {}, request.seed)
     return fid.FidSets(source, real, train, others)
+
+
+@dataclass(frozen=True, eq=False)
+class ActionsResult:
+    """The report of `evaluate_actions`, and what to look at."""
+
+    report: Report
+    worst: list[Motion]
+    """A generated motion of each of the worst names, the worst first."""
+
+
+def evaluate_actions(request: ActionsRequest, on_progress: OnStage = no_stage) -> ActionsResult:
+    """Every action by itself, the worst first: generated motion of the labels and durations of real clips."""
+    judge = load_judge(request.classifier, request.device)
+    train = _whole_clips(open_split(request.data, "train"), request, judge, on_progress)
+    held_out_store = open_split(request.data, request.split)
+    held_out = _whole_clips(held_out_store, request, judge, on_progress)
+    if request.generated:
+        files = read_folder(request.generated, request.labels, on_progress=_stage(on_progress, "read"))
+        motions = [motion.crop(0, min(motion.n_frames, request.max_frames)) for motion in files.motions]
+        fingerprints = {"generated": files.fingerprint}
+    else:
+        rng = np.random.default_rng(request.seed)
+        names = dict.fromkeys(m.labels[0] for m in train.motions)
+        chosen = [choose_clips(train.motions, name, request.per_name, rng) for name in names]
+        like = [train.motions[k] for k in np.concatenate(chosen)]
+        motions = _generate_like(like, request, on_progress)
+        fingerprints = checkpoint_fingerprints(request.gpt)
+    made = _judged_clips(motions, judge, request.max_frames, _stage(on_progress, "judge"))
+    setup = _setup(request, held_out_store, request.seed, fingerprints | {"classifier": judge.fingerprint})
+    settings = setup.settings | {"per_name": request.per_name}
+    if not request.generated:
+        settings |= {"sampling": _part(CodeSettings, request).model_dump()}
+    report, worst = judge_actions(made, train, held_out, setup.replaced(settings=settings), request.worst)
+    by_name = {motion.labels[0]: motion for motion in reversed(made.motions)}
+    return ActionsResult(report, [by_name[name] for name in worst])
+
+
+def _whole_clips(store: Store, request: ActionsRequest, judge: Judge, on_progress: OnStage) -> Clips:
+    """The clips of a split that have a name, cut short where they are too long."""
+    motions = []
+    for k in range(len(store)):
+        motion = store.motion(k)
+        is_asked_for = not request.actions or motion.labels[:1] in {(name,) for name in request.actions}
+        if store.own_labels[k] >= 0 and motion.labels[0] in judge.names and is_asked_for:
+            motions.append(motion.crop(0, min(motion.n_frames, request.max_frames)))
+    if not motions:
+        raise PoseGPTError(
+            f"no clip of {store.path} has one of the names asked for", "posegpt actions lists them", "actions"
+        )
+    return _judged_clips(motions, judge, request.max_frames, _stage(on_progress, "features"))
+
+
+def _judged_clips(motions: Sequence[Motion], judge: Judge, max_frames: int, on_progress: OnProgress) -> Clips:
+    about = SetInfo("", max_frames, len(motions))
+    labels = [motion.labels for motion in motions]
+    features = extract(judge, labels, lambda places: [motions[k] for k in places], about, on_progress)
+    return Clips(motions, features)
 
 
 def evaluate_classifier(request: ClassifierRequest | None = None, on_progress: OnStage = no_stage) -> Report:

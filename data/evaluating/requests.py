@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from models.config import Config, Positive, Seed
-from models.evaluation.settings import FidSettings, ForecastSettings, TransferSettings
+from models.evaluation.settings import ActionSettings, FidSettings, ForecastSettings, TransferSettings
 from models.sampling.settings import CodeSettings
 
 
@@ -64,6 +64,17 @@ class FidRequest(MotionFiles, FidSettings, ClassifierInUse, GeneratedRequest):
 
     labels: Path | None = None
     """CSV (clip,labels) or JSON with the labels of the motion files."""
+
+
+class ActionsRequest(MotionFiles, ActionSettings, ClassifierInUse, GeneratedRequest):
+    """Every action by itself."""
+
+    labels: Path | None = None
+    """CSV (clip,labels) or JSON with the labels of the motion files."""
+    actions: tuple[str, ...] = ()
+    """Only these names; several for several."""
+    max_frames: Annotated[int, Field(ge=4)] = 240
+    """Longest motion; longer clips are cut short."""
 
 
 class ReconstructionRequest(Conditions, RealMotion):

@@ -61,6 +61,19 @@ class Matrix(Config):
     column_name: str
 
 
+BESIDE = ", real"
+"""Ends the heading of a column that is shown in one cell with the column of that name."""
+
+
+class Table(Config):
+    """Rows with a name each, in an order that says something."""
+
+    columns: tuple[str, ...]
+    """Headings; the first is that of the names."""
+    rows: tuple[tuple[str | float | None, ...], ...]
+    """Cells; None where a figure is not defined."""
+
+
 class Curve(Config):
     """Figures against a number."""
 
@@ -106,6 +119,8 @@ class Report(Config):
     """What to know before believing the figures."""
     matrices: dict[str, Matrix] = Field(default_factory=dict)
     """To be drawn."""
+    tables: dict[str, Table] = Field(default_factory=dict)
+    """To be shown below the figures."""
     curves: dict[str, Curve] = Field(default_factory=dict)
     """To be drawn."""
     seconds: dict[str, Finite] = Field(default_factory=dict)

@@ -18,6 +18,15 @@ class FidSettings(Config):
     """Neighbours of precision and recall."""
 
 
+class ActionSettings(Config):
+    """How every action is looked at by itself."""
+
+    per_name: Positive = 12
+    """Motions to generate per name."""
+    worst: Positive = 6
+    """Names on the contact sheet of the worst."""
+
+
 class ForecastSettings(Config):
     """What is forecast, and when two pasts count as alike."""
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from data.evaluating.requests import (
+    ActionsRequest,
     ClassifierRequest,
     EverythingRequest,
     FidRequest,
@@ -53,6 +54,17 @@ def fid(request: FidRequest, shown: ReportSettings) -> None:
         from data.evaluating.protocols import evaluate_fid
 
         done([evaluate_fid(request, on_progress)])
+
+
+@with_options(SPEC)
+def actions(request: ActionsRequest, shown: ReportSettings) -> None:
+    refuse_together("--generated", request.generated, _given(request, (*_OF_GENERATOR, "per_name")))
+    request = _with_data(request)
+    with reporting(shown, with_sheet=True) as (on_progress, done):
+        from data.evaluating.protocols import evaluate_actions
+
+        result = evaluate_actions(request, on_progress)
+        done([result.report], result.worst)
 
 
 @with_options(SPEC)
@@ -143,6 +155,15 @@ _PROTOCOLS: tuple[tuple[str, Callable[..., None], str, tuple[str, ...]], ...] = 
             "posegpt eval fid", "posegpt eval fid --gpt runs/gpt/default --data dataset/ --out report.html",
             "posegpt eval fid --generated samples/ --labels labels.csv --json",
             "torchrun --nproc-per-node 2 --no-python posegpt eval fid",
+        ),
+    ),
+    (
+        "actions", actions,
+        "Every action by itself, the worst first: recognised, whole, on course, varied, as large as real.\n\n"
+        "With --out there is a contact sheet of the worst beside the report.",
+        (
+            "posegpt eval actions --data dataset/ --gpt runs/gpt/default --out actions.html",
+            "posegpt eval actions --data dataset/ --action bow --action walk --per-name 24",
         ),
     ),
     (

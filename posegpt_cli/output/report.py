@@ -4,11 +4,11 @@ import base64
 import html
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.evaluation.report import Curve, Estimate, Matrix, Report
+from models.evaluation.report import BESIDE, Curve, Estimate, Matrix, Report, Table
 from models.files import write_atomically
 from posegpt_cli.console import say, show_result, show_table
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REPORT_SUFFIXES = (".html", ".md", ".png", ".json")
-_MOST_COLUMNS = 4
+_MOST_COLUMNS = 5
 """Groups side by side; more stand below each other."""
 _NARROW = 3
 """A matrix of fewer columns is a table, not a picture."""
@@ -33,27 +33,36 @@ def show_report(report: Report) -> None:
     """Figures on stdout; what they were measured with and on below them."""
     header, rows = figure_table(report)
     show_table(header, rows, title=f"{report.protocol} (seed {report.seed})")
+    for name, table in report.tables.items():
+        show_table(*_table_cells(table), title=name)
     for line in footer(report):
         show_result(line)
     if report.seconds:
         say("time: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.seconds.items()))
 
 
-def write_reports(path: Path, reports: Sequence[Report]) -> None:
+def write_reports(path: Path, reports: Sequence[Report], pictures: Mapping[str, Path] | None = None) -> None:
     """Write reports to one file, by its extension: .html, .md (with .png beside it), .png or .json.
 
-    What exists is replaced. Raises PoseGPTError where the file cannot be written.
+    What exists is replaced. Raises PoseGPTError if the file cannot be written.
+
+    Args:
+        path: the file.
+        reports: what it says.
+        pictures: further pictures by title, which .html holds and .md links to.
     """
+    pictures = pictures or {}
     suffix = path.suffix.lower()
     if suffix == ".html":
-        content = to_html(reports).encode()
+        content = to_html(reports, pictures).encode()
     elif suffix == ".png":
         content = _stacked([picture(report) for report in reports])
     elif suffix == ".json":
         content = to_json(reports).encode()
     else:
         plots = _plots_of(path)
-        content = to_markdown(reports, plots.name).encode()
+        links = {name: picture.name for name, picture in pictures.items()}
+        content = to_markdown(reports, {"plots": plots.name} | links).encode()
         write_atomically(plots, _stacked([picture(report) for report in reports]), force=True)
     write_atomically(path, content, force=True)
 
@@ -113,7 +122,7 @@ def format_estimate(value: Estimate) -> str:
     return f"{value.mean:.{digits}f} ± {value.half:.{digits}f}"
 
 
-def to_html(reports: Sequence[Report]) -> str:
+def to_html(reports: Sequence[Report], pictures: Mapping[str, Path]) -> str:
     """One page that needs nothing else."""
     parts = []
     for report in reports:
@@ -123,9 +132,12 @@ def to_html(reports: Sequence[Report]) -> str:
         parts.append(_html_table(["figure", "meaning"], [[n, i.meaning] for n, i in report.infos.items()]))
         for name, matrix in _narrow(report).items():
             parts.append(f"<h2>{html.escape(name)}</h2>" + _html_table(*_matrix_table(matrix)))
-        encoded = base64.b64encode(picture(report)).decode()
-        parts.append(f'<img alt="plots of {report.protocol}" src="data:image/png;base64,{encoded}">')
+        for name, table in report.tables.items():
+            parts.append(f"<h2>{html.escape(name)}</h2>" + _html_table(*_table_cells(table)))
+        parts.append(_html_picture(f"plots of {report.protocol}", picture(report)))
         parts += [f"<p>{html.escape(line)}</p>" for line in (*footer(report), f"posegpt {report.version}")]
+    for name, path in pictures.items():
+        parts.append(f"<h2>{html.escape(name)}</h2>" + _html_picture(name, path.read_bytes()))
     return (
         f"<!doctype html>\n<meta charset=utf-8>\n<title>posegpt eval</title>\n<style>{_STYLE}</style>\n"
         + ("\n".join(parts) + "\n")
@@ -139,8 +151,13 @@ _STYLE = (
 )
 
 
-def to_markdown(reports: Sequence[Report], plots: str) -> str:
-    """Tables, and a link to the file of the plots."""
+def _html_picture(name: str, content: bytes) -> str:
+    encoded = base64.b64encode(content).decode()
+    return f'<img alt="{html.escape(name)}" src="data:image/png;base64,{encoded}">'
+
+
+def to_markdown(reports: Sequence[Report], pictures: Mapping[str, str]) -> str:
+    """Tables, and links to the files of the pictures, by their titles."""
     parts = []
     for report in reports:
         header, rows = figure_table(report)
@@ -149,8 +166,11 @@ def to_markdown(reports: Sequence[Report], plots: str) -> str:
             f"## {name}\n\n{_markdown_table(*_matrix_table(matrix))}"
             for name, matrix in _narrow(report).items()
         ]
+        for name, table in report.tables.items():
+            parts.append(f"## {name}\n\n{_markdown_table(*_table_cells(table))}")
         parts.append("\n".join(f"- {line}" for line in (*footer(report), f"posegpt {report.version}")))
-    return "\n\n".join([*parts, f"![plots]({plots})"]) + "\n"
+    links = [f"![{name}]({file})" for name, file in pictures.items()]
+    return "\n\n".join([*parts, *links]) + "\n"
 
 
 def picture(report: Report) -> bytes:
@@ -163,6 +183,7 @@ def picture(report: Report) -> bytes:
     small_rows = -(-n_small // columns)
     bar_height = 0.9 + 0.28 * len(report.figures)
     heights = [bar_height] * small_rows + [8.0] * len(matrices)
+    heights += [0.6 + 0.24 * len(table.rows) for table in report.tables.values()]
     figure = Figure(figsize=(13, sum(heights) + 0.6), layout="constrained", dpi=100)
     figure.suptitle(f"posegpt eval {report.protocol}", ha="left", x=0.01)
     grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
@@ -172,6 +193,8 @@ def picture(report: Report) -> bytes:
         _draw_curve(figure.add_subplot(grid[k // columns, k % columns]), name, curve)
     for k, (name, matrix) in enumerate(matrices.items()):
         _draw_matrix(figure, figure.add_subplot(grid[small_rows + k, :]), name, matrix)
+    for k, (name, table) in enumerate(report.tables.items(), small_rows + len(matrices)):
+        _draw_table(figure.add_subplot(grid[k, :]), name, table)
     return _png(figure)
 
 
@@ -211,6 +234,16 @@ def _draw_matrix(figure: "Figure", axes: "Axes", name: str, matrix: Matrix) -> N
     figure.colorbar(image, ax=axes, fraction=0.03)
 
 
+def _draw_table(axes: "Axes", name: str, table: Table) -> None:
+    header, rows = _table_cells(table)
+    axes.set_axis_off()
+    axes.set_title(name, fontsize=9)
+    drawn = axes.table(rows, colLabels=header, loc="upper center", edges="horizontal", cellLoc="left")
+    drawn.auto_set_font_size(False)
+    drawn.set_fontsize(7)
+    drawn.auto_set_column_width(list(range(len(header))))
+
+
 def _png(figure: "Figure") -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
@@ -236,6 +269,28 @@ def _stacked(pictures: Sequence[bytes]) -> bytes:
 
 def _narrow(report: Report) -> dict[str, Matrix]:
     return {name: matrix for name, matrix in report.matrices.items() if len(matrix.columns) < _NARROW}
+
+
+def _table_cells(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Header and rows; what is not defined is a dash, what real motion has stands behind a stroke."""
+    header = [name for name in table.columns if not name.endswith(BESIDE)]
+    rows = []
+    for row in table.rows:
+        cells = dict(zip(table.columns, map(_cell, row), strict=True))
+        shown = []
+        for name in header:
+            real = cells.get(name + BESIDE)
+            shown.append(f"{cells[name]} / {real}" if real else cells[name])
+        rows.append(shown)
+    return [f"{name} / real" if name + BESIDE in table.columns else name for name in header], rows
+
+
+def _cell(value: str | float | None) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    return f"{value:.0f}" if float(value).is_integer() and value > 1 else f"{value:.2f}"
 
 
 def _matrix_table(matrix: Matrix) -> tuple[list[str], list[list[str]]]:

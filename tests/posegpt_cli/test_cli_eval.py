@@ -16,7 +16,17 @@ from data.store import StoreHeader, open_store
 from data.store_writer import StoreWriter
 from data.synthetic import make_motion
 
-PROTOCOLS = ("fid", "reconstruction", "forecast", "classifier", "transfer", "physics", "all", "compare")
+PROTOCOLS = (
+    "fid",
+    "actions",
+    "reconstruction",
+    "forecast",
+    "classifier",
+    "transfer",
+    "physics",
+    "all",
+    "compare",
+)
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +275,46 @@ def test_reconstruction_physics_and_forecast(posegpt, world, tmp_path):
     assert found["counts"]["forecasts"] == 2 * 2 * 2
     assert len(found["figures"]) == 1 + 2 * 3
     assert out.exists()
+
+
+@pytest.fixture(scope="module")
+def more_data(tmp_path_factory) -> Path:
+    """Procedural data with several training clips of every action."""
+    from data.synthetic import make_store
+
+    return make_store(tmp_path_factory.mktemp("more") / "data", 60)
+
+
+def test_every_action_in_a_table_with_a_sheet_of_the_worst(posegpt, world, more_data, tmp_path):
+    words = ("eval", "actions", "--data", more_data, "--classifier", world["classifier"])
+    words = (*words, "--gpt", world["gpt"], "--per-name", 2, "--worst", 2)
+    outs = [tmp_path / name for name in ("actions.html", "actions.md", "actions.json")]
+    ran = posegpt(*words, *(word for out in outs for word in ("--out", out)))
+    assert ran.code == 0, ran.err
+    found = json.loads(outs[2].read_text())
+    table = found["tables"]["by name, worst first"]
+    missing = [row[table["columns"].index("missing")] for row in table["rows"]]
+    assert missing == sorted(missing, reverse=True) and len(missing) == found["counts"]["names"] > 2
+    assert found["counts"]["generated motions"] == 2 * found["counts"]["names"]
+    sheet = (tmp_path / "actions_worst.png").read_bytes()
+    page, text = (out.read_text() for out in outs[:2])
+    assert base64.b64encode(sheet).decode() in page and "![the worst](actions_worst.png)" in text
+    assert str(table["rows"][0][0]) in ran.out and "| name | clips | missing |" in text
+    refused = posegpt(*words, "--out", tmp_path / "other.html", "--out", tmp_path / "actions.md")
+    assert refused.code == 1 and "exists already" in refused.err
+    (tmp_path / "other_worst.png").write_text("mine")
+    refused = posegpt(*words, "--out", tmp_path / "other.html")
+    assert refused.code == 1 and "other_worst.png exists already" in refused.err
+
+
+def test_some_actions_of_motion_files(posegpt, world, more_data, motion_files):
+    words = ("eval", "actions", "--data", more_data, "--classifier", world["classifier"])
+    words = (*words, "--generated", motion_files, "--labels", motion_files.parent / "labels.csv")
+    found = report_of(posegpt(*words, "--action", "walk", "--json"))
+    assert [row[0] for row in found["tables"]["by name, worst first"]["rows"]] == ["walk"]
+    refused = posegpt(*words, "--action", "swim")
+    assert refused.code == 1 and "one of the names asked for" in refused.err
+    assert posegpt(*words, "--per-name", 3).code == 2
 
 
 def test_transfer(posegpt, world):

@@ -50,9 +50,10 @@ class ClassifierStage(TrainStage):
         self.network.std.copy_(rows.std(0).clamp(min=1e-2))
 
     def prepare_batch(self, batch: Batch) -> Batch:
-        # Half of the windows are cut shorter: what is judged later is of any length.
-        shortest = min(self.run.min_seq_len, self.run.seq_len)
-        lengths = torch.randint(shortest, 2 * self.run.seq_len, batch.length.shape)
+        # Some windows are cut shorter, as what is judged later is of any length. None by more than half: a
+        # moment of an action may show nothing of it, and would be learned as its opposite.
+        half = -(-self.run.seq_len // 2)
+        lengths = torch.randint(half, 2 * self.run.seq_len, batch.length.shape)
         return replace(batch, length=torch.minimum(batch.length, lengths.to(batch.length)))
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
