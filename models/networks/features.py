@@ -6,13 +6,14 @@ absolute height. So a motion looks the same wherever it is and whichever way it 
 `delta` (the paper's): orientation in the world and per-frame translation deltas.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from einops import rearrange
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 Translation = Literal["heading", "delta"]
 
@@ -45,31 +46,58 @@ def rotmat_to_sixd(rotmat: Tensor) -> Tensor:
 
 
 def sixd_to_rotmat(sixd: Tensor) -> Tensor:
-    """(..., 6) to (..., 3, 3) by Gram-Schmidt, number by number.
+    """(..., 6) to (..., 3, 3) by Gram-Schmidt.
 
-    On a CPU that is five times as fast as roma's special_gramschmidt, with its gradient too.
+    On a CPU, with its gradient, ten times as fast as roma's special_gramschmidt.
     """
-    # The six numbers are the first two columns of the matrix, row by row.
-    x1, y1, x2, y2, x3, y3 = sixd.unbind(-1)
-    x = _unit([x1, x2, x3])
-
-    # Take out of the second column what lies along the first, then scale it to length 1.
-    along = x[0] * y1 + x[1] * y2 + x[2] * y3
-    y = _unit([y1 - along * x[0], y2 - along * x[1], y3 - along * x[2]])
-
-    # The third column is their cross product.
-    z1 = x[1] * y[2] - x[2] * y[1]
-    z2 = x[2] * y[0] - x[0] * y[2]
-    z3 = x[0] * y[1] - x[1] * y[0]
-    elements = torch.stack([x[0], y[0], z1, x[1], y[1], z2, x[2], y[2], z3], -1)
-    return rearrange(elements, "... (row column) -> ... row column", row=3)
+    return cast(Tensor, _GramSchmidt.apply(sixd))  # type: ignore[no-untyped-call]
 
 
-def _unit(x: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """A vector, given by its three coordinates, at length 1."""
-    a, b, c = x
-    scale = (a * a + b * b + c * c).rsqrt()
-    return a * scale, b * scale, c * scale
+class _GramSchmidt(Function):
+    """Works on whole arrays of coordinates, (3, N) for N vectors: short vectors one by one are slow."""
+
+    @staticmethod
+    def forward(ctx: Any, sixd: Tensor) -> Tensor:
+        # The six numbers are the first two columns of the matrix, row by row.
+        first, second = rearrange(sixd, "... (xyz two) -> two xyz (...)", two=2).contiguous().unbind()
+        first_scale = _dot(first, first).rsqrt()
+        x = first * first_scale
+
+        # Take out of the second column what lies along the first, then scale it to length 1.
+        along = _dot(x, second)
+        rest = second - along * x
+        rest_scale = _dot(rest, rest).rsqrt()
+        y = rest * rest_scale
+
+        ctx.save_for_backward(second, first_scale, along, rest_scale, x, y)
+        columns = torch.stack([x, y, torch.linalg.cross(x, y, dim=0)])
+        return rearrange(columns, "column xyz n -> n xyz column").reshape(*sixd.shape[:-1], 3, 3)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        second, first_scale, along, rest_scale, x, y = ctx.saved_tensors
+        columns = rearrange(grad, "... xyz column -> column xyz (...)").contiguous()
+        grad_x, grad_y, grad_z = columns.unbind()
+
+        # The third column is the cross product of the others.
+        grad_x = grad_x + torch.linalg.cross(y, grad_z, dim=0)
+        grad_y = grad_y + torch.linalg.cross(grad_z, x, dim=0)
+
+        # A change along a vector of fixed length does not count.
+        grad_rest = (grad_y - _dot(grad_y, y) * y) * rest_scale
+        grad_along = -_dot(grad_rest, x)
+        grad_second = grad_rest + grad_along * x
+        grad_x = grad_x + grad_along * second - along * grad_rest
+        grad_first = (grad_x - _dot(grad_x, x) * x) * first_scale
+
+        both = rearrange(torch.stack([grad_first, grad_second]), "two xyz n -> n (xyz two)")
+        return both.reshape(*grad.shape[:-2], 6)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """(3, N) and (3, N) to (N,)."""
+    return (a * b).sum(0)
 
 
 def yaw_of(rotmat: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from models.networks import fused
 from models.networks.config import GPTConfig
 from models.networks.layers import BlockSizes, KVCache, Transformer, make_norm
 
@@ -133,15 +134,23 @@ class BookHead(nn.Module):
 
     def forward(self, hidden: Tensor, codes: Tensor) -> Tensor:
         """Training: hidden (B, S, D) and true codes (B, S, K) to logits (B, S, K, C)."""
+        by_book = self.by_book(hidden.flatten(0, 1), codes.flatten(0, 1))
+        return rearrange(by_book, "k (b s) c -> b s k c", b=len(hidden))
+
+    def by_book(self, hidden: Tensor, codes: Tensor) -> Tensor:
+        """Hidden (N, D) and true codes (N, K) to logits (K, N, C)."""
         n_books = self.out.shape[0]
-        x = repeat(hidden, "b s d -> b s k d", k=n_books)
-        if self.autoregressive:
+        if not self.autoregressive:
+            x = repeat(hidden, "n d -> k n d", k=n_books)
+        else:
             # What book k knows of the books before it: the sum of their codes' embeddings.
-            known = [torch.zeros_like(hidden)]
-            for k in range(n_books - 1):
-                known.append(known[-1] + self.embed[k](codes[..., k]))
-            x = self._mix(x + torch.stack(known, -2) + self.place)
-        return torch.einsum("...kd,kdc->...kc", x, self.out.to(x.dtype))
+            known = hidden
+            books: list[Tensor] = []
+            for k in range(n_books):
+                books.append(known + self.place[k])
+                known = self.with_code(k, known, codes[:, k])
+            x = self._mix(torch.stack(books))
+        return torch.bmm(x, self.out.to(x.dtype))
 
     def logits_of(self, k: int, hidden: Tensor) -> Tensor:
         """Sampling: logits (B, C) of book k, given hidden (B, D) that knows the books before it."""
@@ -156,6 +165,8 @@ class BookHead(nn.Module):
         return hidden + self.embed[k](codes)
 
     def _mix(self, x: Tensor) -> Tensor:
+        if fused.applies_to(x):
+            return x + self.mlp(fused.rms_norm(x, self.norm))
         return x + self.mlp(self.norm(x))
 
 
@@ -223,9 +234,14 @@ class GPT(nn.Module):
         Returns:
             (B, n, D), after each of the tokens; if nothing was held (B, n + 1, D), the start before them.
         """
+        n_past = cache.length if cache else 0
+        x = self._embed(codes, embedded, n_past)
+        return self.norm(self.blocks(self.drop(x), cache=cache))
+
+    def _embed(self, codes: Tensor, embedded: Tensor, n_past: int = 0) -> Tensor:
+        """What goes into the blocks, (B, n, D), or (B, n + 1, D) without a past; see extend."""
         by_book = [embed(codes[..., k]) for k, embed in enumerate(self.embed)]
         x = self.join(torch.cat(by_book, -1))
-        n_past = cache.length if cache else 0
         if not n_past:
             x = torch.cat([self.start.to(x.dtype).expand(len(x), 1, -1), x], 1)
 
@@ -237,19 +253,23 @@ class GPT(nn.Module):
         x = (x + embedded[:, positions]).float()
         if self.config.arch == "paper":
             x = x + self.positions[positions]
-        return self.norm(self.blocks(self.drop(x), cache=cache))
+        return x
 
     def embed_condition(self, condition: Condition, n: int) -> Tensor:
         """What the condition adds to the embeddings of the first n positions: (B, n, D)."""
         dim = len(self.start)
-        parts = self._condition_parts(condition)
-        if not self.config.embed_every_step:
-            # Only the start carries the condition.
-            parts = [F.pad(part[:, :1], (0, 0, 0, 1)) for part in parts]
+        x = self.start.new_zeros(len(condition.duration), 1, dim)
         if self.concat:
-            x = F.linear(torch.cat(parts, -1), self.concat.weight[:, dim:], self.concat.bias)
-        else:
-            x = sum(parts, self.start.new_zeros(len(condition.duration), 1, dim))
+            x = x + self.concat.bias
+        for k, part in enumerate(self._condition_parts(condition), start=1):
+            if not self.config.embed_every_step:
+                # Only the start carries the condition.
+                part = F.pad(part[:, :1], (0, 0, 0, 1))
+            if self.concat:
+                # The linear layer over the concatenated parts, part by part, so that what is the same at all
+                # tokens is computed once. The first columns are those of the tokens, see _embed.
+                part = F.linear(part, self.concat.weight[:, k * dim : (k + 1) * dim])
+            x = x + part
         if x.shape[1] == 1:
             return x.expand(-1, n, -1)
         # The last set of labels lasts.
@@ -267,7 +287,6 @@ class GPT(nn.Module):
             condition: see Condition; in training, parts of it are hidden at random here.
             ended: (B,) bool, clips that end after their last token (gen_eos only; None: all of them).
         """
-        valid = torch.arange(codes.shape[1], device=length.device) < length[:, None]
         seen = codes
         if self.training:
             condition = self._hide(condition)
@@ -275,18 +294,55 @@ class GPT(nn.Module):
 
         # The end of a clip is predicted after its last token, for which a full block has no room.
         with_end = self.config.gen_eos and codes.shape[1] < self.config.gpt_blocksize
-        hidden = self.hidden(seen if with_end else seen[:, :-1], condition)
-        logits = self.head(hidden[:, : codes.shape[1]], codes)
+        seen = seen if with_end else seen[:, :-1]
+        x = self._embed(seen, self.embed_condition(condition, seen.shape[1] + 1))
+        has_end = length < self.config.gpt_blocksize
+        if ended is not None:
+            has_end = has_end & ended
+        loss_of = self._loss_of_rows if self.blocks.trains_rows(x) else self._loss_of_all
+        return loss_of(x, codes, length, has_end) / (length.sum() * codes.shape[-1])
 
+    def _loss_of_all(self, x: Tensor, codes: Tensor, length: Tensor, has_end: Tensor) -> Tensor:
+        """Summed cross-entropy from what goes into the blocks (B, P, D), all positions computed."""
+        hidden = self.norm(self.blocks(self.drop(x)))
+        logits = self.head(hidden[:, : codes.shape[1]], codes)
+        valid = torch.arange(codes.shape[1], device=length.device) < length[:, None]
         target = codes.masked_fill(~valid[..., None], -100)
         logits = rearrange(logits, "b s k c -> (b s k) c")
         loss = F.cross_entropy(logits.float(), target.flatten(), reduction="sum")
         if self.config.gen_eos:
-            loss = loss + self._end_loss(hidden, length, ended)
-        return loss / (valid.sum() * codes.shape[-1])
+            loss = loss + self._end_loss(hidden[has_end, length[has_end]])
+        return loss
+
+    def _loss_of_rows(self, x: Tensor, codes: Tensor, length: Tensor, has_end: Tensor) -> Tensor:
+        """The same, and only those positions are computed that predict something."""
+        batch, n_positions = x.shape[:2]
+        position = torch.arange(n_positions, device=length.device)
+        predicts_code = position < length[:, None]
+        predicts_end = (position == length[:, None]) & has_end[:, None] & self.config.gen_eos
+        is_row = predicts_code | predicts_end
+
+        rows = is_row.flatten().nonzero()[:, 0]
+        hidden = fused.take_rows(x.flatten(0, 1), rows)
+        if self.training and self.config.gpt_embd_pdrop:
+            masks = fused.DropoutMasks(hidden.numel(), hidden.dtype)
+            hidden = hidden * masks.next(hidden.shape, self.config.gpt_embd_pdrop)
+        hidden = self.blocks.forward_rows(hidden, batch, n_positions, rows)
+        hidden = fused.rms_norm(hidden, self.norm, hidden.dtype)
+
+        target = codes[predicts_code[:, : codes.shape[1]]]
+        of_codes = hidden
+        if self.config.gen_eos:
+            of_codes = fused.take_rows(hidden, predicts_code[is_row].nonzero()[:, 0])
+        logits = self.head.by_book(of_codes, target)
+        target = rearrange(target, "n k -> (k n)")
+        loss = F.cross_entropy(logits.flatten(0, 1).float(), target, reduction="sum")
+        if self.config.gen_eos:
+            loss = loss + self._end_loss(hidden[predicts_end[is_row]])
+        return loss
 
     def _condition_parts(self, condition: Condition) -> list[Tensor]:
-        """Embeddings of what is given: all (B, S, D) if one changes between tokens, else (B, 1, D)."""
+        """Embeddings of what is given: (B, S, D), or (B, 1, D) for what is the same at all tokens."""
         parts = []
         if self.config.class_conditional:
             parts.append(self._embed_labels(condition))
@@ -299,8 +355,7 @@ class GPT(nn.Module):
             position = unknown if condition.position is None else condition.position
             remaining = unknown if condition.remaining is None else condition.remaining
             parts.append(self.phase(position, remaining))
-        longest = max((part.shape[1] for part in parts), default=1)
-        return [part.expand(-1, longest, -1) if part.shape[1] == 1 else part for part in parts]
+        return parts
 
     def _embed_labels(self, condition: Condition) -> Tensor:
         """(B, S, D), or (B, 1, D): the sum over groups of the mean of a group's labels.
@@ -318,12 +373,10 @@ class GPT(nn.Module):
             embedded.append(torch.where(is_hidden | (count == 0), none.to(x.dtype), x))
         return torch.stack(embedded).sum(0)
 
-    def _end_loss(self, hidden: Tensor, length: Tensor, ended: Tensor | None) -> Tensor:
-        """Cross-entropy of the end-of-sequence class of book 0, at the token after each clip's last."""
-        fits = length < self.config.gpt_blocksize
-        ends = fits if ended is None else fits & ended
-        logits = self.head.logits_of(0, hidden[ends, length[ends]])
-        target = torch.full_like(length[ends], self.config.codes_per_book)
+    def _end_loss(self, hidden: Tensor) -> Tensor:
+        """Summed cross-entropy of end-of-sequence, a class of book 0, from hidden states (N, D)."""
+        logits = self.head.logits_of(0, hidden)
+        target = torch.full((len(hidden),), self.config.codes_per_book, device=hidden.device)
         return F.cross_entropy(logits.float(), target, reduction="sum")
 
     def _hide(self, condition: Condition) -> Condition:

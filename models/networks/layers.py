@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from models.networks import fused
 from models.networks.config import Arch
 
 _M = TypeVar("_M", bound=nn.Module)
@@ -217,6 +218,14 @@ def make_norm(dim: int, arch: Arch) -> nn.Module:
     return nn.RMSNorm(dim) if arch == "modern" else nn.LayerNorm(dim)
 
 
+@dataclass(eq=False)
+class RowsContext:
+    """What blocks need when they train on a CPU: see models/networks/fused.py."""
+
+    plan: fused.AttentionPlan
+    masks: fused.DropoutMasks
+
+
 class Block(nn.Module):
     """Pre-norm transformer block."""
 
@@ -232,10 +241,37 @@ class Block(nn.Module):
         self.dropout = sizes.dropout
 
     def forward(
-        self, x: Tensor, rotary: Rotary | None, mask: Tensor | None, cache: LayerCache | None
+        self,
+        x: Tensor,
+        rotary: Rotary | None = None,
+        mask: Tensor | None = None,
+        cache: LayerCache | None = None,
+        rows: RowsContext | None = None,
     ) -> Tensor:
+        """(B, T, D) to (B, T, D); or, given a context of rows, (N, D) to (N, D)."""
+        if rows:
+            return self._forward_rows(x, rows)
         x = x + self._drop(self.attn(self.attn_norm(x), rotary, mask, cache))
         return x + self._drop(self.mlp(self.mlp_norm(x)))
+
+    def _forward_rows(self, x: Tensor, rows: RowsContext) -> Tensor:
+        attn, plan = self.attn, rows.plan
+        weights = None
+        if self.training and attn.dropout:
+            shape = (plan.batch, plan.heads, plan.length, plan.length)
+            weights = rows.masks.next(shape, attn.dropout)
+        y = attn.qkv(fused.rms_norm(x, self.attn_norm))
+        y = fused.attention(y, attn.q_norm, attn.k_norm, plan, weights)
+        x = x + self._drop_rows(attn.out(y), rows).float()
+
+        assert isinstance(self.mlp, SwiGLU)
+        y = fused.swiglu(self.mlp.up(fused.rms_norm(x, self.mlp_norm)))
+        return x + self._drop_rows(self.mlp.down(y), rows).float()
+
+    def _drop_rows(self, branch: Tensor, rows: RowsContext) -> Tensor:
+        if not self.training or not self.dropout:
+            return branch
+        return branch * rows.masks.next(branch.shape, self.dropout)
 
     def _drop(self, x: Tensor) -> Tensor:
         # nn.Dropout costs as much as adding the branch when it does nothing, for each sampled token.
@@ -247,6 +283,7 @@ class Transformer(nn.ModuleList):
 
     def __init__(self, n_layers: int, sizes: BlockSizes) -> None:
         super().__init__(Block(sizes) for _ in range(n_layers))
+        self.sizes = sizes
         self.heads = sizes.heads
         self.width = sizes.dim // sizes.heads
         self.arch = sizes.arch
@@ -257,12 +294,42 @@ class Transformer(nn.ModuleList):
         With a mask (broadcast to (B, H, T, T), True = visible) it decides; without one attention is
         causal. A cache holds the past of x.
         """
+        batch, length = x.shape[:2]
+        if cache is None and self.trains_rows(x):
+            rows = self.forward_rows(x.flatten(0, 1), batch, length, mask=mask)
+            return rows.unflatten(0, (batch, length))
         rotary = None
         if self.arch == "modern":
             rotary = Rotary.at(cache.position if cache else 0, x.shape[1], self.width, x.device)
         caches = cache.extend(x.shape[1]) if cache else [None] * len(self)
         for block, layer_cache in zip(self, caches, strict=True):
             x = block(x, rotary, mask, layer_cache)
+        return x
+
+    def trains_rows(self, x: Tensor) -> bool:
+        """Whether (B, T, D) goes the way of models/networks/fused.py."""
+        return self.arch == "modern" and x.shape[1] <= fused.LONGEST and fused.applies_to(x)
+
+    def forward_rows(
+        self, x: Tensor, batch: int, length: int, rows: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """(N, D) to (N, D): some of the positions of B sequences of length T.
+
+        Args:
+            rows: (N,) places of the rows among the B T positions, rising; None: x has all of them.
+            mask: as in forward.
+        """
+        if mask is None:
+            hidden = ~window_mask(length, length, causal=True, device=x.device)
+        else:
+            hidden = ~mask
+        rotary = Rotary.at(0, length, self.width, x.device)
+        cos, sin = rotary.cos[:, None, None], rotary.sin[:, None, None]
+        plan = fused.AttentionPlan(batch, length, self.heads, rows, hidden, cos, sin)
+        longest_mask = max(x.numel(), batch * self.heads * length**2)
+        context = RowsContext(plan, fused.DropoutMasks(longest_mask, fused.product_dtype(x)))
+        for block in self:
+            x = block(x, rows=context)
         return x
 
     def new_cache(self, batch: int, capacity: int) -> KVCache:
@@ -283,6 +350,12 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, cache: ConvCache | None = None) -> Tensor:
         """(B, T, D) and a (B, T) bool mask to (B, T, D); a cache holds what came before x."""
+        if cache is None and fused.applies_to(x):
+            y = fused.rms_norm(x, self.norm)
+            y = fused.three_frames(y * mask[..., None].to(y.dtype), self.pad[0])
+            # The convolution as one product, which is faster on a CPU than the convolution's own gradient.
+            y = F.linear(y, rearrange(self.conv.weight, "o i k -> o (k i)"), self.conv.bias)
+            return x + self.out(F.silu(y)).float()
         y = self.norm(x) * mask[..., None]
         if cache:
             y = torch.cat([cache.frames, y], 1)
