@@ -195,8 +195,9 @@ def _step(now: Touch, before: LockState, settings: CleaningSettings, fps: float)
     is_foot = np.arange(4) < N_FEET
     limbs[..., 1] = lift + np.where(is_foot, _eased(grip), 0.0) * (-height - lift)
 
-    length = np.linalg.norm(limbs, axis=-1, keepdims=True)
-    limbs = limbs * np.minimum(1.0, settings.largest / np.maximum(length, 1e-9))
+    # Nobody reaches far for a spot on the floor; but whatever has sunk comes up.
+    way = np.linalg.norm(limbs[..., [0, 2]], axis=-1, keepdims=True)
+    limbs[..., [0, 2]] *= np.minimum(1.0, settings.largest / np.maximum(way, 1e-9))
     return LockState(body, drift, limbs, since, grip, before.flat, before.feet, now)
 
 

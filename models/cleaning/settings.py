@@ -19,7 +19,7 @@ class CleaningSettings(Config):
     follow: float = 0.25
     """Time constant (s) with which the whole body follows its planted feet."""
     largest: float = 0.12
-    """A foot or hand is never moved by more than this (m)."""
+    """A foot or hand is never moved over the floor by more than this (m)."""
     rest_speed: float = 0.1
     """A body whose head, hands, feet and pelvis are all slower than this (m/s) rests, and is smoothed."""
     moving_speed: float = 0.25

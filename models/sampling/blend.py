@@ -29,8 +29,11 @@ def join(rotmats: Tensor, trans: Tensor, future: Pose, fade: int = FADE_FRAMES) 
     # `share` runs from 0 at the seam to 1 at the end of the fade. The observed motion carries on at a speed
     # that falls with it to zero; `carried` is the distance it covers, in frames of its speed at the seam.
     time = torch.arange(1, future.trans.shape[1] + 1, device=trans.device)
+    # In a long fade it stands still after `FADE_FRAMES`: joints that turned on would bend too far.
     share = (time / (fade + 1)).clamp(max=1)
-    carried = torch.minimum(time, time.new_tensor(fade + 1)) * (1 - share / 2)
+    slowing = min(fade, FADE_FRAMES) + 1
+    carried = torch.minimum(time, time.new_tensor(slowing))
+    carried = carried * (1 - (time / slowing).clamp(max=1) / 2)
     # Smoothstep: the hand-over itself begins and ends without a jump in velocity.
     weight = share**2 * (3 - 2 * share)
 
@@ -69,8 +72,12 @@ class RootPath:
         return RootPath(yaw_to_rotmat(turn) @ self.rotmats, trans)
 
 
-def append(first: Motion, second: Motion) -> Motion:
-    """`first` and then `second`, moved to where it ends and turned to face the same way, without a jump."""
+def append(first: Motion, second: Motion, fade: int = FADE_FRAMES) -> Motion:
+    """`first` and then `second`, moved to where it ends and turned to face the same way, without a jump.
+
+    Args:
+        fade: frames of `second` in which it takes over.
+    """
     past = roma.rotvec_to_rotmat(torch.tensor(first.poses[-2:]))
     path = torch.tensor(first.trans[-2:])
 
@@ -80,7 +87,7 @@ def append(first: Motion, second: Motion) -> Motion:
     root = root.moved(root.at(0), RootPath(past[-1, 0], path[-1]))
     rotmats[:, 0] = root.rotmats
 
-    joined = join(past, path, Pose(rotmats[None], root.trans[None], rotmats[None, :, 0]))
+    joined = join(past, path, Pose(rotmats[None], root.trans[None], rotmats[None, :, 0]), fade)
     labels = tuple(dict.fromkeys(first.labels + second.labels))
     return replace(
         first,

@@ -18,8 +18,9 @@ from models.motion import Motion
 from models.networks.features import Pose, Root, features_to_motion, yaw_of
 from models.networks.gpt import GPT, HIDDEN, Condition
 from models.networks.vqvae import VQVAE
-from models.sampling.blend import append, join
+from models.sampling.blend import join
 from models.sampling.sampler import CodeRequest, OnProgress, sample_codes
+from models.sampling.seams import append_at_best, spare_frames
 from models.sampling.settings import DEFAULT, SamplingSettings
 
 MAX_BATCH = 256
@@ -120,27 +121,36 @@ def timeline(
     """Continuous motions that go through the segments one after the other.
 
     Each segment is sampled with its own labels and duration and placed where the last one ends, which hands
-    over to it as at the seam of a forecast. (One sequence whose labels change half-way works too, see
-    Condition, but a generator that has seen no changes of action in training goes on as it began.)
+    over to it within a fade as long as the poses need; a segment may begin up to 0.4 s late for a better
+    fit. (One sequence whose labels change half-way works too, see Condition, but a generator that has seen
+    no changes of action in training goes on as it began.)
     """
     for segment in segments:
         check_length(segment.n_frames)
-    total = sum(generator.vqvae.n_tokens(segment.n_frames) for segment in segments)
+    # All but the first are sampled longer, so that their beginning may be left out.
+    lengths = [segment.n_frames for segment in segments]
+    for k in range(1, len(segments)):
+        lengths[k] += spare_frames(lengths[k], generator.fps)
+    total = sum(map(generator.vqvae.n_tokens, lengths))
 
     def sample_batch(n: int, seed: int, on_progress: OnProgress | None) -> list[Motion]:
         rngs = make_rngs(seed, n)
         motions: list[Motion] = []
         n_done = 0
-        for segment in segments:
-            n_tokens = generator.vqvae.n_tokens(segment.n_frames)
+        for segment, length in zip(segments, lengths, strict=True):
+            n_tokens = generator.vqvae.n_tokens(length)
             request = CodeRequest(make_condition(generator, segment.labels, n_tokens, n), rngs, settings)
             shifted = partial(_shifted_progress, on_progress, n_done, total) if on_progress else None
             sampled = sample_codes(generator.gpt, request, n_tokens, shifted)
 
             # Each part starts at the origin; appending moves it to where the last one ended.
-            lengths = torch.full((n,), segment.n_frames, device=generator.device)
-            parts = decode(generator, sampled.codes, lengths, segment.labels)
-            motions = list(map(append, motions, parts)) if motions else parts
+            frames = torch.full((n,), length, device=generator.device)
+            parts = decode(generator, sampled.codes, frames, segment.labels)
+            if motions:
+                pairs = zip(motions, parts, strict=True)
+                motions = [append_at_best(first, second, segment.n_frames) for first, second in pairs]
+            else:
+                motions = parts
             n_done += n_tokens
         return motions
 

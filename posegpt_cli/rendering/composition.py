@@ -85,8 +85,12 @@ class Composition:
         return begun[-1] if begun else ""
 
     def _caption(self, cell: int, frame: int | None) -> str:
-        """The labels, unless several people share the cell, and the number of the frame."""
-        labels = ", ".join(self.motions[cell].labels) if self.options.layout == "grid" else ""
+        """The labels, unless several people share the cell, and the number of the frame.
+
+        Of a timeline it is the label of the moment, which stands above the cell already.
+        """
+        is_alone = self.options.layout == "grid" and not (self.options.chapters and frame is not None)
+        labels = ", ".join(self.motions[cell].labels) if is_alone else ""
         return labels if frame is None else f"{labels}   {frame}".strip()
 
 
