@@ -1,13 +1,13 @@
 """ASF/AMC files, CMU's and HDM05's own format, read into the same form as BVH. No torch.
 
-A bone's angles turn about the axes of its own frame C: L = C Rz Ry Rx C^-1. Bone b of the skeleton becomes a
+A bone's angles turn about the axes of its own frame C: L = C Rz Ry Rx C^-1. A bone of the skeleton becomes a
 joint at its start, so its parent's direction times length is its OFFSET, and the zero pose is ASF's.
 """
 
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from models.files import read_text
 FloatArray = NDArray[np.float64]
 
 AMC_FPS = 120.0
-"""AMC files do not say their rate; CMU and HDM05 were recorded at this one."""
+"""Frames per second: AMC files do not say, CMU and HDM05 were recorded at this rate."""
 
 _INCH = 0.0254
 _DAMAGED = "copy the file again"
@@ -35,7 +35,7 @@ class Bone:
 
     name: str
     parent: int
-    """Index of the bone it hangs on, -1 for the root."""
+    """Index of the bone at whose end it starts, -1 for the root."""
     vector: FloatArray
     """(3,) from its start to its end in the zero pose, metres."""
     frame: FloatArray
@@ -63,13 +63,15 @@ def find_asf(amc: Path, root: Path) -> Path:
 
     CMU has 01/01.asf for 01/01_02.amc, HDM05 HDM_bd.asf for HDM_bd_*.amc; a folder's only .asf serves too.
 
-    Raises PoseGPTError where there is none or the choice is not clear.
+    Raises PoseGPTError if there is none or the choice is not clear.
     """
     for folder in (amc.parent, *amc.parent.parents):
         skeletons = sorted(folder.glob("*.[aA][sS][fF]"))
-        fitting = [p for p in skeletons if amc.stem.startswith(p.stem)]
+        fitting = [path for path in skeletons if amc.stem.startswith(path.stem)]
+
+        # Of 01.asf and 01_02.asf the longer name says more.
         if fitting:
-            return max(fitting, key=lambda p: len(p.stem))
+            return max(fitting, key=lambda path: len(path.stem))
         if len(skeletons) == 1:
             return skeletons[0]
         if skeletons:
@@ -83,17 +85,20 @@ def find_asf(amc: Path, root: Path) -> Path:
 
 
 def read_asf(path: Path | str) -> Asf:
-    """Read a skeleton. Raises PoseGPTError where it is damaged."""
+    """Read a skeleton. Raises PoseGPTError if it is damaged."""
     path = Path(path)
     text = re.sub(r"#.*", "", read_text(path))
+
     parts = _sections(text)
-    missing = [name for name in ("root", "bonedata", "hierarchy") if name not in parts]
-    if missing:
-        raise PoseGPTError(f"{path.name} is no ASF skeleton: :{missing[0]} is missing", "use an .asf file")
+    for name in ("root", "bonedata", "hierarchy"):
+        if name not in parts:
+            raise PoseGPTError(f"{path.name} is no ASF skeleton: :{name} is missing", "use an .asf file")
+
     units = parts.get("units", "")
     degrees = not re.search(r"\bangle\s+rad", units, re.I)
     length = re.search(r"\blength\s+(\S+)", units, re.I)
     try:
+        # "length 0.45" means that a unit is an inch divided by 0.45.
         unit = _INCH / float(length[1]) if length else _INCH
         bones: dict[str, Bone] = {}
         for block in _blocks(parts["bonedata"]):
@@ -114,7 +119,7 @@ def read_amc(path: Path | str, asf: Asf, fps: float = AMC_FPS) -> Bvh:
         asf: its skeleton.
         fps: frames a second, which the file does not say.
 
-    Raises PoseGPTError where it is damaged, truncated, of another skeleton, or holds NaN.
+    Raises PoseGPTError if it is damaged, truncated, of another skeleton, or holds NaN.
     """
     path = Path(path)
     text = read_text(path)
@@ -125,6 +130,8 @@ def read_amc(path: Path | str, asf: Asf, fps: float = AMC_FPS) -> Bvh:
         raise PoseGPTError(
             f"{path.name} moves a bone {sorted(unknown)[0]!r} that {asf.name}.asf lacks", "find its own .asf"
         )
+
+    # Bones without values, such as those of length zero, keep still.
     columns = []
     for bone in asf.bones:
         table = values.get(bone.name, np.zeros((n_frames, len(bone.dof))))
@@ -133,15 +140,23 @@ def read_amc(path: Path | str, asf: Asf, fps: float = AMC_FPS) -> Bvh:
                 f"{path.name}: {bone.name} has {table.shape[1]} values, {asf.name}.asf says {len(bone.dof)}",
                 "find its own .asf",
             )
-        columns += [_place(bone, table, asf.unit)] if bone.parent < 0 else []
+        if bone.parent < 0:
+            columns.append(_place(bone, table, asf.unit))
         columns.append(_angles(bone, table, degrees))
-    vectors = np.array([b.vector for b in asf.bones])
-    parents = [b.parent for b in asf.bones]
+
+    # A joint lies at the end of its parent's bone.
+    offsets = np.zeros((len(asf.bones), 3))
+    channels = []
+    for index, bone in enumerate(asf.bones):
+        is_root = bone.parent < 0
+        if not is_root:
+            offsets[index] = asf.bones[bone.parent].vector
+        channels.append((*_PLACE, *_CHANNELS) if is_root else _CHANNELS)
     return Bvh(
-        names=tuple(b.name for b in asf.bones),
-        parents=tuple(parents),
-        offsets=np.array([vectors[p] if p >= 0 else np.zeros(3) for p in parents]),
-        channels=tuple((*_PLACE, *_CHANNELS) if p < 0 else _CHANNELS for p in parents),
+        names=tuple(bone.name for bone in asf.bones),
+        parents=tuple(bone.parent for bone in asf.bones),
+        offsets=offsets,
+        channels=tuple(channels),
         values=np.concatenate(columns, axis=1),
         fps=fps,
         name=path.stem,
@@ -173,62 +188,84 @@ def _blocks(text: str) -> list[str]:
 
 
 def _bone(block: str, unit: float, degrees: bool) -> Bone:
-    fields = {line.split()[0].lower(): line.split()[1:] for line in block.splitlines() if line.split()}
+    """A bone without its parent, which the hierarchy says."""
+    fields = _fields(block)
+    name = fields["name"][0]
     length = float(fields["length"][0])
-    direction = np.array([float(v) for v in fields["direction"][:3]])
-    angles, order = [float(v) for v in fields["axis"][:3]], (fields["axis"][3:] or ["XYZ"])[0].upper()
+    direction = np.array(fields["direction"][:3], float)
+    angles = np.array(fields["axis"][:3], float)
+    order = (fields["axis"][3:] or ["XYZ"])[0].upper()
     if direction.shape != (3,) or not np.isfinite([*direction, length, *angles]).all():
-        raise ValueError(f"bone {fields['name'][0]} has no direction")
+        raise ValueError(f"bone {name} has no direction")
     return Bone(
-        name=fields["name"][0],
+        name=name,
         parent=-1,
         vector=direction * length * unit,
         frame=Rotation.from_euler(order.lower(), angles, degrees=degrees).as_matrix(),
         order=order,
-        dof=tuple(word.lower() for word in fields.get("dof", [])),
+        dof=_lower(fields.get("dof", [])),
     )
 
 
 def _root(block: str, degrees: bool) -> Bone:
-    fields = {line.split()[0].lower(): line.split()[1:] for line in block.splitlines() if line.split()}
+    """The root, a bone without length."""
+    fields = _fields(block)
     order = (fields.get("axis") or ["XYZ"])[0].upper()
-    angles = [float(v) for v in fields.get("orientation", ["0", "0", "0"])]
+    angles = np.array(fields.get("orientation", ["0", "0", "0"]), float)
     return Bone(
         name="root",
         parent=-1,
         vector=np.zeros(3),
         frame=Rotation.from_euler(order.lower(), angles, degrees=degrees).as_matrix(),
         order=order,
-        dof=tuple(word.lower() for word in fields["order"]),
+        dof=_lower(fields["order"]),
     )
+
+
+def _fields(block: str) -> dict[str, list[str]]:
+    """First word of each line, lower case, to the others."""
+    fields = {}
+    for line in block.splitlines():
+        words = line.split()
+        if words:
+            fields[words[0].lower()] = words[1:]
+    return fields
+
+
+def _lower(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(word.lower() for word in words)
 
 
 def _by_hierarchy(bones: dict[str, Bone], text: str, name: str) -> tuple[Bone, ...]:
     """Bones with their parents, parents first."""
     children: dict[str, list[str]] = {}
-    for words in (line.split() for line in text.splitlines()):
+    for line in text.splitlines():
+        words = line.split()
         if len(words) > 1 and words[0] in bones:
             children.setdefault(words[0], []).extend(words[1:])
+
+    # Breadth first; a loop, or a bone named twice, makes more than there are.
     ordered: list[Bone] = []
     waiting = [("root", -1)]
     while waiting:
         bone, parent = waiting.pop(0)
         if bone not in bones or len(ordered) > len(bones):
             raise PoseGPTError(f"{name}: the hierarchy names bone {bone!r} twice or without data", _DAMAGED)
-        b = bones[bone]
-        waiting += [(child, len(ordered)) for child in children.get(bone, [])]
-        ordered.append(Bone(b.name, parent, b.vector, b.frame, b.order, b.dof))
+        for child in children.get(bone, []):
+            waiting.append((child, len(ordered)))
+        ordered.append(replace(bones[bone], parent=parent))
     return tuple(ordered)
 
 
 def _read_frames(text: str, name: str) -> tuple[dict[str, FloatArray], int]:
-    """(T, values) of each bone. Every frame must have the bones of the first one."""
+    """(T, values) of each bone, and T. Every frame must have the bones of the first one."""
     rows: dict[str, list[list[str]]] = {}
     n_frames = 0
     for line in text.splitlines():
         words = line.split()
         if not words or words[0][0] in "#:":
             continue
+        # A frame begins with its number on a line of its own.
         if len(words) == 1 and words[0].isdigit():
             _check_complete(rows, n_frames, name)
             n_frames += 1
@@ -239,12 +276,17 @@ def _read_frames(text: str, name: str) -> tuple[dict[str, FloatArray], int]:
     if n_frames == 0:
         raise PoseGPTError(f"{name} holds no motion", "use another file")
     _check_complete(rows, n_frames, name)
-    try:
-        values = {bone: np.array(table, float) for bone, table in rows.items()}
-    except ValueError:
-        raise PoseGPTError(f"{name} holds a line that is no row of numbers, or a cut one", _DAMAGED) from None
-    if not all(np.isfinite(table).all() for table in values.values()):
-        raise PoseGPTError(f"{name} holds NaN or infinite values", "export the file again")
+
+    values = {}
+    for bone, table in rows.items():
+        try:
+            values[bone] = np.array(table, float)
+        except ValueError:
+            raise PoseGPTError(
+                f"{name} holds a line that is no row of numbers, or a cut one", _DAMAGED
+            ) from None
+        if not np.isfinite(values[bone]).all():
+            raise PoseGPTError(f"{name} holds NaN or infinite values", "export the file again")
     return values, n_frames
 
 
@@ -261,10 +303,12 @@ def _place(bone: Bone, table: FloatArray, unit: float) -> FloatArray:
 
 def _angles(bone: Bone, table: FloatArray, degrees: bool) -> FloatArray:
     """(T, 3) Z, Y, X degrees of L = C R C^-1."""
+    # Degrees of freedom that a bone lacks stay at zero.
     turns = np.stack([_column(bone.dof, table, f"r{axis.lower()}") for axis in bone.order], axis=1)
     frame = Rotation.from_matrix(bone.frame)
     local = frame * Rotation.from_euler(bone.order.lower(), turns, degrees=degrees) * frame.inv()
-    with warnings.catch_warnings():  # at gimbal lock one angle is free
+    # At gimbal lock one angle is free, and scipy says so: any choice is right.
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return local.as_euler("ZYX", degrees=True)
 
