@@ -46,6 +46,8 @@ def read_bvh(path: Path | str, fps: float | None = None) -> Bvh:
     split = _MOTION.search(text) or _LONE_MOTION.search(text)
     if not re.match(r"\s*HIERARCHY\b", text, re.IGNORECASE) or split is None:
         raise PoseGPTError(f"{path.name} is no BVH file: HIERARCHY or MOTION is missing", "use a .bvh file")
+
+    # The values make sense only with the channels, whose number the hierarchy says.
     joints = _read_hierarchy(text[: split.start()], path.name)
     n_channels = sum(len(joint.channels) for joint in joints)
     motion = _read_motion(text[split.end() :], n_channels, path.name)
@@ -65,6 +67,7 @@ def read_bvh(path: Path | str, fps: float | None = None) -> Bvh:
 
 def _read_text(path: Path) -> str:
     """The file's text in any encoding, with plain line ends and without comments."""
+    # Windows programs write UTF-16, old Macs carriage returns, C programs trailing zeros.
     content = read_bytes(path)
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = content.decode("utf-16", errors="replace")
@@ -142,6 +145,7 @@ def _hierarchy_statements(text: str) -> list[str]:
         words = line.split()
         if not words:
             continue
+        # A line that begins with no keyword goes on with the one before, if that lacks something.
         if words[0].upper() not in _KEYWORDS and statements and _is_unfinished(statements[-1]):
             statements[-1] += " " + line.strip()
         else:
@@ -163,9 +167,10 @@ def _read_field(joint: _Joint, is_end_site: bool, words: Sequence[str], name: st
     """An OFFSET or CHANNELS statement of a joint."""
     try:
         if words[0].upper() == "OFFSET":
-            x, y, z = (float(word) for word in words[1:4])
-            if not all(math.isfinite(value) for value in (x, y, z)):
+            x, y, z = map(float, words[1:4])
+            if not math.isfinite(x + y + z):
                 raise ValueError
+            # An End Site's OFFSET is that of no joint.
             if not is_end_site:
                 joint.offset = (x, y, z)
             return
@@ -177,12 +182,12 @@ def _read_field(joint: _Joint, is_end_site: bool, words: Sequence[str], name: st
             f"{name}: joint {joint.name!r} has a line that cannot be read: {' '.join(words)[:60]!r}",
             "the file is damaged",
         ) from None
-    unknown = [word for word in words[2:] if word.lower() not in _CHANNELS]
-    if unknown:
-        raise PoseGPTError(
-            f"{name}: joint {joint.name!r} has a channel {unknown[0]!r}, which is not known",
-            "export it with Euler angles: channels Zrotation Xrotation Yrotation",
-        )
+    for word in words[2:]:
+        if word.lower() not in _CHANNELS:
+            raise PoseGPTError(
+                f"{name}: joint {joint.name!r} has a channel {word!r}, which is not known",
+                "export it with Euler angles: channels Zrotation Xrotation Yrotation",
+            )
     joint.channels = channels
 
 
@@ -215,6 +220,8 @@ def _read_motion(text: str, n_channels: int, name: str) -> _MotionPart:
     values = _parse_numbers(text[start:], name)
     if values.size == 0 or n_channels == 0:
         raise PoseGPTError(f"{name} holds no motion", "use another file")
+
+    # More frames than declared are read; fewer mean that the file was cut off.
     n_frames, rest = divmod(values.size, n_channels)
     if n_frames < declared or rest:
         raise PoseGPTError(
@@ -265,7 +272,7 @@ def _frame_rate(text: str, name: str) -> tuple[float, tuple[str, ...]]:
     if 1 / seconds >= _SLOWEST:
         return _whole_rate(text, seconds), ()
 
-    # A rate or milliseconds in place of seconds.
+    # So long a frame is none: exporters write a rate, or milliseconds, in place of seconds.
     for rate in _RATES:
         if abs(seconds - rate) < 1e-6:
             return rate, (f"its frame time of {text} s is a rate: read as {rate:g} fps",)
@@ -279,6 +286,7 @@ def _frame_rate(text: str, name: str) -> tuple[float, tuple[str, ...]]:
 
 def _whole_rate(text: str, seconds: float) -> float:
     """A whole number if the digits of the frame time mean one: .0083333 is 120 frames per second."""
+    # The shorter the number, the more rates it may mean.
     digits = len(text.partition(".")[2]) if "e" not in text.lower() else 6
     whole = round(1 / seconds)
     if whole > 0 and abs(1 / whole - seconds) <= 10.0**-digits and abs(whole * seconds - 1) < 0.02:
@@ -296,6 +304,7 @@ def _positions_add(bvh: Bvh) -> bool:
     for joint, channels in enumerate(bvh.channels):
         own = bvh.values[:, first : first + len(channels)]
         first += len(channels)
+        # The root's place replaces its OFFSET in all files.
         length = float(np.linalg.norm(bvh.offsets[joint]))
         has_all = {"xposition", "yposition", "zposition"} <= {*channels}
         if bvh.parents[joint] < 0 or length == 0 or not has_all:

@@ -37,6 +37,7 @@ def read_motion(path: Path | str, settings: ReadingSettings | None = None) -> Mo
     if not path.is_file():
         raise PoseGPTError(f"no file {path}", "check the path")
 
+    # The extension decides; what a file really holds its reader finds out.
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise PoseGPTError(

@@ -34,6 +34,7 @@ def check_motion(recording: Recording, body: BodyMotion, scale: float, says_unit
 
     Raises PoseGPTError with the option that decides it, if the result cannot be right.
     """
+    # First what must not be: a wrong result that passes is worse than none.
     _check_lines(recording, body)
     _check_upright(recording, body)
     notes = [] if says_unit else _unit_note(scale)
@@ -47,6 +48,7 @@ def _check_lines(recording: Recording, body: BodyMotion) -> None:
         ("shoulders", ("right_collar", "left_collar"), shoulder_line(recording), _SHOULDERS_OFF),
     )
     for name, (right, left), wanted, limit in lines:
+        # The median forgives glitches: what is wrong is wrong in most frames.
         found = body.positions[:, JOINT[left]] - body.positions[:, JOINT[right]]
         off = float(np.median(angle_between(found, wanted)))
         if off > limit:
@@ -70,6 +72,7 @@ def _unit_note(scale: float) -> list[str]:
     """Files in centimetres are so common that nothing is said of them."""
     if _CENTIMETRES[0] < scale < _CENTIMETRES[1]:
         return []
+    # Legs of children and giants are no other unit: there is room on both sides.
     for size, name in _UNITS:
         if 0.6 < scale / size < 1.6:
             return [f"its unit is taken for {name}, by the length of the legs"]

@@ -11,13 +11,12 @@ FloatArray = NDArray[np.float64]
 
 _FLIP, _NO_FLIP = 1 + 2 * np.cos(np.deg2rad([120, 60]))
 """Traces of steps that are a flip, and of steps that are none."""
-_BESIDE = {
-    f"{side}_{joint}": f"{side}_{limb}"
-    for side in ("left", "right")
-    for joint, limb in (("wrist", "elbow"), ("ankle", "knee"), ("foot", "knee"))
-}
-_TWISTING = {upper: upper for upper, _ in LIMBS} | _BESIDE
+_TWISTING = {upper: upper for upper, _ in LIMBS}
 """Joints whose twist may flip, to the limb about whose bone it does."""
+for _side in ("left", "right"):
+    _TWISTING[f"{_side}_wrist"] = f"{_side}_elbow"
+    _TWISTING[f"{_side}_ankle"] = f"{_side}_knee"
+    _TWISTING[f"{_side}_foot"] = f"{_side}_knee"
 
 
 def undo_flips(rotations: FloatArray) -> None:
@@ -41,6 +40,8 @@ def undo_flips(rotations: FloatArray) -> None:
         jumps = (plain < _FLIP) & (flipped > _NO_FLIP)
         if not jumps.any():
             continue
+
+        # Between one flip and the next the limb is the wrong way round; so is the minority of frames.
         state = np.concatenate([[0], np.cumsum(jumps) % 2]).astype(bool)
         if state.mean() > 0.5:
             state = ~state

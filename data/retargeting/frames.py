@@ -35,6 +35,7 @@ def turn_onto(
 
 def mean_rotation(rotations: FloatArray) -> FloatArray:
     """(3, 3) rotation nearest to the mean of (N, 3, 3)."""
+    # The mean of rotations is none: the singular vectors without the values are the nearest one.
     left, _, right = np.linalg.svd(rotations.mean(axis=0))
     sign = np.sign(np.linalg.det(left @ right))
     return left @ np.diag([1.0, 1.0, sign]) @ right
@@ -54,6 +55,7 @@ def turn_angle(rotation: FloatArray) -> float:
 
 def turn_angle_about(axis: FloatArray, rotation: FloatArray) -> float:
     """Degrees by which a (3, 3) rotation twists about an axis, its swing left out."""
+    # The part of a quaternion along the axis, with its real part, is the twist.
     direction = unit(axis)
     x, y, z, w = matrix_to_quat(rotation)
     return float(np.rad2deg(2 * np.arctan2(abs(np.array([x, y, z]) @ direction), abs(w))))
@@ -76,6 +78,7 @@ def nearest_axis(vector: FloatArray) -> FloatArray:
 def _right_angled() -> list[FloatArray]:
     """The 24 rotations that bring axes onto axes."""
     found = []
+    # Every axis onto every other with either sign; half of these are mirror images.
     for order in permutations(range(3)):
         for signs in product((1.0, -1.0), repeat=3):
             turn = np.zeros((3, 3))

@@ -20,12 +20,15 @@ def is_own_file(bvh: Bvh) -> bool:
     if body_type is None:
         return False
     root, *others = bvh.channels
-    has_layout = root == OWN_CHANNELS and all(channels == OWN_CHANNELS[3:] for channels in others)
+    has_layout = root == OWN_CHANNELS and set(others) == {OWN_CHANNELS[3:]}
     if not has_layout or bvh.offsets[0].any():
         return False
     if np.signbit(bvh.offsets[0]).all():
         return True
-    knee, ankle = bvh.index("left_knee"), bvh.index("left_ankle")
+
+    # Without the mark it may be a file of an earlier version: then its legs are a person's in centimetres.
+    knee = bvh.index("left_knee")
+    ankle = bvh.index("left_ankle")
     leg = np.linalg.norm(bvh.offsets[[knee, ankle]], axis=1).sum()
     return bool(_LEG[0] < leg < _LEG[1] and bvh.offsets[knee, 1] < 0)
 
@@ -35,6 +38,7 @@ def read_own_file(bvh: Bvh) -> Motion:
     body_type = _body_type(bvh)
     assert body_type is not None, "asked only for files that are ours"
     names = JOINT_NAMES[body_type]
+    # The file has its joints depth first, SMPL its own order.
     local = np.stack([local_rotations(bvh, bvh.index(name)) for name in names], axis=1)
     poses = quat_to_rotvec(matrix_to_quat(local))
     pelvis = forward_kinematics(bvh).positions[:, bvh.index("pelvis")] * 0.01

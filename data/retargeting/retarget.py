@@ -76,6 +76,8 @@ def retarget_counted(
     if skeleton is None and is_own_file(bvh):
         motion = read_own_file(bvh)
         return RetargetedMotion(motion, count_glitches(rotvec_to_quat(motion.poses)))
+
+    # Laid on SMPL's body, then put on the floor: contacts are the source's, at the body's size.
     source = source_motion(bvh, map_joints(bvh, skeleton), settings)
     scale = settings.scale or leg_scale(source.recording)
     laid = to_body(source, scale)
@@ -98,6 +100,8 @@ def source_motion(bvh: Bvh, joints: JointMap, settings: ReadingSettings | None =
     if recording.leg_length <= 0:
         raise PoseGPTError(f"{bvh.name} has legs without length", "use another file")
     notes = []
+
+    # Everything after this is told in a world with Y up.
     upright = find_upright(recording, settings.up)
     if upright is Z_UPRIGHT and settings.up == "auto":
         notes.append("stands along +Z: read with Z up")
@@ -142,10 +146,13 @@ def to_body(source: SourceMotion, scale: float | None = None) -> BodyMotion:
 
     # Joints that the file lacks move with their parents.
     undo_flips(rotations)
+
+    # What the source lacks follows its parent.
     for j, parent in enumerate(BODY_PARENTS):
         if not recording.present[j]:
             rotations[:, j] = rotations[:, parent]
 
+    # Between the hips the two bodies are one; all else follows from SMPL's bones.
     scale = scale or leg_scale(recording)
 
     # The middle of the hips is where both bodies agree; all else follows by the bones of SMPL.
@@ -172,6 +179,7 @@ def _to_counted_motion(body: BodyMotion, fps: float, name: str, notes: tuple[str
     parents = list(BODY_PARENTS[1:])
     local = body.rotations.copy()
     local[:, 1:] = np.swapaxes(body.rotations[:, parents], -1, -2) @ body.rotations[:, 1:]
+    # One stage of quaternions for all that is done to single rotations.
     quats = matrix_to_quat(local)
     quats /= np.linalg.norm(quats, axis=-1, keepdims=True)
     repair_spikes(quats)

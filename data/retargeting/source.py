@@ -110,6 +110,7 @@ def read_recording(bvh: Bvh, joints: JointMap) -> Recording:
     present = np.zeros(len(JOINT), bool)
     zero = np.zeros((len(JOINT), 3))
     for name, index in joints.turning.items():
+        # One joint may turn what lies at another: ASF's hands.
         place = joints.lying[name]
         rotations[:, JOINT[name]] = pose.rotations[:, index]
         positions[:, JOINT[name]] = pose.positions[:, place]
@@ -122,7 +123,8 @@ def body_axes(left: FloatArray, up: FloatArray) -> FloatArray:
     """(3, 3) turn of a person whose left and up are given to one who faces +Z, up +Y."""
     # Up is trusted and left made square to it: hips tilt more than a spine does.
     axes = frame(up, left)
-    up_axis, left_axis = axes[:, 0], axes[:, 1]
+    up_axis = axes[:, 0]
+    left_axis = axes[:, 1]
     return np.stack([left_axis, up_axis, np.cross(left_axis, up_axis)])
 
 
@@ -150,6 +152,7 @@ def _is_rest_pose(positions: FloatArray) -> bool:
     for upper, lower in LIMBS:
         side, _, joint = upper.partition("_")
         bone = bones[JOINT[upper]]
+        # A right side that is no mirror image has frames of its own: bones along X, say.
         if side == "left" and bone * mirror @ bones[JOINT[f"right_{joint}"]] < _MIRRORED:
             return False
         if joint in ("hip", "knee") and bone @ down < _STANDING:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
 from data.formats.bvh import Bvh, zero_pose
 from data.retargeting.mapping.names import PlainName, plain_names, plain_part, without_namespace
 from data.retargeting.mapping.skeletons import KNOWN_SKELETONS, MAP_HINT, NEEDED, SIDES, SourceSkeleton
 from data.retargeting.mapping.topology import limbs_by_shape
-from data.retargeting.mapping.tree import common_ancestor, descends, path_between
+from data.retargeting.mapping.tree import above, common_ancestor, descends, path_between
 from models.body.skeleton import BODY_JOINTS
 from models.errors import PoseGPTError
 from models.files import write_atomically
@@ -64,7 +66,10 @@ def map_joints(bvh: Bvh, skeleton: SourceSkeleton | None = None) -> JointMap:
         by_shape = limbs_by_shape(bvh) if skeleton is None else None
         if by_shape is None:
             raise _unknown(bvh, plain, candidates)
-        limbs, named = by_shape, "its shape"
+        limbs = by_shape
+        named = "its shape"
+
+    # The rest follows from where the limbs are: names differ most along the spine.
     turning = _order(limbs | _collars_and_toes(bvh, plain, limbs) | _trunk(bvh, plain, limbs))
     places = _places(plain, arms_of)
     return JointMap(named, turning, {**turning, **places})
@@ -104,16 +109,12 @@ def _by_own_map(bvh: Bvh, skeleton: SourceSkeleton) -> JointMap:
 
 def _find(bvh: Bvh, name: str, skeleton: SourceSkeleton) -> int:
     """A joint by its name as it stands in the file, else without namespace, else in any case."""
-    spellings = [
-        list(bvh.names),
-        [without_namespace(joint) for joint in bvh.names],
-        [joint.lower() for joint in bvh.names],
-    ]
-
-    # The strictest spelling first, so that a name that stands in the file means that joint.
-    for names, wanted in zip(spellings, (name, name, name.lower()), strict=True):
-        if wanted in names:
-            return names.index(wanted)
+    if name in bvh.names:
+        return bvh.index(name)
+    for plainer in (without_namespace, str.lower):
+        for index, own in enumerate(bvh.names):
+            if plainer(own) == plainer(name):
+                return index
     close = difflib.get_close_matches(name, bvh.names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"its joints are {', '.join(bvh.names[:8])}, ..."
     raise PoseGPTError(f"{bvh.name} has no joint {name!r}, which the skeleton {skeleton.name} names", hint)
@@ -147,19 +148,21 @@ def _best_limbs(
 
 def _middle_score(plain: list[PlainName], skeleton: SourceSkeleton) -> int:
     parts = {name.part for name in plain if not name.side}
-    middle = [joint for role, joint in skeleton.joints.items() if not role.startswith(SIDES)]
-    return sum(plain_part(joint) in parts for joint in middle)
+    score = 0
+    for role, joint in skeleton.joints.items():
+        score += not role.startswith(SIDES) and plain_part(joint) in parts
+    return score
 
 
 def _is_body(bvh: Bvh, limbs: Limbs) -> bool:
     """Whether all limbs are there, each joint below the one before it."""
-    if any(joint not in limbs for joint in NEEDED):
+    if not limbs.keys() >= set(NEEDED):
         return False
     for side in SIDES:
         for chain in (("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist")):
-            joints = [limbs[f"{side}_{role}"] for role in chain]
-            if not all(descends(bvh.parents, lower, upper) for upper, lower in pairwise(joints)):
-                return False
+            for upper, lower in pairwise(chain):
+                if not descends(bvh.parents, limbs[f"{side}_{lower}"], limbs[f"{side}_{upper}"]):
+                    return False
     return True
 
 
@@ -168,6 +171,7 @@ def _collars_and_toes(bvh: Bvh, plain: list[PlainName], limbs: Limbs) -> Limbs:
     found: Limbs = {}
     chest = common_ancestor(bvh.parents, limbs["left_shoulder"], limbs["right_shoulder"])
     for side in SIDES:
+        # A collar that is not on the way to its shoulder turns something else.
         shoulder = limbs[f"{side}_shoulder"]
         between = path_between(bvh.parents, chest, shoulder)
 
@@ -192,7 +196,8 @@ def _toe(bvh: Bvh, plain: list[PlainName], ankle: int) -> int | None:
     longest = 0.0
     found = None
     for joint, parent in enumerate(bvh.parents):
-        is_helper = any(word in plain[joint].part for word in _NO_ROLE if word != "end")
+        # A toe's end tells where the foot points as well as the toe.
+        is_helper = _is_helper(plain[joint]) and "end" not in plain[joint].part
         length = float((bvh.offsets[joint] ** 2).sum())
         if parent == ankle and not is_helper and length > longest:
             longest = length
@@ -202,12 +207,14 @@ def _toe(bvh: Bvh, plain: list[PlainName], ankle: int) -> int | None:
 
 def _trunk(bvh: Bvh, plain: list[PlainName], limbs: Limbs) -> Limbs:
     """Pelvis, spine, neck and head: the joints on the way from the hips to the head."""
+    # Above the hips' common joint is the pelvis, above the shoulders' the chest; the spine is between them.
     parents = bvh.parents
     pelvis = common_ancestor(parents, limbs["left_hip"], limbs["right_hip"])
     chest = common_ancestor(parents, limbs["left_shoulder"], limbs["right_shoulder"])
     fork = common_ancestor(parents, pelvis, chest)
     spine = [*path_between(parents, fork, chest), chest] if chest not in (fork, pelvis) else []
-    spine = [joint for joint in spine if joint != pelvis]
+    if pelvis in spine:
+        spine.remove(pelvis)
 
     # Arms that hang on the neck: it is no part of the spine.
     neck_is_chest = len(spine) > 1 and plain[spine[-1]].part.startswith("neck")
@@ -238,16 +245,22 @@ def _name_spine(bvh: Bvh, spine: list[int], pelvis: int, above_chest: list[int])
 
     # A single one turns all above it: it is the joint of SMPL that lies as high.
     rest = zero_pose(bvh).positions[0]
-    whole = sum(_bone_lengths(bvh, pelvis, above_chest[0])) if above_chest else 0.0
-    share = float(((rest[spine[0]] - rest[pelvis]) ** 2).sum() ** 0.5) / whole if whole > 0 else 0.5
+    whole = _way_length(bvh, pelvis, above_chest[0]) if above_chest else 0.0
+    height = float(np.linalg.norm(rest[spine[0]] - rest[pelvis]))
+    share = height / whole if whole > 0 else 0.5
     if share < _LOW_CHEST:
         return {"spine1": spine[0]}
     return {"spine2" if share < _HIGH_CHEST else "spine3": spine[0]}
 
 
-def _bone_lengths(bvh: Bvh, top: int, bottom: int) -> list[float]:
+def _way_length(bvh: Bvh, top: int, bottom: int) -> float:
+    """Length of the bones from one joint down to another."""
     joints = [*path_between(bvh.parents, top, bottom), bottom]
-    return [float((bvh.offsets[joint] ** 2).sum() ** 0.5) for joint in joints]
+    return float(np.linalg.norm(bvh.offsets[joints], axis=1).sum())
+
+
+def _is_helper(name: PlainName) -> bool:
+    return any(word in name.part for word in _NO_ROLE)
 
 
 def _head(bvh: Bvh, plain: list[PlainName], chest: int, limbs: Limbs) -> int | None:
@@ -255,17 +268,17 @@ def _head(bvh: Bvh, plain: list[PlainName], chest: int, limbs: Limbs) -> int | N
     for joint, name in enumerate(plain):
         if not name.side and name.part == "head" and descends(bvh.parents, joint, chest):
             return joint
-    arms = {limbs["left_shoulder"], limbs["right_shoulder"]}
 
-    # Upwards from the chest as long as there is but one way on.
+    # Upwards from the chest, as long as there is one joint without an arm to go on with.
+    arms = (limbs["left_shoulder"], limbs["right_shoulder"])
     chain: list[int] = []
     current = chest
     while True:
         children = []
         for joint, parent in enumerate(bvh.parents):
-            carries_arm = any(arm == joint or descends(bvh.parents, arm, joint) for arm in arms)
-            is_helper = any(word in plain[joint].part for word in _NO_ROLE)
-            if parent == current and not carries_arm and not is_helper and not plain[joint].side:
+            carries_arm = any(joint in above(bvh.parents, arm) for arm in arms)
+            is_beside = _is_helper(plain[joint]) or plain[joint].side
+            if parent == current and not carries_arm and not is_beside:
                 children.append(joint)
         if len(children) != 1 or len(chain) > 3:
             return chain[-1] if chain else None
@@ -276,12 +289,10 @@ def _head(bvh: Bvh, plain: list[PlainName], chest: int, limbs: Limbs) -> int | N
 def _places(plain: list[PlainName], skeleton: SourceSkeleton) -> Limbs:
     """Joints at which a limb's end lies, where another joint turns it."""
     found: Limbs = {}
-    wanted = {joint: name.lower() for joint, name in skeleton.places.items()}
-    for joint, name in wanted.items():
-        side = joint.partition("_")[0]
-        for index, own in enumerate(plain):
-            if own.side == side and side[0] + own.part == name:
-                found[joint] = index
+    for joint, pattern in skeleton.places.items():
+        wanted = PlainName(joint.partition("_")[0], plain_part(pattern))
+        if wanted in plain:
+            found[joint] = plain.index(wanted)
     return found
 
 
@@ -298,7 +309,8 @@ def _unknown(bvh: Bvh, plain: list[PlainName], candidates: list[SourceSkeleton])
     for skeleton in candidates:
         legs, _ = _best_limbs(plain, [skeleton], _LEG)
         arms, _ = _best_limbs(plain, [skeleton], _ARM)
-        missing = [joint for joint in NEEDED if joint not in legs | arms]
+        found = legs | arms
+        missing = [joint for joint in NEEDED if joint not in found]
         if len(missing) < len(fewest):
             fewest = missing
             nearest = skeleton

@@ -34,6 +34,8 @@ def plain_names(names: Sequence[str], sided_parts: Collection[str]) -> list[Plai
         sided_parts: parts that come in pairs, to split `lfemur` into left and femur.
     """
     words = [_split(without_namespace(name)) for name in names]
+
+    # Prefixes first: what most names end with, such as _JNT, is seen without them too.
     words = _without_common(words, first=True)
     words = _without_common(words, first=False)
     return [_plain(own, sided_parts) for own in words]
@@ -49,6 +51,7 @@ def _split(name: str) -> list[str]:
     found = []
     for word in _WORD.findall(name):
         lower = str(int(word)) if word.isdigit() else word.lower()
+        # Glued to the name, as Collada and Unreal leave it, it is no word of its own.
         lower = _KNOWN_PREFIX.sub("", lower)
         if lower:
             found.append(lower)
@@ -59,6 +62,7 @@ def _without_common(names: list[list[str]], first: bool) -> list[list[str]]:
     """Names without the words that most of them begin (or end) with: `Robot_`, `CC_Base_`, `_JNT`."""
     index = 0 if first else -1
     while True:
+        # A name of one word has none to spare.
         counts = Counter(words[index] for words in names if len(words) > 1)
         word, count = counts.most_common(1)[0] if counts else ("", 0)
         if count < _COMMON * len(names) or word in _SIDES:
@@ -72,10 +76,12 @@ def _without_common(names: list[list[str]], first: bool) -> list[list[str]]:
 
 
 def _plain(words: list[str], sided_parts: Collection[str]) -> PlainName:
-    marks = [k for k, word in enumerate(words) if word in _SIDES]
+    # The side may stand anywhere: l_upleg, UpperArm_L, pelvis.L. Two marks are something else.
+    marks = [word for word in words if word in _SIDES]
     if len(marks) == 1:
-        part = "".join(words[: marks[0]] + words[marks[0] + 1 :])
-        return PlainName(_SIDES[words[marks[0]]], part)
+        rest = words.copy()
+        rest.remove(marks[0])
+        return PlainName(_SIDES[marks[0]], "".join(rest))
 
     # Written as one word: leftupleg, lfemur.
     whole = "".join(words)

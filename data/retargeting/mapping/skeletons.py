@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from models.body.skeleton import BODY_JOINTS
@@ -25,7 +26,7 @@ class SourceSkeleton:
     joints: Mapping[str, str]
     """SMPL joint to joint of the file."""
     places: Mapping[str, str] = field(default_factory=dict)
-    """SMPL joint to the joint of the file at which it lies, if another one turns it."""
+    """SMPL joint to the pattern of the joint at which it lies, if another one turns it."""
     keys: tuple[str, ...] = ()
     """What `--skeleton` calls it."""
     patterns: Mapping[str, str] = field(default_factory=dict)
@@ -44,9 +45,7 @@ def named_skeleton(name: str) -> SourceSkeleton:
             return skeleton
     path = Path(name)
     if path.suffix.lower() != ".json":
-        keys: list[str] = []
-        for skeleton in KNOWN_SKELETONS:
-            keys += skeleton.keys
+        keys = list(chain.from_iterable(skeleton.keys for skeleton in KNOWN_SKELETONS))
         close = difflib.get_close_matches(name.lower(), keys, n=1)
         hint = f"did you mean '{close[0]}'?" if close else MAP_HINT
         raise PoseGPTError(f"no skeleton {name!r}, known are {', '.join(keys)}", hint)
@@ -110,7 +109,8 @@ _ARM = ("collar", "shoulder", "elbow", "wrist")
 _MAYA_ARMS = "*Shoulder *Arm *ForeArm *Hand"
 _JOINT_ARMS = "*Collar *Shoulder *Elbow *Wrist"
 
-_ASF_PLACES = {"left_wrist": "lwrist", "right_wrist": "rwrist"}  # these only twist the hand
+# ASF has two joints for a wrist: at the first it lies, the second turns the hand.
+_ASF_PLACES = {"left_wrist": "*wrist", "right_wrist": "*wrist"}
 _ASF = _skeleton(
     "ASF/AMC (CMU and HDM05)", "hdm05 asf", "root lowerback upperback thorax upperneck head",
     "*femur *tibia *foot *toes", "*clavicle *humerus *radius *hand", ("l", "r"),

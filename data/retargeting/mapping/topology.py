@@ -30,6 +30,7 @@ class _Pair(NamedTuple):
 
 def limbs_by_shape(bvh: Bvh) -> dict[str, int] | None:
     """Hips, knees, ankles, shoulders, elbows and wrists; None if the skeleton is not plainly human."""
+    # Fingers make pairs too: the longest legs win.
     pairs = _mirrored_pairs(bvh)
     best = None
     for legs in pairs:
@@ -75,6 +76,7 @@ def _limb_ends(bvh: Bvh) -> list[int]:
 
 def _limb_above(bvh: Bvh, leaf: int) -> tuple[int, int, int] | None:
     """Start, middle and end of the limb that a leaf belongs to: its two longest bones in a row."""
+    # A little longer is no longer: of equal limbs the one nearer to the leaf counts.
     path = above(bvh.parents, leaf)
     best = None
     longest = 0.0
@@ -98,6 +100,8 @@ def _is_human(bvh: Bvh, legs: _Pair, arms: _Pair) -> bool:
     apart = arms.fork != legs.fork and descends(bvh.parents, arms.fork, legs.fork)
     if not apart or set(legs.first + legs.second) & set(arms.first + arms.second):
         return False
+
+    # A dog's forelegs are as long as its hind legs, a person's arms are not.
     thigh, shin = _bones(bvh, legs.first)
     ratio = legs.length / arms.length
     in_proportion = _LEG_TO_ARM[0] < ratio < _LEG_TO_ARM[1]
@@ -109,6 +113,7 @@ def _first_is_right(bvh: Bvh, legs: _Pair, chest: int) -> bool:
     count = min(bvh.n_frames, _FRAMES)
     frames = np.linspace(0, bvh.n_frames - 1, count).astype(int)
     positions = forward_kinematics(bvh, bvh.values[frames]).positions
+    # Up along the trunk, forward by knees and toes: left is square to both.
     up = positions[:, chest] - positions[:, legs.fork]
     forward = np.zeros_like(up)
     for hip, knee, ankle in (legs.first, legs.second):

@@ -19,6 +19,7 @@ def descends(parents: Sequence[int], joint: int, ancestor: int) -> bool:
 
 def common_ancestor(parents: Sequence[int], first: int, second: int) -> int:
     """The lowest joint that is above both, or is one of them."""
+    # Of the joints above the second, the first that is above the other too.
     own = above(parents, first)
     for joint in above(parents, second):
         if joint in own:
@@ -28,6 +29,7 @@ def common_ancestor(parents: Sequence[int], first: int, second: int) -> int:
 
 def path_between(parents: Sequence[int], top: int, bottom: int) -> list[int]:
     """Joints strictly between a joint and one below it, downwards."""
+    # Without its ends, and turned round: the way up begins at the bottom.
     path = above(parents, bottom)
     return path[1 : path.index(top)][::-1]
 

@@ -89,6 +89,7 @@ def shoulder_line(sample: Recording) -> FloatArray:
     """(T, 3) from the right to the left: between the collars if they lie apart, else the shoulders."""
     # Collars that lie at one point have no line between them.
     if sample.has("left_collar", "right_collar"):
+        # Shoulders shrug and reach; collars are fixed to the chest, but in some skeletons start in one point.
         line = sample.bone("right_collar", "left_collar")
         shoulders = sample.bone("right_shoulder", "left_shoulder")
         if np.linalg.norm(line, axis=-1).mean() > 0.1 * np.linalg.norm(shoulders, axis=-1).mean():
@@ -114,6 +115,7 @@ def planted_frames(sample: Recording, side: str) -> NDArray[np.bool_]:
 
 def _trunk(sample: Recording, alignments: FloatArray) -> float:
     """Hip line and pelvis, shoulder line and chest, and whether both stand upright."""
+    # Both lines are fixed to their joints: whichever way somebody moves, they stay.
     left = np.array([1.0, 0.0, 0.0])
     up = np.array([0.0, 1.0, 0.0])
     pelvis = smpl_rotations(sample, alignments, "pelvis")
@@ -153,6 +155,8 @@ def _arm(sample: Recording, alignments: FloatArray, side: str) -> float:
     names = (f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist")
     upper_arm = smpl_rotations(sample, alignments, names[0])
     errors = [_hinge_error(upper_arm, hinge, bend_axes(sample, *names))]
+
+    # An arm that rests up or down may have its collar rest there too.
     collar = f"{side}_collar"
     if sample.has(collar):
         turn = smpl_rotations(sample, alignments, collar)
@@ -169,6 +173,8 @@ def _leg(sample: Recording, alignments: FloatArray, side: str) -> float:
     # Knees bend about +X on both sides.
     thigh = smpl_rotations(sample, alignments, names[0])
     pelvis = smpl_rotations(sample, alignments, "pelvis")
+
+    # A thigh that is turned about itself in all frames was mapped with the wrong frame.
     facing = turn_angle_about(BONES[JOINT[names[0]]], mean_rotation(np.swapaxes(pelvis, -1, -2) @ thigh))
     return max(_hinge_error(thigh, left, bend_axes(sample, *names)), facing - _TURNED_OUT)
 
@@ -178,6 +184,8 @@ def _foot(sample: Recording, alignments: FloatArray, side: str) -> float:
     planted = planted_frames(sample, side)
     if not planted.any():
         return 0.0
+
+    # The sole lies on the floor then: its up is the world's.
     turn = smpl_rotations(sample, alignments, f"{side}_ankle")[planted]
     up = np.array([0.0, 1.0, 0.0])
 
@@ -185,6 +193,8 @@ def _foot(sample: Recording, alignments: FloatArray, side: str) -> float:
     tilt = float(np.median(angle_between(apply(turn, up), up)))
     if not sample.has(f"{side}_foot"):
         return tilt
+
+    # Seen from above: how steep the bone to the toe is differs between skeletons.
     toe = sample.bone(f"{side}_ankle", f"{side}_foot")[planted] * [1.0, 0.0, 1.0]
     forward = apply(turn, OFFSETS[JOINT[f"{side}_foot"]]) * [1.0, 0.0, 1.0]
     return max(tilt, float(np.median(angle_between(forward, toe))))
@@ -192,6 +202,7 @@ def _foot(sample: Recording, alignments: FloatArray, side: str) -> float:
 
 def _hinge_error(upper: FloatArray, hinge: FloatArray, axes: FloatArray) -> float:
     """Degrees between where a limb's hinge points and the axis about which it bends; 0 if it hardly bends."""
+    # Of a nearly straight limb the axis is noise.
     bent = np.linalg.norm(axes, axis=-1) > _BENT
     if bent.sum() < _FEW:
         return 0.0

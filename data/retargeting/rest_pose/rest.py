@@ -56,6 +56,7 @@ def find_rest(recording: Recording, motion: Recording, t_pose: int | None, is_gi
         t_pose: a frame of the recording in which the person stands in a T-pose, if there is one.
         is_given: whether the T-pose frame was given by somebody who knows, and is not to be doubted.
     """
+    # What is looked at holds for the whole clip: some frames of it show as much as all.
     chosen = np.unique(np.linspace(0, motion.n_frames - 1, _SAMPLE).astype(int))
     sample = motion.frames(chosen)
     posed = None
@@ -215,6 +216,7 @@ def _align(sample: Recording, frames: FloatArray) -> FloatArray:
 def _foot_yaw(sample: Recording, frames: FloatArray, side: str) -> FloatArray:
     """(3, 3) turn about the vertical that brings a foot's direction to SMPL's."""
     rest = OFFSETS[JOINT[f"{side}_foot"]]
+    # SMPL's toes point a little outwards; a source's may as well.
     yaw = np.arctan2(rest[0], rest[2])
     if sample.has(f"{side}_foot"):
         ankle = f"{side}_ankle"

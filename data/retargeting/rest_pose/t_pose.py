@@ -28,11 +28,13 @@ def leading_t_pose(recording: Recording) -> int:
     posed = stands_in_t_pose(start)
     if not posed[0]:
         return 0
+    # How far the fastest joint gets per frame, at the start and for a while after.
     present = recording.positions[:, recording.present]
     steps = np.linalg.norm(np.diff(present[: 10 * _LOOK_AHEAD], axis=0), axis=-1).max(axis=1)
     if len(steps) == 0:
         return 0
     least = max(_JUMP * recording.leg_length, _TIMES * float(np.median(steps)))
+    # The T-pose lasts until the first jump; if it ends otherwise, somebody moved out of it.
     for frame in range(min(len(steps), len(posed))):
         if not posed[frame]:
             return 0

@@ -26,6 +26,7 @@ def find_upright(recording: Recording, up: UpAxis) -> FloatArray:
     """
     if up != "auto":
         return np.eye(3) if up == "y" else Z_UPRIGHT
+    # Two witnesses: how the skeleton was built, and how the person stands.
     at_rest = _axis_at_rest(recording)
     in_motion = _axis_in_motion(recording)
     if at_rest and in_motion and at_rest != in_motion:
