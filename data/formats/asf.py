@@ -172,7 +172,7 @@ def _sections(text: str) -> dict[str, str]:
     sections: dict[str, str] = {}
     heads = list(re.finditer(r"^[^\S\n]*:(\w+)", text, re.MULTILINE))
     ends = [head.start() for head in heads[1:]] + [len(text)]
-    for head, end in zip(heads, ends, strict=True):
+    for head, end in zip(heads, ends, strict=False):
         sections[head[1].lower()] = text[head.end() : end]
     return sections
 
