@@ -147,12 +147,10 @@ def to_body(source: SourceMotion, scale: float | None = None) -> BodyMotion:
     # Joints that the file lacks move with their parents.
     undo_flips(rotations)
 
-    # What the source lacks follows its parent.
     for j, parent in enumerate(BODY_PARENTS):
         if not recording.present[j]:
             rotations[:, j] = rotations[:, parent]
 
-    # Between the hips the two bodies are one; all else follows from SMPL's bones.
     scale = scale or leg_scale(recording)
 
     # The middle of the hips is where both bodies agree; all else follows by the bones of SMPL.

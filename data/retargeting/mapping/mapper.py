@@ -171,7 +171,6 @@ def _collars_and_toes(bvh: Bvh, plain: list[PlainName], limbs: Limbs) -> Limbs:
     found: Limbs = {}
     chest = common_ancestor(bvh.parents, limbs["left_shoulder"], limbs["right_shoulder"])
     for side in SIDES:
-        # A collar that is not on the way to its shoulder turns something else.
         shoulder = limbs[f"{side}_shoulder"]
         between = path_between(bvh.parents, chest, shoulder)
 

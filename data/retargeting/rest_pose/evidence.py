@@ -87,7 +87,6 @@ def smpl_rotations(sample: Recording, alignments: FloatArray, joint: str) -> Flo
 
 def shoulder_line(sample: Recording) -> FloatArray:
     """(T, 3) from the right to the left: between the collars if they lie apart, else the shoulders."""
-    # Collars that lie at one point have no line between them.
     if sample.has("left_collar", "right_collar"):
         # Shoulders shrug and reach; collars are fixed to the chest, but in some skeletons start in one point.
         line = sample.bone("right_collar", "left_collar")
