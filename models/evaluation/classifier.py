@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import metrics
-from models.evaluation.fid import category_precision, style_accuracy
 from models.evaluation.judge import Features
+from models.evaluation.recognition import category_precision, style_accuracy
 from models.evaluation.report import BOOTSTRAPS, FigureInfo, Matrix, Report, bootstrap, estimate
 
 FIGURES = {

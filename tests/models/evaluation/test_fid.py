@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.errors import PoseGPTError
-from models.evaluation import fid, generated, report
+from models.evaluation import fid, generated, recognition, report
 from models.evaluation import judge as features
 from models.evaluation.generated import PromptSampler
 from models.evaluation.matching import MatchedDraws
@@ -90,7 +90,7 @@ def test_labels_beside_the_name_are_judged_among_themselves(judge):
     k_hot[np.arange(8), 2 + np.arange(8) // 4] = True
     right = told(found, labels=k_hot, logits=k_hot.astype(np.float32), label_names=names)
     wrong = replace(right, logits=right.logits[:, [0, 1, 3, 2]])
-    assert [fid.category_precision(made) for made in (right, wrong)] == [1, 0]
+    assert [recognition.category_precision(made) for made in (right, wrong)] == [1, 0]
 
 
 def test_the_mean_over_names_shows_a_rare_name_that_fails(judge):
