@@ -57,7 +57,7 @@ def test_the_fade_is_longer_the_farther_the_poses_are_apart() -> None:
     up = find_seam(sitting, walk, 0)
     assert 8 <= near.fade < min(far.fade, up.fade) and max(far.fade, up.fade) <= 39
     long, short = append(sitting, walk, up.fade), append(sitting, walk)
-    assert accelerations(long)[36:].max() < 0.7 * accelerations(short)[36:].max()
+    assert accelerations(long)[37:45].max() < 0.7 * accelerations(short)[37:45].max()
     rise = np.diff(long.trans[38:, 1]).max() * 30
     assert rise < 1.2
 
