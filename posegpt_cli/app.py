@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ from posegpt_cli.console import UsageError, show_error, show_interruption, show_
 from posegpt_cli.leaving import Interrupted, drop_output, interrupted_status, is_pipe_closed
 from posegpt_cli.options.flags import with_flags_named
 from posegpt_cli.options.help_text import examples
+from posegpt_cli.questions import is_interactive
 from posegpt_cli.settings import DEBUG, read_settings
 
 
@@ -113,6 +115,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     settings = read_settings()
     try:
+        if not words and settings.typed is None and is_interactive():
+            words = _ask_what_to_do()
         if words[:1] == ["train"]:
             from posegpt_cli.training.original_spelling import original_spelling
 
@@ -155,6 +159,12 @@ def describe(error: Exception, words: Sequence[str]) -> tuple[str, str, ExitStat
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}", _OS_HINTS.get(error.errno or 0, again), ExitStatus.FAILED
     return f"{type(error).__name__}: {error}".rstrip(": "), again, ExitStatus.FAILED
+
+
+def _ask_what_to_do() -> list[str]:
+    from posegpt_cli.suggestions import choose
+
+    return choose(Path.cwd())
 
 
 def _print_version(wanted: bool) -> None:

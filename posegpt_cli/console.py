@@ -1,22 +1,16 @@
-"""What the terminal shows: results on stdout; messages, progress and questions on stderr."""
+"""What the terminal shows: results on stdout; messages and progress on stderr."""
 
-import difflib
 import json
 import logging
-import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from rich.columns import Columns
 from rich.console import Console
 from rich.table import Table
-from rich.text import TextType
 
 from models.errors import PoseGPTError, one_line, printable
-from posegpt_cli.leaving import Interrupted
 
 WIDTH_OFF_TERMINAL = 120
 """Columns of tables in a pipe or a file, whose width no window sets."""
@@ -130,62 +124,3 @@ def progress(title: str) -> Iterator[Callable[..., None]]:
         yield on_progress
     finally:
         bar.stop()
-
-
-def is_interactive(yes: bool = False) -> bool:
-    """Whether a person can be asked: both ends are a terminal, and `--yes` was not given."""
-    return not yes and sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def ask(flag: str, question: str, choices: Sequence[str], default: str, yes: bool = False) -> str:
-    """Ask on the terminal for the value of `flag`.
-
-    With `yes` the default is taken.
-
-    Raises UsageError naming the flag if nobody can be asked.
-    """
-    if yes:
-        return default
-    if not is_interactive():
-        shown = ", ".join(choices[:8]) + (", ..." if len(choices) > 8 else "")
-        raise UsageError(f"{flag} is missing, expected one of: {shown}", f"add {flag} '{default}'")
-    from rich.prompt import InvalidResponse, Prompt
-
-    class Choice(Prompt):
-        get_input = staticmethod(_typed_line)
-
-        def process_response(self, value: str) -> str:
-            answer = value.strip()
-            if answer in choices:
-                return answer
-            close = difflib.get_close_matches(answer.lower(), choices, n=1)
-            suggestion = f"did you mean '{close[0]}'?" if close else "choose one of the above"
-            raise InvalidResponse(f"[red]no such choice: {suggestion}")
-
-    console = messages()
-    console.print(Columns([c.replace("[", r"\[") for c in choices], padding=(0, 2), column_first=True))
-    return Choice.ask(question, console=console, default=default)
-
-
-def ask_path(flag: str, question: str) -> str:
-    """Ask on the terminal for the path that `flag` would have given; raises UsageError as `ask` does."""
-    if not is_interactive():
-        is_option = flag.startswith("-")
-        raise UsageError(f"{flag} is missing", f"add {flag} PATH" if is_option else f"add {flag}: {question}")
-    answer = ""
-    while not answer:
-        answer = _typed_line(messages(), f"{flag}: {question}: ").strip()
-    return str(Path(answer).expanduser())  # no shell stands between
-
-
-def _typed_line(console: Console, prompt: TextType, password: bool = False, stream: Any = None) -> str:
-    """A line from the keyboard, with the signature of rich's Prompt.get_input. Ctrl-D acts like Ctrl-C."""
-    console.print(prompt, end="")
-    # A Ctrl-C between the start of input() and its read would not end the read. So input() is called only
-    # once a line is there, and until then Python wakes up now and then.
-    while not select.select([sys.stdin], [], [], 0.2)[0]:
-        pass
-    try:
-        return input()
-    except EOFError:
-        raise Interrupted from None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 BODY_MODELS = "POSEGPT_BODY_MODELS"
 DEBUG = "POSEGPT_DEBUG"
+STATE_HOME = "XDG_STATE_HOME"
 COMPLETE = "_POSEGPT_COMPLETE"
 """Set by the shell's completion script, which Typer installs."""
 TYPED = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
@@ -19,6 +20,8 @@ class Settings:
 
     body_models: Path | None
     """POSEGPT_BODY_MODELS: folder of the official SMPL-family files; None is the bundled body."""
+    state_folder: Path
+    """XDG_STATE_HOME: where histories of answers are kept."""
     debug: bool
     """POSEGPT_DEBUG: errors come with their traceback."""
     typed: tuple[str, ...] | None
@@ -32,8 +35,14 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     folder = environ.get(BODY_MODELS, "").strip()
     return Settings(
         body_models=Path(folder).expanduser() if folder else None,
+        state_folder=_state_folder(environ),
         debug=environ.get(DEBUG, "").strip().lower() not in ("", "0", "false", "no"),
         typed=tuple(" ".join(environ.get(name, "") for name in TYPED).split())
         if COMPLETE in environ
         else None,
     )
+
+
+def _state_folder(environ: Mapping[str, str]) -> Path:
+    home = environ.get(STATE_HOME, "").strip()
+    return (Path(home) if home else Path("~/.local/state").expanduser()) / "posegpt"

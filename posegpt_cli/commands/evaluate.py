@@ -20,7 +20,7 @@ from models.config import Config
 from models.errors import PoseGPTError
 from models.evaluation.report import Report, check_comparable, read_reports
 from models.sampling.settings import CodeSettings
-from posegpt_cli.console import UsageError, ask_path, show_json, show_table
+from posegpt_cli.console import UsageError, show_json, show_table
 from posegpt_cli.evaluation import ReportSettings, reporting
 from posegpt_cli.options.flags import flag_of
 from posegpt_cli.options.from_config import OptionSpec, with_options
@@ -28,6 +28,7 @@ from posegpt_cli.options.help_text import examples
 from posegpt_cli.options.parsing import refuse_together
 from posegpt_cli.options.shared import JsonSettings
 from posegpt_cli.output.report import format_estimate
+from posegpt_cli.questions import ask_path
 
 SPEC = OptionSpec(without=("k", "threshold", "motions_per_step"))
 """Settings that are for Python alone: figures with others could hardly be compared."""

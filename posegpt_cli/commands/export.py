@@ -12,7 +12,7 @@ from posegpt_cli.options.from_config import with_options
 from posegpt_cli.options.help_text import examples
 from posegpt_cli.options.picture import body_files
 from posegpt_cli.options.shared import FileCleaning, SavingSettings
-from posegpt_cli.options.targets import check_targets, list_files, save_all, share_out, show_files
+from posegpt_cli.options.targets import ask_out, check_targets, list_files, save_all, share_out, show_files
 from posegpt_cli.output import DRAWN_SUFFIXES, SUFFIXES
 from posegpt_cli.reading import read_all_said
 from posegpt_cli.rendering.options import BodyOptions, RenderOptions
@@ -52,6 +52,8 @@ def export(
     request: ExportRequest, reading: ReadingSettings, cleaning: FileCleaning, body: BodyOptions
 ) -> None:
     paths = request.motions
+    if not request.out:
+        request = request.replaced(out=(ask_out(f"{paths[0].stem}.glb"),))
     _check_outs(request)
     fps = SCENE_FPS if request.fps is None else request.fps
     options = RenderOptions(body_type=body.body_type, body_model=body_files(body), fps=fps)
@@ -69,10 +71,8 @@ def export(
 
 
 def _check_outs(request: ExportRequest) -> None:
-    """Raises UsageError if nothing is to be written, or pictures."""
+    """Raises UsageError if pictures are to be written."""
     first = request.motions[0]
-    if not request.out:
-        raise UsageError("--out is missing", f"add --out {first.stem}.glb")
     for path in request.out:
         # The whole command that does it, ready to be typed.
         if path.suffix.lower() in DRAWN_SUFFIXES:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from data.preparing.conversion import SUFFIX
 from data.preparing.prepare import check_stores, plan, random_windows
 from data.preparing.prepare import prepare as prepare_data
 from data.preparing.report import PrepareReport
@@ -15,8 +16,6 @@ from data.store import find_store
 from models.errors import PoseGPTError
 from posegpt_cli.console import (
     UsageError,
-    ask_path,
-    is_interactive,
     next_step,
     progress,
     say,
@@ -39,6 +38,7 @@ from posegpt_cli.output.prepare_report import (
     show_tables,
     show_warnings,
 )
+from posegpt_cli.questions import ask_path, is_interactive
 
 HELP = """
 BABEL with AMASS becomes windows of labelled segments, as in the paper. Any other motion capture (BVH, \
@@ -163,12 +163,24 @@ def _settings(choices: Choices[PrepareSettings]) -> PrepareSettings:
         if not is_interactive():
             flags = ", ".join(map(flag_of, SOURCES))
             raise UsageError(f"one of {flags} is missing", "e.g. --bvh DIR")
-        preset["bvh"] = Path(ask_path("--bvh", "folder of .bvh files"))
+        folder = Path(ask_path("recordings", "folder of .bvh, .amc or .npz files"))
+        source = _source_of(folder)
+        say(f"{flag_of(source)} {folder}")
+        preset[source] = folder
     if "out" not in given:
         preset["out"] = Path(ask_path("--out", "folder for the prepared data"))
     settings = replace(choices, preset=preset).resolve()
     _refuse_unread(choices.flags, settings)
     return settings
+
+
+def _source_of(folder: Path) -> str:
+    """The source whose files are the most in a folder; .bvh if it has none."""
+    counts = dict.fromkeys(SUFFIX, 0)
+    for path in folder.rglob("*"):
+        for kind, suffix in SUFFIX.items():
+            counts[kind] += path.suffix.lower() == suffix
+    return max(counts, key=lambda kind: counts[kind])
 
 
 def _refuse_unread(flags: Iterable[ConfigField], settings: PrepareSettings) -> None:

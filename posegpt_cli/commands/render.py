@@ -12,7 +12,15 @@ from posegpt_cli.options.from_config import OptionSpec, with_options
 from posegpt_cli.options.help_text import examples
 from posegpt_cli.options.picture import complete_options
 from posegpt_cli.options.shared import FileCleaning, TargetSettings
-from posegpt_cli.options.targets import check_targets, list_files, preview, save_all, share_out, show_files
+from posegpt_cli.options.targets import (
+    ask_out,
+    check_targets,
+    list_files,
+    preview,
+    save_all,
+    share_out,
+    show_files,
+)
 from posegpt_cli.reading import read_all_said
 from posegpt_cli.rendering.options import RenderOptions
 
@@ -53,7 +61,7 @@ def render(
 ) -> None:
     paths = request.motions
     if not target.out and not target.preview:
-        raise UsageError("--out is missing", f"add --out {paths[0].stem}.mp4, or --preview")
+        target = target.replaced(out=(ask_out(f"{paths[0].stem}.mp4", ", or --preview"),))
     if len(picture.titles) > len(paths):
         raise UsageError(
             f"--title is given {len(picture.titles)} times for {len(paths)} motions", "once for each"

@@ -3,17 +3,17 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from data.actions import split_labels
-from models.checkpoint import find_checkpoint, read_info
+from models.checkpoint import CheckpointInfo, find_checkpoint, read_info
 from models.sampling.settings import SamplingSettings
 from posegpt_cli.cleaned import cleaned
-from posegpt_cli.console import UsageError, ask, progress, say, show_json, warn
+from posegpt_cli.console import UsageError, progress, say, show_json, warn
 from posegpt_cli.generated import check_sampling, describe, show_next
 from posegpt_cli.options.from_config import OptionSpec, with_options
 from posegpt_cli.options.help_text import examples
@@ -24,6 +24,7 @@ from posegpt_cli.options.shared import GeneratedCleaning, GeneratorSettings, Lab
 from posegpt_cli.options.targets import check_targets, numbered, preview, save_all, show_files
 from posegpt_cli.options.timeline import Part, chapters_of, parse_timeline
 from posegpt_cli.output.video import VIDEO_SUFFIXES
+from posegpt_cli.questions import ask_choice, ask_text, is_interactive
 from posegpt_cli.rendering.options import RenderOptions
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ gives the same motion.
 (m, Y up) and `poses` (rotation vectors, joint 0 the root). Without --len it goes on until it is stopped.
 """
 DEFAULT_LENGTH, AUTO = "64", "auto"
+NO_STYLE = "none"
+"""What a person answers who wants no style."""
 MANY = 100
 """From this many videos on, a warning says that they take their time."""
 STREAM_DECIMALS = 6
@@ -56,8 +59,6 @@ class SampleRequest(LabelSettings):
     """Write frames to stdout as they are made (needs an OnlineVQVAE)."""
     decoder: Path | None = None
     """OnlineVQVAE of --stream, trained with --encoder: a run or checkpoint folder."""
-    yes: bool = False
-    """Never ask: take the defaults."""
 
 
 def register(app: typer.Typer, summary: str, panel: str) -> None:
@@ -88,7 +89,9 @@ def sample(
     segments = list[Part]()
     if request.timeline is not None:
         segments = parse_timeline(request.timeline, info.labels, info.fps)
-    labels = segments[0].labels if segments else _labels(request, info.labels)
+    if not (segments or request.actions):
+        request = _ask(request, info)
+    labels = segments[0].labels if segments else resolve_labels(request.actions, request.style, info.labels)
     if request.stream:
         _stream(generator, request, labels, _frames(request.length, info.fps), sampling, cleaning.clean)
         return
@@ -149,14 +152,28 @@ def _warn_of_many(outs: Sequence[Path], n: int) -> None:
         warn(f"{n} videos take seconds each; --out {numbers} is quick, and posegpt render draws some of it")
 
 
-def _labels(request: SampleRequest, vocabulary: tuple[str, ...]) -> tuple[str, ...]:
-    """The labels asked for, in the checkpoint's spelling."""
-    actions = request.actions
-    if not actions:
-        names, _ = split_labels(vocabulary)
-        default = "walk" if "walk" in names else names[0]
-        actions = (ask("--action", "What shall they do?", names, default, request.yes),)
-    return resolve_labels(actions, request.style, vocabulary)
+def _ask(request: SampleRequest, info: CheckpointInfo) -> SampleRequest:
+    """The request with an action, and what goes with it, from the person at the terminal."""
+    names, styles = split_labels(info.labels)
+    default = "walk" if "walk" in names else names[0]
+    asked: dict[str, object] = {
+        "actions": (ask_choice("--action", "What shall they do?", names, default),),
+    }
+    if not is_interactive():
+        return request.replaced(**asked)
+
+    # Whoever is asked for the action has not thought of style and length either.
+    if styles and request.style is None:
+        style = ask_choice("--style", "In which style?", [NO_STYLE, *styles], NO_STYLE)
+        asked["style"] = None if style == NO_STYLE else style
+    if request.length is None and not request.stream:
+        asked["length"] = ask_text("--len", "frames or seconds", DEFAULT_LENGTH, _check_length(info.fps))
+    return request.replaced(**asked)
+
+
+def _check_length(fps: float) -> Callable[[str], object]:
+    """What raises UsageError for a text that is no length."""
+    return lambda text: _frames(text, fps)
 
 
 def _frames(length: str | None, fps: float) -> int | None:

@@ -15,7 +15,6 @@ from models.training.config import ClassifierRun, GPTRun, RunConfig, VQVAERun
 from models.training.presets import PRESETS
 from posegpt_cli.console import (
     UsageError,
-    ask_path,
     next_step,
     say,
     show_json,
@@ -28,6 +27,7 @@ from posegpt_cli.options.from_config import Choices, OptionSpec, with_options
 from posegpt_cli.options.help_text import examples
 from posegpt_cli.options.parsing import refuse_together
 from posegpt_cli.options.shared import PlanSettings
+from posegpt_cli.questions import ask_path
 from posegpt_cli.training.curves import draw_curves
 from posegpt_cli.training.live import show_figures, show_training
 from posegpt_cli.training.original_spelling import ALIASES

@@ -39,14 +39,17 @@ class Flag:
     """Makes the value from what was typed; raises UsageError."""
     is_argument: bool = False
     """A positional argument."""
+    suffixes: tuple[str, ...] = ()
+    """Extensions of the files that it takes, for completion at a question."""
 
 
+MOTION_SUFFIXES = (".npz", ".bvh", ".amc")
 _BUNDLED = "the bundled one"
 
 # fmt: off
 FLAGS: Mapping[str, Flag] = {
-    "motions": Flag(metavar="MOTION...", is_argument=True),
-    "past_motion": Flag(metavar="PAST", is_argument=True),
+    "motions": Flag(metavar="MOTION...", is_argument=True, suffixes=MOTION_SUFFIXES),
+    "past_motion": Flag(metavar="PAST", is_argument=True, suffixes=MOTION_SUFFIXES),
     "actions": Flag(("--action",), metavar="ACTION", complete=complete_action),
     "style": Flag(metavar="STYLE", complete=complete_style),
     "n_frames": Flag(("--len",)),

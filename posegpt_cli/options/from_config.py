@@ -10,11 +10,11 @@ from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_typ
 import typer
 from pydantic import BaseModel
 
-from posegpt_cli.console import ask_path
 from posegpt_cli.options.config_file import Values, merge, read_config_file
 from posegpt_cli.options.fields import ConfigField, config_fields, show_defaults
 from posegpt_cli.options.help_text import default_note, escape
 from posegpt_cli.options.parsing import refuse_together
+from posegpt_cli.questions import answered, ask_path
 
 _C = TypeVar("_C", bound=BaseModel)
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -124,18 +124,19 @@ def with_options(spec: OptionSpec | None = None) -> Callable[[Callable[..., None
 
         @functools.wraps(command)
         def run(preset: str = "", config_file: Path | None = None, **given: Any) -> None:
-            # All are taken before any is resolved: what is missing is asked for before anything is refused.
-            taken = {name: _take(group, given) for name, group in groups.items()}
-            for name, group in groups.items():
-                if group.is_resolved:
-                    given[name] = Choices(group.config, {}, None, taken[name]).resolve()
-                else:
-                    start = spec.presets.get(preset, {})
-                    given[name] = Choices(group.config, start, config_file, taken[name])
+            # Typer would make a bare exit code of Ctrl-C, and the app could not say that it was interrupted.
             try:
-                command(**given)
+                with answered(bool(given.get("yes"))):
+                    # What is missing is asked for before anything is refused.
+                    taken = {name: _take(group, given) for name, group in groups.items()}
+                    for name, group in groups.items():
+                        if group.is_resolved:
+                            given[name] = Choices(group.config, {}, None, taken[name]).resolve()
+                        else:
+                            start = spec.presets.get(preset, {})
+                            given[name] = Choices(group.config, start, config_file, taken[name])
+                    command(**given)
             except KeyboardInterrupt:
-                # Typer would make a bare exit code of it, and the app could not say that it was interrupted.
                 raise typer.Abort from None
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -203,10 +204,16 @@ def _take(group: _Group, given: Values) -> dict[ConfigField, Any]:
     for option in group.fields:
         value = _pop(given, option)
         if value is None and group.is_resolved and option.info.is_required():
-            value = ask_path(option.flag, option.info.description or option.name)
+            value = _ask(option)
         if value is not None:
             taken[option] = value
     return taken
+
+
+def _ask(option: ConfigField) -> Any:
+    """A value that must be given, from the person at the terminal."""
+    answer = ask_path(option.flag, option.info.description or option.name, option.look.suffixes)
+    return (answer,) if get_origin(option.type) is list else answer
 
 
 def _pop(given: Values, option: ConfigField) -> Any:

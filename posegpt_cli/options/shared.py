@@ -51,14 +51,21 @@ class JsonSettings(Config):
     """Print one JSON object on stdout."""
 
 
-class PlanSettings(JsonSettings):
+class QuestionSettings(Config):
+    """Whether anything is asked."""
+
+    yes: bool = False
+    """Never ask: take the defaults."""
+
+
+class PlanSettings(JsonSettings, QuestionSettings):
     """Whether anything is done at all."""
 
     dry_run: bool = False
     """Say what would be done, and stop."""
 
 
-class SavingSettings(JsonSettings):
+class SavingSettings(JsonSettings, QuestionSettings):
     """What is written."""
 
     out: tuple[Path, ...] = ()

@@ -10,6 +10,7 @@ from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.console import UsageError, progress, say, show_result, warn
 from posegpt_cli.output import NUMBER_SUFFIXES, SUFFIXES, RenderOptions, save_motion
+from posegpt_cli.questions import ask_text, is_interactive
 
 
 def numbered(path: Path, n: int) -> list[Path]:
@@ -18,6 +19,20 @@ def numbered(path: Path, n: int) -> list[Path]:
         return [path]
     digits = max(2, len(str(n - 1)))
     return [path.with_name(f"{path.stem}_{k:0{digits}d}{path.suffix}") for k in range(n)]
+
+
+def ask_out(default: str, or_else: str = "") -> Path:
+    """The file to write, from the person at the terminal.
+
+    Args:
+        default: what Enter alone stands for.
+        or_else: what else can be done, for the hint if nobody can be asked.
+
+    Raises UsageError if nobody can be asked.
+    """
+    if not is_interactive():
+        raise UsageError("--out is missing", f"add --out {default}{or_else}")
+    return Path(ask_text("--out", "file to write", default)).expanduser()
 
 
 def check_targets(

@@ -12,7 +12,7 @@ import typer
 
 from models.errors import PoseGPTError
 from posegpt_cli import app as frame
-from posegpt_cli import console
+from posegpt_cli import console, questions
 from posegpt_cli.console import UsageError
 
 SCRIPT = Path(sys.executable).with_name("posegpt")
@@ -153,9 +153,9 @@ def test_names_with_brackets_and_colons_are_shown_as_they_are(capsys):
 
 def test_a_path_that_is_typed_at_a_question_may_begin_with_the_home_folder(monkeypatch):
     """No shell expands it there."""
-    monkeypatch.setattr(console, "is_interactive", lambda: True)
-    monkeypatch.setattr(console, "_typed_line", lambda *_: " ~/recordings \n")
-    assert console.ask_path("--bvh", "folder") == str(Path.home() / "recordings")
+    monkeypatch.setattr(questions, "is_interactive", lambda: True)
+    monkeypatch.setattr(questions, "read_line", lambda *_: "~/recordings")
+    assert questions.ask_path("--bvh", "folder") == str(Path.home() / "recordings")
 
 
 def test_closed_streams_are_no_error():
