@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.actions import BABEL_CATEGORIES
+from data.preparing.amass_layout import AmassLayout, Release
 from data.preparing.annotations import (
-    AMASS_FOLDER,
     Record,
     Segment,
     amass_path,
@@ -108,35 +108,38 @@ def _convert(
         results = convert_files(work, sources, settings.jobs, on_progress)
 
     skipped: list[tuple[str, str]] = []
+    notes: list[tuple[str, str]] = []
     converted = 0
     for clip, result in zip(clips, results, strict=True):
         if not result.is_usable:
             skipped.append((clip.source.name, result.reason))
             continue
         converted += 1
+        notes += [(clip.source.name, note) for note in result.notes]
         if stores:
             for body_type in result.body_types:
                 stores.add(clip, result.motion(body_type, settings.fps))
 
     # The stores of a shard's files are written by the run that merges all shards.
     if stores is None:
-        return PrepareReport({}, {}, tuple(skipped), converted=converted)
+        return PrepareReport({}, {}, tuple(skipped), converted=converted, notes=tuple(notes))
     if converted == 0:
         files = [*skipped, *((source, "no such file") for source in plan.missing)]
         first = f"; the first: {files[0][0]}: {files[0][1]}" if files else ""
         raise PoseGPTError(
             f"none of BABEL's {len(files)} files in {settings.amass} could be used{first}",
-            "amass is the folder that holds smplx/ and smplh/",
+            "unpack AMASS's archives to smplh/ and smplx/ below amass, e.g. smplh/ACCAD/...",
             parameter="amass",
         )
-    return replace(stores.summary(), skipped=tuple(skipped), converted=converted)
+    return replace(stores.summary(), skipped=tuple(skipped), converted=converted, notes=tuple(notes))
 
 
 def plan_babel(settings: PrepareSettings) -> BabelPlan:
     """Which files of AMASS are annotated how. Raises PoseGPTError if there is no BABEL or no AMASS."""
     assert settings.babel and settings.amass
     babel = find_babel(settings.babel)
-    types = _body_types(settings)
+    layout = AmassLayout(settings.amass)
+    types = _body_types(settings, layout)
     names = BABEL_CATEGORIES[: settings.n_actions]
 
     records, faulty = _read_splits(settings, babel)
@@ -144,22 +147,24 @@ def plan_babel(settings: PrepareSettings) -> BabelPlan:
     categories: Counter[str] = Counter()
     unlabelled = 0
     uses: dict[str, list[tuple[str, Record]]] = {}
-    folders = dict.fromkeys(AMASS_FOLDER[body_type] for body_type in types)
+    releases: dict[str, Release] = {}
+    missing: dict[str, None] = {}
     for split, record in records:
         for span in record.spans or ():
             categories.update(span.categories)
             unlabelled += not span.categories
-        for folder in folders:
-            release: BodyType = "smplx" if folder == "smplx" else "smplh"
-            uses.setdefault(amass_path(record.feat_p, release), []).append((split, record))
+        for release in dict.fromkeys(map(_release, types)):
+            name = layout.find(record.feat_p, release)
+            if name is None:
+                missing[amass_path(record.feat_p, release)] = None
+                continue
+            releases[name] = release
+            uses.setdefault(name, []).append((split, record))
 
     clips = []
-    missing = []
     for name, uses_of_file in uses.items():
-        if (settings.amass / name).is_file():
-            clips.append(BabelClip(_source(settings, name, types), tuple(uses_of_file)))
-        else:
-            missing.append(name)
+        source = _source(settings, name, releases[name], types)
+        clips.append(BabelClip(source, tuple(uses_of_file)))
     # A split without any record gets no store.
     annotated = {split for split, _ in records}
     splits = tuple(split for split in settings.splits if split in annotated)
@@ -195,30 +200,34 @@ def _read_splits(
     return records, faulty
 
 
-def _source(settings: PrepareSettings, name: str, types: Sequence[BodyType]) -> SourceFile:
+def _release(body_type: BodyType) -> Release:
+    """The release of AMASS that a body is made from."""
+    return "smplx" if body_type == "smplx" else "smplh"
+
+
+def _source(settings: PrepareSettings, name: str, release: Release, types: Sequence[BodyType]) -> SourceFile:
     assert settings.amass
-    folder = name.partition("/")[0]
-    made_of_it = tuple(body_type for body_type in types if AMASS_FOLDER[body_type] == folder)
+    made_of_it = tuple(body_type for body_type in types if _release(body_type) == release)
     return SourceFile(settings.amass, name, "amass", made_of_it, settings.conversion("amass"))
 
 
-def _body_types(settings: PrepareSettings) -> tuple[BodyType, ...]:
+def _body_types(settings: PrepareSettings, layout: AmassLayout) -> tuple[BodyType, ...]:
     """Those asked for, or else those of which AMASS's folder is there."""
     assert settings.amass
     if not settings.amass.is_dir():
         raise PoseGPTError(
-            f"no folder {settings.amass}", "amass is the folder of smplx/ and smplh/", parameter="amass"
+            f"no folder {settings.amass}", "amass is the folder of smplx/ or smplh/", parameter="amass"
         )
     there: list[BodyType] = []
     lacking: list[BodyType] = []
     for body_type in settings.body_types:
-        is_there = (settings.amass / AMASS_FOLDER[body_type]).is_dir()
-        (there if is_there else lacking).append(body_type)
+        (there if layout.has(_release(body_type)) else lacking).append(body_type)
     if not there or (settings.type and lacking):
-        folder = AMASS_FOLDER[lacking[0]]
+        folder = _release(lacking[0])
         raise PoseGPTError(
             f"no folder {folder} in {settings.amass}, from which {lacking[0]} is made",
-            f"put AMASS's {folder} release there, or choose another type",
+            f"unpack the archives of AMASS's {folder} release there, e.g. to {folder}/ACCAD/, "
+            "or choose another type",
             parameter="type",
         )
     return tuple(there)

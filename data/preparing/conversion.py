@@ -116,28 +116,32 @@ def find_files(folder: Path, suffix: str) -> list[Path]:
     return files
 
 
-def convert(source: SourceFile) -> dict[str, NDArray[Any]]:
-    """What becomes of a file.
+@dataclass(frozen=True, eq=False)
+class Conversion:
+    """What became of a file."""
 
-    Returns:
-        per body (T, J*3 + 3) float32 rotation vectors and translation; `hashes` of the poses, if the settings
-        ask for them; for recordings other than AMASS `glitches` (1,), the steps in which a joint jumps.
+    arrays: dict[str, NDArray[Any]]
+    """Per body (T, J*3 + 3) float32 rotation vectors and translation; `hashes` of the poses, if the settings
+    ask for them; for recordings other than AMASS `glitches` (1,), the steps in which a joint jumps."""
+    notes: tuple[str, ...] = ()
+    """What its reader found out or put right."""
 
-    Raises PoseGPTError if the file cannot be used.
-    """
+
+def convert(source: SourceFile) -> Conversion:
+    """Read a file and make of it what the settings ask for. Raises PoseGPTError if it cannot be used."""
     settings = source.conversion
-    notes: dict[str, NDArray[Any]] = {}
+    facts: dict[str, NDArray[Any]] = {}
     if source.kind == "amass":
         # Resampled while it is read, when only the frames that are kept need to be turned.
         motion = read_smpl_npz(source.path, settings.reading, to_fps=settings.fps)
         if settings.hashes:
-            notes["hashes"] = frame_hashes(motion)
+            facts["hashes"] = frame_hashes(motion)
     else:
         motion, glitches = _read_recording(source)
         # Before resampling: the same recording has the same poses then, wherever its clips begin.
         if settings.hashes:
-            notes["hashes"] = frame_hashes(motion)
-        notes["glitches"] = np.array([glitches])
+            facts["hashes"] = frame_hashes(motion)
+        facts["glitches"] = np.array([glitches])
         poses, trans = resample(motion.poses, motion.trans, motion.fps, settings.fps)
         motion = replace(motion, poses=poses, trans=trans, fps=settings.fps)
 
@@ -151,7 +155,7 @@ def convert(source: SourceFile) -> dict[str, NDArray[Any]]:
             arrays[body_type] = _rows(body_motion)
     if not arrays:
         raise PoseGPTError(f"it holds {motion.body_type}, not {' or '.join(source.body_types)}")
-    return arrays | notes
+    return Conversion(arrays | facts, motion.notes)
 
 
 def _read_recording(source: SourceFile) -> RetargetedMotion:

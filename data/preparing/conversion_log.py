@@ -10,7 +10,7 @@ import math
 import os
 import secrets
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -52,6 +52,8 @@ class LogEntry:
     arrays: Arrays
     reason: str
     """Why the file could not be used; empty if it could."""
+    notes: tuple[str, ...] = ()
+    """What its reader found out or put right."""
 
 
 class ConversionLog:
@@ -61,7 +63,7 @@ class ConversionLog:
         self.path = folder / f"{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
         self._file: BinaryIO = self.path.open("xb")
 
-    def append(self, key: str, arrays: Arrays, reason: str = "") -> LogPosition:
+    def append(self, key: str, arrays: Arrays, reason: str = "", notes: Sequence[str] = ()) -> LogPosition:
         """Write an entry. Raises OSError if it cannot be written."""
         start = self._file.tell()
         # The line of JSON says what the arrays are, so that they can follow as bare bytes.
@@ -72,7 +74,8 @@ class ConversionLog:
             contents.append(np.ascontiguousarray(array).data.cast("B"))
 
         n_bytes = sum(map(len, contents))
-        line = json.dumps({"key": key, "reason": reason, "bytes": n_bytes, "members": members}).encode()
+        header = {"key": key, "reason": reason, "notes": notes, "bytes": n_bytes, "members": members}
+        line = json.dumps(header).encode()
         # One checksum over line and bytes: a damaged line would point to the wrong bytes.
         checksum = zlib.crc32(line)
         for content in contents:
@@ -124,7 +127,7 @@ def read_entry(position: LogPosition) -> LogEntry:
         array = np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
         arrays[name] = array
         start += array.nbytes
-    return LogEntry(arrays, header["reason"])
+    return LogEntry(arrays, header["reason"], tuple(header["notes"]))
 
 
 def _digits(checksum: int) -> bytes:

@@ -102,7 +102,9 @@ def prepare_mocap(settings: PrepareSettings, on_progress: OnProgress | None = No
         work.remove()
 
     glitches = []
+    notes = []
     for clip, result in used:
+        notes += [(clip.source.name, note) for note in result.notes]
         if result.glitches:
             glitches.append((clip.source.name, result.glitches))
     return replace(
@@ -111,6 +113,7 @@ def prepare_mocap(settings: PrepareSettings, on_progress: OnProgress | None = No
         unmatched=plan.unmatched,
         converted=len(used),
         glitches=tuple(glitches),
+        notes=tuple(notes),
     )
 
 

@@ -51,6 +51,8 @@ class PrepareReport:
     """Groups of clips that have frames in common and that the given list puts into several splits."""
     glitches: tuple[tuple[str, int], ...] = ()
     """(file, steps in which a joint turns by more than 60 degrees per frame) of recordings that have some."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """(file, note) of what was found out or put right while a file was read."""
     folders: dict[str, Path] = field(default_factory=dict)
     """Split -> its store."""
     converted: int = 0

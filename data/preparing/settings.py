@@ -119,8 +119,9 @@ class PrepareSettings(Config):
 
     def conversion(self, kind: SourceKind) -> ConversionSettings:
         """How files of a kind become prepared motion."""
-        # Body parameters have no skeleton to find, and no T-pose.
-        parameters = ReadingSettings(up=self.up, scale=self.scale, fps_in=self.fps_in)
+        # Body parameters have no skeleton to find, and no T-pose. BABEL's are AMASS's own, which has Z up.
+        up = "z" if self.babel and self.up == "auto" else self.up
+        parameters = ReadingSettings(up=up, scale=self.scale, fps_in=self.fps_in)
         return ConversionSettings(
             fps=self.fps,
             reading=parameters if kind == "amass" else self.reading,

@@ -25,8 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.ordered_pool import results_in_order
-from data.preparing.conversion import SourceFile, convert
-from data.preparing.conversion_log import Arrays, ConversionLog, LogPosition, read_entry, read_headers
+from data.preparing.conversion import Conversion, SourceFile, convert
+from data.preparing.conversion_log import (
+    Arrays,
+    ConversionLog,
+    LogEntry,
+    LogPosition,
+    read_entry,
+    read_headers,
+)
 from data.preparing.folder_lock import folder_lock
 from data.store import read_manifest
 from models.body.skeleton import BODY_TYPES, BodyType, n_joints
@@ -55,6 +62,8 @@ class ConvertedFile:
     """Bodies that it holds; none if it could not be used."""
     reason: str = ""
     """Why it could not be used."""
+    notes: tuple[str, ...] = ()
+    """What its reader found out or put right."""
     glitches: int = 0
     """Steps from frame to frame in which a joint jumps."""
     arrays: Arrays | None = None
@@ -147,7 +156,7 @@ class WorkFolder:
             entry = read_entry(position)
         except (OSError, ValueError):
             return None
-        return _converted(position, entry.arrays, entry.reason)
+        return _converted(position, entry)
 
     def convert(self, source: SourceFile) -> ConvertedFile:
         """Convert a file; what is wrong with it is returned as a reason.
@@ -156,12 +165,12 @@ class WorkFolder:
         """
         key = ""
         reason = ""
-        arrays: dict[str, NDArray[Any]] = {}
+        converted = Conversion({})
         try:
             # A file that is still being copied changes meanwhile: its state is asked for again at the end.
             state = source.state()
             key = source.key(state)
-            arrays = convert(source)
+            converted = convert(source)
             if source.state() != state:
                 raise PoseGPTError("it changed while it was read", "run it again")
         except PoseGPTError as error:
@@ -177,7 +186,8 @@ class WorkFolder:
             if reason:
                 self._log.append(key, {}, reason)
                 return ConvertedFile(reason=reason)
-            return _converted(self._log.append(key, arrays), arrays)
+            position = self._log.append(key, converted.arrays, notes=converted.notes)
+            return _converted(position, LogEntry(converted.arrays, "", converted.notes))
 
     def convert_all(self, sources: Sequence[SourceFile], jobs: int) -> Iterator[ConvertedFile]:
         """Results in the order of the files; workers never get far ahead of the reader.
@@ -271,10 +281,16 @@ def _with_progress(
             on_progress(n_done, len(sources), source.name)
 
 
-def _converted(position: LogPosition, arrays: Arrays, reason: str = "") -> ConvertedFile:
-    glitches = int(arrays["glitches"][0]) if "glitches" in arrays else 0
-    body_types = tuple(body_type for body_type in BODY_TYPES if body_type in arrays)
-    return ConvertedFile(position, body_types, reason, glitches, arrays)
+def _converted(position: LogPosition, entry: LogEntry) -> ConvertedFile:
+    arrays = entry.arrays
+    return ConvertedFile(
+        position,
+        body_types=tuple(body_type for body_type in BODY_TYPES if body_type in arrays),
+        reason=entry.reason,
+        notes=entry.notes,
+        glitches=int(arrays["glitches"][0]) if "glitches" in arrays else 0,
+        arrays=arrays,
+    )
 
 
 def _context() -> BaseContext:

@@ -49,9 +49,20 @@ def show_left_out(skipped: Sequence[tuple[str, str]]) -> None:
         warn(f"left out {rest} more files, for {len(groups) - SHOWN} other reasons (--json lists them all)")
 
 
+def show_notes(notes: Sequence[tuple[str, str]]) -> None:
+    """What was put right while files were read, by kind, the most frequent first."""
+    groups = group_reasons(notes)
+    for group in groups[:SHOWN]:
+        n = len(group.files)
+        say(f"{n} file{'s' * (n > 1)}: {group.reason} ({some(group.files)})")
+    if len(groups) > SHOWN:
+        say(f"and {len(groups) - SHOWN} other things were put right (--json lists them all)")
+
+
 def show_warnings(report: PrepareReport) -> None:
     """What did not go as the tables and lists given would have it."""
     show_left_out(report.skipped)
+    show_notes(report.notes)
     by_table: dict[str, list[str]] = {}
     for table, row in report.unmatched:
         by_table.setdefault(table, []).append(row)
@@ -120,6 +131,7 @@ def report_as_json(settings: PrepareSettings, report: PrepareReport) -> dict[str
         "labels": labels,
         "skipped": [{"file": file, "reason": reason} for file, reason in report.skipped],
         "reasons": [asdict(group) for group in group_reasons(report.skipped)],
+        "notes": [asdict(group) for group in group_reasons(report.notes)],
         "unmatched": [{"table": table, "row": row} for table, row in report.unmatched],
         "missing": report.missing,
         "outside": report.outside,

@@ -14,6 +14,7 @@ import pytest
 
 from data.preparing.conversion import convert
 from data.preparing.prepare import plan, prepare, random_windows
+from data.preparing.report import group_reasons
 from data.preparing.settings import PrepareSettings
 from data.preparing.work_folder import _context
 from data.store import find_store, open_store
@@ -346,3 +347,24 @@ def _group_lives(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_what_was_put_right_while_reading_is_in_the_report(tmp_path):
+    """A walk with Y up and its translation in centimetres among AMASS's; an interrupted run says it too."""
+    motion = make_motion("walk", 60, seed=3)
+    (tmp_path / "in" / "walk").mkdir(parents=True)
+    for name in ("a", "b"):
+        np.savez(
+            tmp_path / "in" / "walk" / f"{name}.npz", poses=motion.poses.reshape(60, 72), fps=30,
+            trans=motion.trans * 100,
+        )  # fmt: skip
+    settings = PrepareSettings(amass=tmp_path / "in", out=tmp_path / "out")
+    prepare(settings.model_copy(update={"shard": "1/2"}))
+    report = prepare(settings)
+    groups = group_reasons(report.notes)
+    assert [group.files for group in groups] == [("walk/a.npz", "walk/b.npz")] * 2
+    assert {group.reason for group in groups} == {
+        "y is up in the file, by how the person stands", "its translation is in centimetres",
+    }  # fmt: skip
+    store = open_store(report.folders["train"])
+    np.testing.assert_allclose(store.motion(0).trans, motion.trans, atol=2e-3)
