@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.rotations import matrix_to_quat
+from models.body.ik import cross
 
 FloatArray = NDArray[np.float64]
 
@@ -23,7 +24,7 @@ def frame(primary: FloatArray, secondary: FloatArray) -> FloatArray:
     first = unit(primary)
     along = (secondary * first).sum(axis=-1, keepdims=True)
     second = unit(secondary - first * along)
-    return np.stack([first, second, np.cross(first, second)], axis=-1)
+    return np.stack([first, second, cross(first, second)], axis=-1)
 
 
 def turn_onto(
@@ -43,7 +44,7 @@ def mean_rotation(rotations: FloatArray) -> FloatArray:
 
 def angle_between(a: FloatArray, b: FloatArray) -> FloatArray:
     """(...) degrees between directions (..., 3)."""
-    sine = np.linalg.norm(np.cross(a, b), axis=-1)
+    sine = np.linalg.norm(cross(a, b), axis=-1)
     return np.rad2deg(np.arctan2(sine, (a * b).sum(axis=-1)))
 
 

@@ -143,17 +143,15 @@ def to_body(source: SourceMotion, scale: float | None = None) -> BodyMotion:
         fitted = rotations_from_positions(filled_positions(recording))
         for joint in source.rest.by_position:
             rotations[:, JOINT[joint]] = fitted[:, JOINT[joint]]
-
-    # Joints that the file lacks move with their parents.
     undo_flips(rotations)
 
+    # Joints that the file lacks move with their parents.
     for j, parent in enumerate(BODY_PARENTS):
         if not recording.present[j]:
             rotations[:, j] = rotations[:, parent]
 
-    scale = scale or leg_scale(recording)
-
     # The middle of the hips is where both bodies agree; all else follows by the bones of SMPL.
+    scale = scale or leg_scale(recording)
     positions = np.empty_like(recording.positions)
     middle = recording.hips_middle() * scale
     positions[:, 0] = middle - rotations[:, 0] @ OFFSETS[HIPS].mean(axis=0)

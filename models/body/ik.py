@@ -64,22 +64,22 @@ def axis_turn(axis: FloatArray, angle: FloatArray) -> FloatArray:
     x, y, z = np.moveaxis(axis, -1, 0)
     zero = np.zeros_like(x)
     rows = [zero, -z, y, z, zero, -x, -y, x, zero]
-    cross = np.stack(rows, axis=-1).reshape(*x.shape, 3, 3)
+    across = np.stack(rows, axis=-1).reshape(*x.shape, 3, 3)
     sine = np.sin(angle)[..., None]
     cosine = np.cos(angle)[..., None]
-    return np.eye(3) + sine * cross + (1 - cosine) * (cross @ cross)
+    return np.eye(3) + sine * across + (1 - cosine) * (across @ across)
 
 
 def smallest_turn(start: FloatArray, end: FloatArray) -> FloatArray:
     """(..., 3, 3) smallest rotation of the directions (..., 3) of `start` into those of `end`."""
-    cross = np.cross(start, end)
-    sine = _length(cross)
+    normal = cross(start, end)
+    sine = _length(normal)
     angle = np.arctan2(sine, _dot(start, end))
 
     # Opposite directions leave the axis open: any one across will do.
     across = np.where(np.abs(start[..., :1]) > np.abs(start[..., 1:2]), [0.0, 1.0, 0.0], [1.0, 0.0, 0.0])
-    spare = _unit(np.cross(start, across))
-    axis = np.where(sine > _TINY, cross / np.maximum(sine, _TINY), spare)
+    spare = _unit(cross(start, across))
+    axis = np.where(sine > _TINY, normal / np.maximum(sine, _TINY), spare)
     return axis_turn(axis, angle)
 
 
@@ -94,14 +94,21 @@ def _bend_axis(upper_bone: FloatArray, lower_bone: FloatArray, hinge: FloatArray
     A nearly straight limb bends about its hinge: the plane of its bones is noise, and one that is bent the
     wrong way by a little must not close backwards.
     """
-    cross = np.cross(upper_bone, lower_bone)
-    sine = _length(cross) / (_length(upper_bone) * _length(lower_bone) + _TINY)
+    normal = cross(upper_bone, lower_bone)
+    sine = _length(normal) / (_length(upper_bone) * _length(lower_bone) + _TINY)
     along = _unit(upper_bone)
     square = _unit(hinge - along * _dot(hinge, along))
-    own = _unit(cross)
+    own = _unit(normal)
     is_backward = (_dot(own, square) < 0) & (sine < _BACKWARD)
     share = np.clip(sine / _STRAIGHT, 0.0, 1.0) * ~is_backward
     return _unit(own * share + square * (1 - share))
+
+
+def cross(a: FloatArray, b: FloatArray) -> FloatArray:
+    """(..., 3) products; numpy's own moves axes about, which takes longer than the product itself."""
+    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
+    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
 
 
 def _dot(a: FloatArray, b: FloatArray) -> FloatArray:

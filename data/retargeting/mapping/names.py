@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import NamedTuple
 
 _SIDES = {"l": "left", "left": "left", "r": "right", "right": "right"}
@@ -41,6 +42,7 @@ def plain_names(names: Sequence[str], sided_parts: Collection[str]) -> list[Plai
     return [_plain(own, sided_parts) for own in words]
 
 
+@cache
 def plain_part(pattern: str) -> str:
     """The part of a pattern with * for the side: `*_UPPER_LEG` is upperleg."""
     return "".join(_split(pattern.replace("*", " ")))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from data.retargeting.body_motion import BONES, JOINT, OFFSETS
 from data.retargeting.frames import angle_between, mean_rotation, turn_angle, turn_angle_about, unit
 from data.retargeting.source import Recording
-from models.body.ik import apply
+from models.body.ik import apply, cross
 
 FloatArray = NDArray[np.float64]
 
@@ -98,7 +98,7 @@ def shoulder_line(sample: Recording) -> FloatArray:
 
 def bend_axes(sample: Recording, upper: str, middle: str, lower: str) -> FloatArray:
     """(T, 3) axis about which a limb bends; its length is the sine of the bend."""
-    return np.cross(unit(sample.bone(upper, middle)), unit(sample.bone(middle, lower)))
+    return cross(unit(sample.bone(upper, middle)), unit(sample.bone(middle, lower)))
 
 
 def planted_frames(sample: Recording, side: str) -> NDArray[np.bool_]:

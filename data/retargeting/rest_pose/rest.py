@@ -23,7 +23,7 @@ from models.body.skeleton import BODY_JOINTS
 
 FloatArray = NDArray[np.float64]
 
-_SAMPLE = 120
+_SAMPLE = 80
 """Frames that are looked at."""
 _ARM_DOUBT = 40.0
 """Degrees of misfit that are forgiven if arms rest stretched out: an elbow may seem to bend sideways."""
