@@ -27,6 +27,8 @@ _LONE_MOTION = re.compile(r"^[^\S\n]*MOTION\b", re.MULTILINE | re.IGNORECASE)
 _FRAMES = re.compile(r"\s*Frames\s*:?\s*(\d{1,18})(?:\.0*)?(?=\s)", re.IGNORECASE)
 _FRAME_TIME = re.compile(r"\s*Frame\s*Time\s*:?\s*([0-9.eE+-]+)[^\S\n]*\n?", re.IGNORECASE)
 _RATES = (24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 72.0, 90.0, 100.0, 119.88, 120.0, 144.0, 240.0)
+_LONGEST_HIERARCHY = 1 << 20
+"""Bytes in which any hierarchy ends; two hundred joints take 50,000."""
 _SLOWEST = 4.0
 """Frames per second; a file with fewer has something else in place of its frame time."""
 
@@ -42,10 +44,8 @@ def read_bvh(path: Path | str, fps: float | None = None) -> Bvh:
     that cannot be one.
     """
     path = Path(path)
-    text = _read_text(path)
-    split = _MOTION.search(text) or _LONE_MOTION.search(text)
-    if not re.match(r"\s*HIERARCHY\b", text, re.IGNORECASE) or split is None:
-        raise PoseGPTError(f"{path.name} is no BVH file: HIERARCHY or MOTION is missing", "use a .bvh file")
+    text = _plain_text(read_bytes(path), path.name)
+    split = _find_motion(text, path.name)
 
     # The values make sense only with the channels, whose number the hierarchy says.
     joints = _read_hierarchy(text[: split.start()], path.name)
@@ -65,17 +65,49 @@ def read_bvh(path: Path | str, fps: float | None = None) -> Bvh:
     return replace(bvh, positions_add=_positions_add(bvh))
 
 
-def _read_text(path: Path) -> str:
-    """The file's text in any encoding, with plain line ends and without comments."""
+def read_skeleton(path: Path | str) -> Bvh:
+    """The skeleton of a BVH file, without frames: only the beginning of the file is read.
+
+    Raises PoseGPTError if the file is no BVH.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST_HIERARCHY)
+    except OSError as error:
+        raise PoseGPTError(f"cannot read {path}: {error.strerror}", "check its permissions") from None
+    text = _plain_text(content, path.name)
+    joints = _read_hierarchy(text[: _find_motion(text, path.name).start()], path.name)
+    n_channels = sum(len(joint.channels) for joint in joints)
+    return Bvh(
+        names=tuple(joint.name for joint in joints),
+        parents=tuple(joint.parent for joint in joints),
+        offsets=np.array([joint.offset for joint in joints], float),
+        channels=tuple(tuple(joint.channels) for joint in joints),
+        values=np.zeros((0, n_channels)),
+        fps=0.0,
+        name=path.stem,
+    )
+
+
+def _find_motion(text: str, name: str) -> re.Match[str]:
+    """Where the hierarchy ends. Raises PoseGPTError if the file has no two parts."""
+    split = _MOTION.search(text) or _LONE_MOTION.search(text)
+    if not re.match(r"\s*HIERARCHY\b", text, re.IGNORECASE) or split is None:
+        raise PoseGPTError(f"{name} is no BVH file: HIERARCHY or MOTION is missing", "use a .bvh file")
+    return split
+
+
+def _plain_text(content: bytes, name: str) -> str:
+    """A file's text in any encoding, with plain line ends and without comments."""
     # Windows programs write UTF-16, old Macs carriage returns, C programs trailing zeros.
-    content = read_bytes(path)
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = content.decode("utf-16", errors="replace")
     else:
         text = content.rstrip(b"\0").decode("utf-8-sig", errors="replace")
     text = text.rstrip("\0").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
-        raise PoseGPTError(f"{path.name} is empty", "use another file")
+        raise PoseGPTError(f"{name} is empty", "use another file")
     if "#" in text or "//" in text:
         text = re.sub(r"(?m)(?:^|(?<=\s))(?:#|//).*$", "", text)
     return text

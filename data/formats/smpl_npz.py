@@ -48,11 +48,27 @@ def read_smpl_npz(
         return wanted if to_fps is None else wanted - PERSON_KEYS
 
     arrays = read_arrays(path, choose, _NO_SMPL)
+    _check_names(path, there)
+    parameters = read_parameters(arrays, path.name, there)
+    return replace(to_motion(parameters, path.name, settings or ReadingSettings(), to_fps), name=path.stem)
+
+
+def check_smpl_npz(path: Path) -> None:
+    """Raises PoseGPTError if an .npz holds nobody's parameters, by the names of its arrays alone."""
+    there: set[str] = set()
+
+    def look(names: set[str]) -> set[str]:
+        there.update(names)
+        return set()
+
+    read_arrays(path, look, _NO_SMPL)
+    _check_names(path, there)
+
+
+def _check_names(path: Path, there: set[str]) -> None:
     if not has_parameters(there):
         keys = ", ".join(sorted(there)[:8]) or "nothing"
         raise PoseGPTError(f"{path.name} has no 'poses' (it has {keys})", _NO_SMPL)
-    parameters = read_parameters(arrays, path.name, there)
-    return replace(to_motion(parameters, path.name, settings or ReadingSettings(), to_fps), name=path.stem)
 
 
 def write_smpl_npz(

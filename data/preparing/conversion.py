@@ -15,11 +15,12 @@ from pydantic import Field
 
 from data.formats.asf import AMC_FPS, Asf, find_asf, read_amc, read_asf
 from data.formats.bvh import Bvh
-from data.formats.bvh_read import read_bvh
+from data.formats.bvh_read import read_bvh, read_skeleton
 from data.formats.settings import ReadingSettings
-from data.formats.smpl_npz import read_smpl_npz, smplh_to_smpl
+from data.formats.smpl_npz import check_smpl_npz, read_smpl_npz, smplh_to_smpl
 from data.preparing.splits import frame_hashes
 from data.resample import resample
+from data.retargeting.mapping.mapper import map_joints
 from data.retargeting.mapping.skeletons import named_skeleton
 from data.retargeting.retarget import RetargetedMotion, retarget_counted
 from models.body.skeleton import BodyType
@@ -156,6 +157,24 @@ def convert(source: SourceFile) -> Conversion:
     if not arrays:
         raise PoseGPTError(f"it holds {motion.body_type}, not {' or '.join(source.body_types)}")
     return Conversion(arrays | facts, motion.notes)
+
+
+def header_fault(source: SourceFile) -> str:
+    """Why a file will be left out, as far as its header says; empty if nothing speaks against it.
+
+    Only names are read, of joints or of arrays, so that thousands of files take seconds.
+    """
+    try:
+        if source.kind == "amass":
+            check_smpl_npz(source.path)
+        elif source.kind == "bvh":
+            skeleton = source.conversion.skeleton
+            map_joints(read_skeleton(source.path), named_skeleton(skeleton) if skeleton else None)
+        else:
+            find_asf(source.path, source.root)
+    except PoseGPTError as error:
+        return error.message
+    return ""
 
 
 def _read_recording(source: SourceFile) -> RetargetedMotion:

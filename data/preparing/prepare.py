@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data.preparing.babel import plan_babel, prepare_babel
-from data.preparing.conversion import SourceFile
+from data.preparing.conversion import SourceFile, header_fault
 from data.preparing.mocap import plan_mocap, prepare_mocap
 from data.preparing.report import PrepareReport
 from data.preparing.settings import PrepareSettings
@@ -59,31 +59,46 @@ def prepare(settings: PrepareSettings, on_progress: OnProgress | None = None) ->
 
 
 def plan(settings: PrepareSettings) -> PreparePlan:
-    """What `prepare` would do, without doing it. Raises PoseGPTError as `prepare` does."""
+    """What `prepare` would do, without doing it: of each file, the header is read.
+
+    Raises PoseGPTError as `prepare` does.
+    """
     if settings.babel:
         babel = plan_babel(settings)
+        sources = [clip.source for clip in babel.clips]
         annotated = [record for clip in babel.clips for _, record in clip.uses]
         return PreparePlan(
             files=len(babel.clips),
-            finished=_finished(settings, [clip.source for clip in babel.clips]),
+            finished=_finished(settings, sources),
             labelled=sum(record.spans is not None for record in annotated),
             label_names=babel.label_names,
-            skipped=babel.faulty,
+            skipped=babel.faulty + _refused(sources),
             unmatched=(),
             missing=babel.missing,
             stores=babel.stores,
         )
     mocap = plan_mocap(settings)
+    sources = [clip.source for clip in mocap.clips]
     return PreparePlan(
         files=len(mocap.clips),
-        finished=_finished(settings, [clip.source for clip in mocap.clips]),
+        finished=_finished(settings, sources),
         labelled=sum(bool(clip.labels) for clip in mocap.clips),
         label_names=mocap.label_names,
-        skipped=mocap.skipped,
+        skipped=mocap.skipped + _refused(sources),
         unmatched=mocap.unmatched,
         missing=(),
         stores=mocap.stores,
     )
+
+
+def _refused(sources: Sequence[SourceFile]) -> tuple[tuple[str, str], ...]:
+    """(file, reason) of those whose header says that they cannot be used."""
+    refused = []
+    for source in sources:
+        reason = header_fault(source)
+        if reason:
+            refused.append((source.name, reason))
+    return tuple(refused)
 
 
 def _finished(settings: PrepareSettings, sources: Sequence[SourceFile]) -> int:

@@ -1,8 +1,10 @@
 """From a folder of BVH files to stores."""
 
+import itertools
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -368,3 +370,23 @@ def test_what_was_put_right_while_reading_is_in_the_report(tmp_path):
     }  # fmt: skip
     store = open_store(report.folders["train"])
     np.testing.assert_allclose(store.motion(0).trans, motion.trans, atol=2e-3)
+
+
+def test_a_dry_run_says_what_will_be_left_out_by_the_headers(recordings, tmp_path):
+    """Only what the values themselves hide is found later."""
+    planned = plan(PrepareSettings(bvh=recordings, out=tmp_path / "out"))
+    assert set(dict(planned.skipped)) == {"empty.bvh", "nan.BVH"}  # cut.bvh is cut in its values
+    (tmp_path / "in" / "walk").mkdir(parents=True)
+    foreign = (recordings / "dataset-2_walk_old_102.bvh").read_text()
+    numbers = itertools.count()
+    foreign = re.sub(r"JOINT \w+", lambda match: f"JOINT part{next(numbers)}", foreign)
+    foreign = re.sub(r"OFFSET .*", "OFFSET 0 0 1", foreign)
+    (tmp_path / "in" / "walk" / "robot.bvh").write_text(foreign)
+    np.savez(tmp_path / "in" / "walk" / "a.npz", markers=np.zeros((3, 3)))
+    (tmp_path / "in" / "walk" / "b.npz").write_bytes(b"nothing")
+    planned = plan(PrepareSettings(bvh=tmp_path / "in", amass=tmp_path / "in", out=tmp_path / "out"))
+    reasons = dict(planned.skipped)
+    assert set(reasons) == {"walk/robot.bvh", "walk/a.npz", "walk/b.npz"}
+    assert "not known" in reasons["walk/robot.bvh"] or "no skeleton" in reasons["walk/robot.bvh"]
+    assert "no 'poses'" in reasons["walk/a.npz"] and "cannot be read" in reasons["walk/b.npz"]
+    assert not (tmp_path / "out").exists()
