@@ -5,13 +5,14 @@ more stands here. tests/models compare the fused operations with these.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
 from models.networks import features, fused
+from models.training import train
 from models.training.stages import losses
 
 
@@ -22,6 +23,7 @@ def plain_step() -> Iterator[None]:
         stack.enter_context(patch.object(fused, "applies_to", lambda x: False))
         stack.enter_context(patch.object(features, "sixd_to_rotmat", plain_sixd_to_rotmat))
         stack.enter_context(patch.object(losses, "forward_kinematics", plain_forward_kinematics))
+        stack.enter_context(patch.object(train, "freed_memory_kept", nullcontext))
         yield
 
 

@@ -15,6 +15,7 @@ from models.training.loop import (
     ignore_progress,
     no_further_figures,
 )
+from models.training.memory import freed_memory_kept
 from models.training.run_folder import begin_run, own_run
 from models.training.stages.make_stage import make_stage
 
@@ -69,7 +70,7 @@ class Trainer:
         on_validation: OnValidation = no_further_figures,
     ) -> TrainResult:
         """Train, once; see `train`."""
-        with own_run(folder):
+        with own_run(folder), freed_memory_kept():
             begin_run(folder, self.run, self.resume)
             loop = TrainingLoop(self.run, self.stage, self.data, folder, on_progress, on_validation)
             if self.resume:
