@@ -41,7 +41,7 @@ SPLITS = ("train", "val", "test")
 FORMAT_VERSION = 2
 """1: without heights and frame labels. Stores that have neither are still written as 1."""
 
-MIN_NAMED = 3
+MIN_NAMED = 5
 """Clips that a label must be the own name of, to be one of those that a classifier tells apart."""
 _DEPTH = 6
 """Levels of folders below the root that find_store searches."""

@@ -58,14 +58,17 @@ from models.evaluation.physics import evaluate_physics as measure_physics
 from models.evaluation.reconstruction import evaluate_reconstruction as measure_reconstruction
 from models.evaluation.reconstruction import reconstruct
 from models.evaluation.report import Report, Setup
+from models.evaluation.seams import Joined, seam_figures
 from models.evaluation.settings import FidSettings, ForecastSettings, TransferSettings
 from models.evaluation.sharing import generate_shared
 from models.evaluation.transfer import evaluate_transfer as train_and_test
 from models.motion import Motion
-from models.sampling.generate import load_generator
-from models.sampling.settings import CodeSettings
+from models.sampling.generate import Segment, forecast, load_generator, timeline
+from models.sampling.settings import CodeSettings, SamplingSettings
 from models.training.data_source import DataInfo
 
+SEAM_FRAMES = 32
+"""Frames before and after a seam."""
 OnStage = Callable[[str, int, int], None]
 """Called with (what is being done, items done, items in all)."""
 _C = TypeVar("_C", bound=Config)
@@ -238,18 +241,46 @@ def evaluate_forecast(request: ForecastRequest, on_progress: OnStage = no_stage)
 
 
 def evaluate_physics(request: PhysicsRequest, on_progress: OnStage = no_stage) -> Report:
-    """Sliding feet, jerk and feet below the floor, of generated motion beside real motion."""
+    """Sliding and floating feet, trembling and seams, of generated motion beside real motion."""
     store = open_split(request.data, request.split)
     real = _real_motions(store, request, request.seed, labelled=request.generated is None)
+    seams = None
     if request.generated:
         files = read_folder(request.generated, needs_labels=False, on_progress=_stage(on_progress, "read"))
         made = cut_all(files.motions, request.max_frames)
         fingerprints = {"generated": files.fingerprint}
     else:
+        sampler = _sampler(request)
         made = _generate_like(real, request, on_progress)
         fingerprints = checkpoint_fingerprints(request.gpt)
+        if request.seams:
+            seams = seam_figures(_joined(sampler, real, request, on_progress), real)
     setup = _setup(request, store, request.seed, fingerprints)
-    return measure_physics({"generated": made, "real": real}, setup, _stage(on_progress, "measure"))
+    sets = {"generated": made, "real": real}
+    return measure_physics(sets, setup, seams, _stage(on_progress, "measure"))
+
+
+def _joined(
+    sampler: PromptSampler, real: Sequence[Motion], request: PhysicsRequest, on_progress: OnStage
+) -> dict[str, list[Joined]]:
+    """Timelines of two actions, and forecasts of another action than the observed one."""
+    rng = np.random.default_rng([request.seed, 1])
+    long_enough = [motion for motion in real if motion.n_frames >= SEAM_FRAMES]
+    if not long_enough:
+        raise PoseGPTError(f"no motion has {SEAM_FRAMES} frames", "seams=0", "seams")
+    joined: dict[str, list[Joined]] = {"timelines": [], "forecasts": []}
+    for k in range(request.seams):
+        first = long_enough[rng.integers(len(long_enough))]
+        second = long_enough[rng.integers(len(long_enough))]
+        settings = SamplingSettings.of(sampler.codes, 1, request.seed + k)
+        segments = [Segment(motion.labels, SEAM_FRAMES) for motion in (first, second)]
+        (story,) = timeline(sampler.generator, segments, settings)
+        joined["timelines"].append(Joined(story, SEAM_FRAMES))
+        past = fit(first, sampler.generator.fps, sampler.generator.body_type).crop(0, SEAM_FRAMES)
+        (future,) = forecast(sampler.generator, past, second.labels, SEAM_FRAMES, settings)
+        joined["forecasts"].append(Joined(future, past.n_frames))
+        on_progress("join", k + 1, request.seams)
+    return joined
 
 
 def evaluate_transfer(request: TransferRequest, on_progress: OnStage = no_stage) -> Report:

@@ -6,7 +6,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from models.config import Config, Positive, Seed
-from models.evaluation.settings import ActionSettings, FidSettings, ForecastSettings, TransferSettings
+from models.evaluation.settings import (
+    ActionSettings,
+    FidSettings,
+    ForecastSettings,
+    PhysicsSettings,
+    TransferSettings,
+)
 from models.sampling.settings import CodeSettings
 
 
@@ -99,7 +105,7 @@ class TransferRequest(TransferSettings, GeneratedRequest):
     """Number of motions to train on, at random (0: all)."""
 
 
-class PhysicsRequest(MotionFiles, GeneratedRequest):
+class PhysicsRequest(MotionFiles, PhysicsSettings, GeneratedRequest):
     """Sliding feet, jerk, feet below the floor."""
 
 

@@ -42,6 +42,13 @@ class ForecastSettings(Config):
     """Tell the generator the action."""
 
 
+class PhysicsSettings(Config):
+    """What is measured beside single motions."""
+
+    seams: Annotated[int, Field(ge=0)] = 24
+    """Number of timelines, and of forecasts, whose seams are measured (0: none)."""
+
+
 class TransferSettings(Config):
     """How the classifiers of a transfer are trained."""
 

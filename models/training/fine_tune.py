@@ -24,6 +24,8 @@ _LABEL_DIMENSIONS: dict[StageName, dict[str, int]] = {
     "classifier": {"head.weight": 0, "head.bias": 0},
 }
 """Weights that have an entry per label, and along which dimension."""
+_NAME_HEAD = "name_head."
+"""Weights that have an entry per own name."""
 _FREE_SETTINGS = {
     "vqvae": set(FREE_SETTINGS),
     "gpt": {
@@ -39,7 +41,7 @@ _FREE_SETTINGS = {
         "label_changes",
         "token_corruption",
     },
-    "classifier": {"n_labels", "dropout"},
+    "classifier": {"n_labels", "names", "styles", "dropout", "scale_noise", "joint_noise"},
 }
 """Settings of a network that do not decide what its weights mean."""
 
@@ -68,7 +70,21 @@ def fine_tune_from(stage: TrainStage, source: Path, info: DataInfo) -> None:
     for name, dim in _LABEL_DIMENSIONS[stage.stage].items():
         if name in weights:
             weights[name] = _by_label(weights[name], about.labels, initial[name], info.labels, dim)
+    weights = _with_own_names(weights, cast(Config, trained.config), initial, stage)
     stage.network.load_state_dict(weights)
+
+
+def _with_own_names(
+    weights: dict[str, Tensor], config: Config, initial: dict[str, Tensor], stage: TrainStage
+) -> dict[str, Tensor]:
+    """The weights with a classifier's scores of names, matched by name as labels are."""
+    theirs = getattr(config, "names", ())
+    ours = cast(Sequence[str], stage.network_config().get("names", ()))
+    matched = {name: tensor for name, tensor in weights.items() if not name.startswith(_NAME_HEAD)}
+    for name, tensor in initial.items():
+        if name.startswith(_NAME_HEAD):
+            matched[name] = _by_label(weights[name], theirs, tensor, ours, 0) if theirs else tensor
+    return matched
 
 
 def _refuse_other_network(stage: TrainStage, theirs: dict[str, object], folder: Path) -> None:

@@ -107,7 +107,7 @@ def transfer(request: TransferRequest, shown: ReportSettings) -> None:
 
 @with_options(SPEC)
 def physics(request: PhysicsRequest, shown: ReportSettings) -> None:
-    refuse_together("--generated", request.generated, _given(request, _OF_GENERATOR))
+    refuse_together("--generated", request.generated, _given(request, (*_OF_GENERATOR, "seams")))
     request = _with_data(request)
     with reporting(shown) as (on_progress, done):
         from data.evaluating.protocols import evaluate_physics
@@ -185,7 +185,7 @@ _PROTOCOLS: tuple[tuple[str, Callable[..., None], str, tuple[str, ...]], ...] = 
         ("posegpt eval transfer --data dataset/ --clips 600 --steps 600",),
     ),
     (
-        "physics", physics, "Sliding feet, jerk, feet below the floor: generated beside real motion.",
+        "physics", physics, "Sliding and floating feet, trembling hands, jerk, seams, beside real motion.",
         ("posegpt eval physics --data dataset/", "posegpt eval physics --generated samples/ --data dataset/"),
     ),
     (

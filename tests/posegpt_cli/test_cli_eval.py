@@ -141,7 +141,7 @@ def test_reports_as_files(posegpt, fid, tmp_path):
 @pytest.fixture
 def reported(world) -> tuple[object, ...]:
     """An evaluation that takes a second."""
-    return "eval", "physics", "--data", world["data"], "--gpt", world["gpt"], "--clips", 2
+    return "eval", "physics", "--data", world["data"], "--gpt", world["gpt"], "--clips", 2, "--seams", 0
 
 
 @pytest.fixture
@@ -267,8 +267,9 @@ def test_reconstruction_physics_and_forecast(posegpt, world, tmp_path):
     )
     assert found["counts"]["motions scored"] == 3
     assert found["figures"]["reconstruction"]["mpjpe"]["mean"] > 0
-    found = report_of(posegpt("eval", "physics", *data, *gpt, "--clips", 4, "--json"))
-    assert found["counts"] == {"generated motions": 4, "real motions": 4}
+    found = report_of(posegpt("eval", "physics", *data, *gpt, "--clips", 9, "--seams", 2, "--json"))
+    assert found["counts"] == {"generated motions": 9, "real motions": 9}
+    assert set(found["figures"]) == {"generated", "real", "timelines", "forecasts"}
     short = ("--past", 1, "--past", 8, "--future", 10, "-k", 2, "--clips", 2)
     out = tmp_path / "forecast.png"
     found = report_of(posegpt("eval", "forecast", *data, *gpt, *short, "--json", "--out", out))

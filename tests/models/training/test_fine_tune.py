@@ -83,6 +83,23 @@ def test_a_classifier_keeps_what_it_knows_of_labels(tmp_path):
     torch.testing.assert_close(logits[1][:, [2, 1]], logits[0])
 
 
+def test_a_classifier_keeps_what_it_knows_of_names(tmp_path):
+    """Data of other names was refused, as if the network were another one."""
+    network = ClassifierConfig(hid_dim=16, n_layers=1, heads=2)
+    run = ClassifierRun(**SHORT | {"network": network, "iter": 3})
+    named = replace(INFO, names=("wave", "walk"))
+    train(run, tmp_path, replace(training_data(SwingingArms()), info=named))
+    infos = (named, replace(MORE_LABELS, names=("walk", "jump", "wave")), INFO)
+    scores = []
+    for info in infos:
+        stage = make_stage(run, info)
+        fine_tune_from(stage, tmp_path, info)
+        batch = SwingingArms().batch(0)
+        scores.append(stage.network.eval()(batch.poses, batch.trans, batch.length).names)
+    torch.testing.assert_close(scores[1][:, [2, 0]], scores[0])
+    assert scores[2] is None
+
+
 def test_a_decoder_that_goes_on_keeps_the_codes_of_its_encoder(trained, tmp_path):
     online = TINY_VQVAE.model_copy(update={"model": "OnlineVQVAE"})
     other = vqvae_run(network=online, seed=1)
