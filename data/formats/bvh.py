@@ -74,6 +74,8 @@ def forward_kinematics(bvh: Bvh, values: FloatArray | None = None) -> GlobalPose
     """
     values = bvh.values if values is None else values
     local = _all_local_rotations(bvh, values)
+
+    # Parents stand before their children, so each joint goes on from where its parent is.
     rotations = np.empty((len(values), len(bvh.names), 3, 3))
     positions = np.empty((len(values), len(bvh.names), 3))
     for j, parent in enumerate(bvh.parents):
@@ -97,23 +99,25 @@ def local_rotations(bvh: Bvh, joint: int, values: FloatArray | None = None) -> F
 
 def _all_local_rotations(bvh: Bvh, values: FloatArray) -> dict[int, FloatArray]:
     """(T, 3, 3) of every joint; those with the same order of axes are worked out together."""
-    by_order: dict[str, list[tuple[int, list[int]]]] = defaultdict(list)
+    joints_of: dict[str, list[int]] = defaultdict(list)
+    columns_of: dict[str, list[int]] = defaultdict(list)
     for joint in range(len(bvh.names)):
         order, columns = _rotation_columns(bvh, joint)
-        by_order[order].append((joint, columns))
+        joints_of[order].append(joint)
+        columns_of[order] += columns
+
+    # Joints first: each one's matrices then lie together in memory.
     local: dict[int, FloatArray] = {}
-    for order, members in by_order.items():
-        columns = [column for _, own in members for column in own]
-        angles = values[:, columns].reshape(len(values), len(members), len(order))
+    for order, joints in joints_of.items():
+        angles = values[:, columns_of[order]].reshape(len(values), len(joints), len(order))
         matrices = euler_matrices(order, np.swapaxes(angles, 0, 1))
-        for (joint, _), own_matrices in zip(members, matrices, strict=True):
-            local[joint] = own_matrices
+        local.update(zip(joints, matrices, strict=True))
     return local
 
 
 def _rotation_columns(bvh: Bvh, joint: int) -> tuple[str, list[int]]:
     """Order of a joint's axes, and the columns of their angles."""
-    first = sum(len(channels) for channels in bvh.channels[:joint])
+    first = sum(map(len, bvh.channels[:joint]))
     order = ""
     columns = []
     for k, channel in enumerate(bvh.channels[joint]):
@@ -128,7 +132,8 @@ def zero_pose(bvh: Bvh) -> GlobalPose:
     n_joints = len(bvh.names)
     positions = np.zeros((1, n_joints, 3))
     for j, parent in enumerate(bvh.parents):
-        positions[0, j] = bvh.offsets[j] + (positions[0, parent] if parent >= 0 else 0.0)
+        above = positions[0, parent] if parent >= 0 else 0.0
+        positions[0, j] = above + bvh.offsets[j]
     return GlobalPose(np.broadcast_to(np.eye(3), (1, n_joints, 3, 3)), positions)
 
 
@@ -141,19 +146,24 @@ def write_bvh(path: Path | str, motion: Motion, rest_joints: ArrayLike, force: b
         rest_joints: (J, 3) joints of the body's rest pose in metres (they become the OFFSETs).
         force: replace an existing file.
 
-    Raises PoseGPTError where the target exists or cannot be written.
+    Raises PoseGPTError if the target exists or cannot be written.
     """
-    names, parents = JOINT_NAMES[motion.body_type], PARENTS[motion.body_type]
+    names = JOINT_NAMES[motion.body_type]
+    parents = PARENTS[motion.body_type]
     rest = np.asarray(rest_joints, float)
     if rest.shape != (len(names), 3):
         raise PoseGPTError(
             f"a {motion.body_type} motion needs rest joints {(len(names), 3)}, got {rest.shape}",
             "give the rest joints of the same body",
         )
+
+    # Centimetres: the unit that most programs expect of BVH.
     offsets = (rest - rest[np.maximum(parents, 0)]) * 100
     offsets[0] = OWN_MARK
     lines = ["HIERARCHY", *_hierarchy_lines(names, parents, offsets, 0, 0), "MOTION"]
     lines += [f"Frames: {motion.n_frames}", f"Frame Time: {1 / motion.fps:.8f}"]
+
+    # Piece by piece: an hour of motion is more text than memory should hold. Angles go on across pieces.
     with atomic_file(Path(path), force) as file:
         file.write(("\n".join(lines) + "\n").encode())
         before = None
@@ -169,7 +179,7 @@ def _values(motion: Motion, before: FloatArray | None) -> tuple[FloatArray, Floa
         motion: a piece of the whole.
         before: (J, 3) the last angles of the piece before.
     """
-    # the values stand in the order in which the hierarchy names the joints: depth first, not SMPL's
+    # The values stand in the order in which the hierarchy names the joints: depth first, not SMPL's.
     order = _depth_first(PARENTS[motion.body_type])
     rotvecs = motion.poses[:, order].astype(float)
     # Intrinsic, R = Rz Ry Rx: the order that most packages write.
@@ -180,7 +190,7 @@ def _values(motion: Motion, before: FloatArray | None) -> tuple[FloatArray, Floa
 
 def _columns(bvh: Bvh, joint: int, values: FloatArray) -> FloatArray:
     """(T, channels) values of one joint."""
-    first = sum(len(channels) for channels in bvh.channels[:joint])
+    first = sum(map(len, bvh.channels[:joint]))
     return values[:, first : first + len(bvh.channels[joint])]
 
 
@@ -188,8 +198,10 @@ def _local_position(bvh: Bvh, joint: int, values: FloatArray) -> FloatArray:
     """(T, 3) or (3,): OFFSET, with the axes that have a position channel replaced, or added to."""
     columns = _columns(bvh, joint, values)
     offset = bvh.offsets[joint]
-    if not any(channel.endswith("position") for channel in bvh.channels[joint]):
+    if "position" not in "".join(bvh.channels[joint]):
         return offset
+
+    # The root's channels say where it is; below it, a few exporters write how far a joint is off its OFFSET.
     position = np.broadcast_to(offset, (len(columns), 3)).copy()
     base = offset if bvh.positions_add and bvh.parents[joint] >= 0 else np.zeros(3)
     for k, channel in enumerate(bvh.channels[joint]):
@@ -202,6 +214,7 @@ def _local_position(bvh: Bvh, joint: int, values: FloatArray) -> FloatArray:
 def _hierarchy_lines(
     names: Sequence[str], parents: Sequence[int], offsets: FloatArray, joint: int, depth: int
 ) -> list[str]:
+    """The text of a joint and of all below it."""
     pad = "\t" * depth
     inner = pad + "\t"
     rotations = "Zrotation Yrotation Xrotation"
@@ -212,7 +225,7 @@ def _hierarchy_lines(
         f"{inner}OFFSET {_numbers(offsets[joint])}",
         f"{inner}CHANNELS {channels}",
     ]
-    children = [k for k, p in enumerate(parents) if p == joint]
+    children = [child for child, parent in enumerate(parents) if parent == joint]
     for child in children:
         lines += _hierarchy_lines(names, parents, offsets, child, depth + 1)
     if not children:
@@ -228,8 +241,11 @@ def _hierarchy_lines(
 
 def _depth_first(parents: Sequence[int], joint: int = 0) -> list[int]:
     """Joints in the order of the hierarchy's text."""
-    children = [k for k, p in enumerate(parents) if p == joint]
-    return [joint, *(k for child in children for k in _depth_first(parents, child))]
+    order = [joint]
+    for child, parent in enumerate(parents):
+        if parent == joint:
+            order += _depth_first(parents, child)
+    return order
 
 
 def _numbers(vector: FloatArray) -> str:

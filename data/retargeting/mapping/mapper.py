@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,8 @@ from models.files import write_atomically
 
 _LEG = ("hip", "knee", "ankle", "foot")
 _ARM = ("collar", "shoulder", "elbow", "wrist")
+_CHAINS = (_LEG[:3], _ARM[1:])
+"""The needed joints of a leg and of an arm, from the body outwards."""
 _NO_ROLE = ("twist", "roll", "end", "nub", "ik", "pole", "helper")
 """Words of joints beside the chain of the body."""
 _LOW_CHEST, _HIGH_CHEST = 0.34, 0.53
@@ -59,6 +61,8 @@ def map_joints(bvh: Bvh, skeleton: SourceSkeleton | None = None) -> JointMap:
     legs, legs_of = _best_limbs(plain, candidates, _LEG)
     arms, arms_of = _best_limbs(plain, candidates, _ARM)
     limbs = legs | arms
+    if skeleton is None:
+        limbs = _with_other_words(bvh, plain, limbs)
     named = arms_of.name if legs_of is arms_of else f"{legs_of.name} and {arms_of.name}"
 
     # Names that do not make a body are no evidence; then the shape decides, or nothing does.
@@ -146,6 +150,26 @@ def _best_limbs(
     return best, best_skeleton
 
 
+def _with_other_words(bvh: Bvh, plain: list[PlainName], limbs: Limbs) -> Limbs:
+    """Limbs with gaps closed by what other skeletons call a joint: an arm may end in a wrist or a hand."""
+    found = dict(limbs)
+    for side in SIDES:
+        for limb in _CHAINS:
+            for upper, role in pairwise(("", *limb)):
+                joint = f"{side}_{role}"
+                start = found.get(f"{side}_{upper}", -1) if upper else -1
+                if joint in found or (upper and start < 0):
+                    continue
+                # Below the joint before it, if it is not the limb's first.
+                for index, name in enumerate(plain):
+                    is_called_so = name.side == side and name.part in _PARTS_OF[role]
+                    is_below = not upper or descends(bvh.parents, index, start)
+                    if is_called_so and is_below and index not in found.values():
+                        found[joint] = index
+                        break
+    return found
+
+
 def _middle_score(plain: list[PlainName], skeleton: SourceSkeleton) -> int:
     parts = {name.part for name in plain if not name.side}
     score = 0
@@ -159,8 +183,8 @@ def _is_body(bvh: Bvh, limbs: Limbs) -> bool:
     if not limbs.keys() >= set(NEEDED):
         return False
     for side in SIDES:
-        for chain in (("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist")):
-            for upper, lower in pairwise(chain):
+        for limb in _CHAINS:
+            for upper, lower in pairwise(limb):
                 if not descends(bvh.parents, limbs[f"{side}_{lower}"], limbs[f"{side}_{upper}"]):
                     return False
     return True
@@ -328,12 +352,14 @@ def _unknown(bvh: Bvh, plain: list[PlainName], candidates: list[SourceSkeleton])
     return PoseGPTError(message, f"{MAP_HINT}; --write-skeleton FILE.json writes a draft")
 
 
-def _all_sided_parts() -> frozenset[str]:
-    parts = set()
+def _all_parts() -> dict[str, set[str]]:
+    """Joint without side to all that skeletons call it."""
+    parts: dict[str, set[str]] = {role: set() for role in _LEG + _ARM}
     for skeleton in KNOWN_SKELETONS:
-        for pattern in skeleton.patterns.values():
-            parts.add(plain_part(pattern))
-    return frozenset(parts | {"wrist"})
+        for role, pattern in skeleton.patterns.items():
+            parts[role].add(plain_part(pattern))
+    return parts
 
 
-_SIDED_PARTS = _all_sided_parts()
+_PARTS_OF = _all_parts()
+_SIDED_PARTS = frozenset(chain.from_iterable(_PARTS_OF.values()))

@@ -13,6 +13,10 @@ _COMMON = 0.7
 """Share of the joints that begin, or end, with a word that is then no part of their names."""
 
 
+_NUMBERED = 0.9
+"""Share of the joints that end with a number which then counts joints; fewer number the spine's."""
+
+
 class PlainName(NamedTuple):
     """A joint's name in its plain form."""
 
@@ -39,6 +43,7 @@ def plain_names(names: Sequence[str], sided_parts: Collection[str]) -> list[Plai
     # Prefixes first: what most names end with, such as _JNT, is seen without them too.
     words = _without_common(words, first=True)
     words = _without_common(words, first=False)
+    words = _without_numbering(words)
     return [_plain(own, sided_parts) for own in words]
 
 
@@ -75,6 +80,17 @@ def _without_common(names: list[list[str]], first: bool) -> list[list[str]]:
             rest = words[1:] if first else words[:-1]
             shorter.append(rest if has_word else words)
         names = shorter
+
+
+def _without_numbering(names: list[list[str]]) -> list[list[str]]:
+    """Names without the number that some converters put after every one: `LeftUpLeg_055`."""
+    numbered = [len(words) > 1 and words[-1].isdigit() for words in names]
+    if sum(numbered) < _NUMBERED * len(names):
+        return names
+    shorter = []
+    for words, has_number in zip(names, numbered, strict=True):
+        shorter.append(words[:-1] if has_number else words)
+    return shorter
 
 
 def _plain(words: list[str], sided_parts: Collection[str]) -> PlainName:

@@ -31,6 +31,8 @@ SPELLINGS = {
     "model": lambda name: f"Model_{name}",
     "suffix": lambda name: f"{name}_JNT",
     "bone": lambda name: f"DEF-{name}",
+    "biped": lambda name: f"Bip01 {name}",
+    "numbered": lambda name: f"{name}_0{len(name)}",
 }
 
 
@@ -66,6 +68,18 @@ def test_every_skeleton_in_every_spelling(tmp_path, skeleton, spelling):
 )  # fmt: skip
 def test_legs_and_arms_may_be_named_in_two_ways(tmp_path, left_hip, others):
     names = {**MIXAMO, "left_hip": left_hip, **others}
+    assert mapped(skeleton_of(names, tmp_path / "a.bvh")) == names
+
+
+def test_words_of_other_skeletons_close_gaps(tmp_path):
+    """GENEA's names: Maya's, but for the wrist, and roots of their own."""
+    words = {"hip": "upleg", "knee": "leg", "ankle": "foot", "foot": "toe", "collar": "shoulder",
+             "shoulder": "arm", "elbow": "forearm", "wrist": "wrist"}  # fmt: skip
+    names = {"pelvis": "b_root", "spine1": "b_spine0", "spine2": "b_spine1", "spine3": "b_spine3",
+             "neck": "b_neck0", "head": "b_head"}  # fmt: skip
+    for side in ("left", "right"):
+        for joint, word in words.items():
+            names[f"{side}_{joint}"] = f"b_{side[0]}_{word}"
     assert mapped(skeleton_of(names, tmp_path / "a.bvh")) == names
 
 
