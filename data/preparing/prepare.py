@@ -58,8 +58,12 @@ def prepare(settings: PrepareSettings, on_progress: OnProgress | None = None) ->
     return prepare_mocap(settings, on_progress)
 
 
-def plan(settings: PrepareSettings) -> PreparePlan:
+def plan(settings: PrepareSettings, on_progress: OnProgress | None = None) -> PreparePlan:
     """What `prepare` would do, without doing it: of each file, the header is read.
+
+    Args:
+        settings: as for `prepare`.
+        on_progress: called after every header.
 
     Raises PoseGPTError as `prepare` does.
     """
@@ -72,7 +76,7 @@ def plan(settings: PrepareSettings) -> PreparePlan:
             finished=_finished(settings, sources),
             labelled=sum(record.spans is not None for record in annotated),
             label_names=babel.label_names,
-            skipped=babel.faulty + _refused(sources),
+            skipped=babel.faulty + _refused(sources, on_progress),
             unmatched=(),
             missing=babel.missing,
             stores=babel.stores,
@@ -84,20 +88,22 @@ def plan(settings: PrepareSettings) -> PreparePlan:
         finished=_finished(settings, sources),
         labelled=sum(bool(clip.labels) for clip in mocap.clips),
         label_names=mocap.label_names,
-        skipped=mocap.skipped + _refused(sources),
+        skipped=mocap.skipped + _refused(sources, on_progress),
         unmatched=mocap.unmatched,
         missing=(),
         stores=mocap.stores,
     )
 
 
-def _refused(sources: Sequence[SourceFile]) -> tuple[tuple[str, str], ...]:
+def _refused(sources: Sequence[SourceFile], on_progress: OnProgress | None) -> tuple[tuple[str, str], ...]:
     """(file, reason) of those whose header says that they cannot be used."""
     refused = []
-    for source in sources:
+    for n_done, source in enumerate(sources, start=1):
         reason = header_fault(source)
         if reason:
             refused.append((source.name, reason))
+        if on_progress:
+            on_progress(n_done, len(sources), source.name)
     return tuple(refused)
 
 

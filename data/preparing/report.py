@@ -89,7 +89,9 @@ def _without_name(reason: str, file: str) -> str:
     path = Path(file)
     for name in (file, path.name, path.stem):
         # Not in the midst of another path or word.
-        reason = re.sub(rf"(?<![\w/.-])(\S*/)?{re.escape(name)}(?![\w/-])", "it", reason)
+        said, n_found = re.subn(rf"(?<![\w/.-])(\S*/)?{re.escape(name)}(?![\w/-])", "it", reason)
+        if n_found:
+            return said
     return reason
 
 

@@ -102,7 +102,8 @@ def prepare(choices: Choices[PrepareSettings], run: PrepareRun) -> None:
     settings = _settings(choices)
     refuse_together("--preview", run.preview, {"--shard": settings.shard})
     if run.dry_run:
-        planned = plan(settings)
+        with progress("read headers") as on_progress:
+            planned = plan(settings, on_progress)
         if run.as_json:
             show_json(plan_as_json(settings, planned))
         else:

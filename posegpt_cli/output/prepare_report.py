@@ -26,7 +26,7 @@ def show_plan(settings: PrepareSettings, plan: PreparePlan) -> None:
         names = [": ".join(entry) if isinstance(entry, list | tuple) else str(entry) for entry in value]
         note = f" ({some(names)})" if names else ""
         show_result(f"{key}: {len(names)}{note}")
-    show_left_out(plan.skipped)
+    show_left_out(plan.skipped, "would leave out")
 
 
 def plan_as_json(settings: PrepareSettings, plan: PreparePlan) -> dict[str, Any]:
@@ -38,15 +38,15 @@ def plan_as_json(settings: PrepareSettings, plan: PreparePlan) -> dict[str, Any]
     return shown
 
 
-def show_left_out(skipped: Sequence[tuple[str, str]]) -> None:
+def show_left_out(skipped: Sequence[tuple[str, str]], done: str = "left out") -> None:
     """Files that were left out, by kind of reason, the most frequent first."""
     groups = group_reasons(skipped)
     for group in groups[:SHOWN]:
         n = len(group.files)
-        warn(f"left out {n} file{'s' * (n > 1)}: {group.reason} ({some(group.files)})")
+        warn(f"{done} {n} file{'s' * (n > 1)}: {group.reason} ({some(group.files)})")
     if len(groups) > SHOWN:
         rest = sum(len(group.files) for group in groups[SHOWN:])
-        warn(f"left out {rest} more files, for {len(groups) - SHOWN} other reasons (--json lists them all)")
+        warn(f"{done} {rest} more files, for {len(groups) - SHOWN} other reasons (--json lists them all)")
 
 
 def show_notes(notes: Sequence[tuple[str, str]]) -> None:

@@ -8,6 +8,27 @@ import pytest
 from data.store import find_store, open_store
 from tests.data.miniature import label, record, write_babel, write_recording
 
+SNAKE = """HIERARCHY
+ROOT a
+{
+  OFFSET 0 0 0
+  CHANNELS 3 Zrotation Xrotation Yrotation
+  JOINT b
+  {
+    OFFSET 0 10 0
+    CHANNELS 3 Zrotation Xrotation Yrotation
+    End Site
+    {
+      OFFSET 0 10 0
+    }
+  }
+}
+MOTION
+Frames: 1
+Frame Time: 0.0333333
+0 0 0 0 0 0
+"""
+"""An animal without legs."""
 PATTERN = r"(?P<action>[a-z]+)_(?P<style>[a-z]+)_\d+"
 
 
@@ -125,6 +146,30 @@ def test_dry_run_writes_nothing(posegpt, bvh_folder, tmp_path):
     assert plan["label_names"] == ["walk", "wave", "style:elderly", "style:happy"]
     assert len(plan["stores"]) == 3 and plan["finished"] == 0
     assert not (tmp_path / "x").exists()
+
+
+def test_dry_run_reads_headers_and_says_what_will_be_refused(posegpt, bvh_folder, tmp_path):
+    """It counted all files as good, and the work ended with few of them."""
+    folder = tmp_path / "in" / "walk"
+    folder.mkdir(parents=True)
+    good = sorted(bvh_folder.iterdir())[0].read_text()
+    contents = {
+        "good": good,
+        "empty": "",
+        "damaged": "HIERARCHY",
+        "snake": SNAKE,
+    }
+    for name, content in contents.items():
+        (folder / f"{name}.bvh").write_text(content)
+    words = ("prepare", "--bvh", tmp_path / "in", "--out", tmp_path / "out", "--json")
+    planned = json.loads(posegpt(*words, "--dry-run").out)
+    assert not (tmp_path / "out").exists()
+    refused = dict(planned["skipped"])
+    assert sorted(refused) == [f"walk/{name}.bvh" for name in ("damaged", "empty", "snake")]
+    done = json.loads(posegpt(*words).out)
+    assert refused == {entry["file"]: entry["reason"] for entry in done["skipped"]}
+    shown = posegpt(*words[:-1], "--dry-run")
+    assert "warning: would leave out 1 file: it is empty (walk/empty.bvh)" in shown.err
 
 
 def test_existing_data_is_kept_unless_forced(posegpt, bvh_folder, prepared):
