@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from posegpt_cli.options.picture import complete_options
 from posegpt_cli.options.shared import GeneratedCleaning, GeneratorSettings, LabelSettings, TargetSettings
 from posegpt_cli.options.targets import check_targets, numbered, preview, save_all, show_files
 from posegpt_cli.options.timeline import Part, chapters_of, parse_timeline
+from posegpt_cli.output import DRAWN_SUFFIXES
 from posegpt_cli.output.video import VIDEO_SUFFIXES
 from posegpt_cli.questions import ask_choice, ask_text, is_interactive
 from posegpt_cli.rendering.options import RenderOptions
@@ -41,6 +43,8 @@ gives the same motion.
 DEFAULT_LENGTH, AUTO = "64", "auto"
 NO_STYLE = "none"
 """What a person answers who wants no style."""
+LOOP_LENGTH, LOOP_CLIPS = "128", 8
+"""Clips of --loop, of which the best cycle is taken."""
 MANY = 100
 """From this many videos on, a warning says that they take their time."""
 STREAM_DECIMALS = 6
@@ -55,6 +59,10 @@ class SampleRequest(LabelSettings):
     """Frames (64), seconds (3.5s), or auto: until the generator ends it."""
     timeline: str | None = None
     """One motion through several segments, in place of --action: ACTION[+ACTION][/STYLE] LENGTH, ..."""
+    loop: bool = False
+    """One cycle that repeats without a seam: the best of eight clips (--len 128 each)."""
+    in_place: bool = False
+    """Take the way over the floor out of --loop, as on a treadmill."""
     stream: bool = False
     """Write frames to stdout as they are made (needs an OnlineVQVAE)."""
     decoder: Path | None = None
@@ -69,6 +77,7 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
         "posegpt sample --action walk --action wave -n 4 --seed 7 --out both.mp4",
         "posegpt sample --timeline 'walk 2s, wave 1.5s, run 2s' --out t.mp4",
         "posegpt sample --action walk --stream --decoder runs/vqvae/online",
+        "posegpt sample --action walk --loop --in-place --out walk.glb --out walk.gif",
         "posegpt sample --action bow --renderer skeleton --size 480x480 --out bow.gif",
     )
     app.command("sample", help=f"{summary}\n{HELP}", epilog=epilog, rich_help_panel=panel)(sample)
@@ -97,7 +106,7 @@ def sample(
         return
 
     # Whatever can be refused is refused before the first motion is sampled.
-    n_frames = _frames(request.length or DEFAULT_LENGTH, info.fps)
+    n_frames = _frames(request.length or (LOOP_LENGTH if request.loop else DEFAULT_LENGTH), info.fps)
     outs = target.out or (() if target.preview else (Path(f"{file_stem(labels[0])}.mp4"),))
     targets = [numbered(path, sampling.n) for path in outs]
     check_targets([path for paths in targets for path in paths], target.force)
@@ -107,12 +116,17 @@ def sample(
     # Each batch is written before the next is sampled: memory does not grow with n.
     files = list[Path]()
     lengths = list[int]()
-    for generated in _generate(generator, labels, n_frames, segments, sampling):
-        motions = cleaned(generated, cleaning)
+    if request.loop:
+        batches = _generate_loops(generator, request, labels, n_frames, sampling, cleaning)
+    else:
+        generated = _generate(generator, labels, n_frames, segments, sampling)
+        batches = (_Batch(cleaned(motions, cleaning)) for motions in generated)
+    for batch in batches:
+        motions = batch.motions
         if target.preview and not lengths:
             preview(motions, options, is_all=not outs)
         done = len(lengths)
-        jobs = [(paths[done + k], [motion]) for paths in targets for k, motion in enumerate(motions)]
+        jobs = [(path, [motion]) for paths in targets for path, motion in batch.share_out(paths[done:])]
         files += save_all(jobs, options)
         lengths += [motion.n_frames for motion in motions]
 
@@ -123,6 +137,8 @@ def sample(
         show_files(files)
     asked = ["--timeline", request.timeline] if request.timeline else label_words(labels)
     asked += ["--len", request.length] if request.length else []
+    asked += ["--loop"] if request.loop else []
+    asked += ["--in-place"] if request.in_place else []
     show_next(files, generator.gpt, sampling, ["sample", *asked])
 
 
@@ -132,6 +148,10 @@ def _refuse_contradictions(
     check_sampling(sampling)
     of_one_segment = {"--action": request.actions, "--style": request.style, "--len": request.length}
     refuse_together("--timeline", request.timeline, of_one_segment)
+    cut_elsewhere = {"--timeline": request.timeline, "--stream": request.stream}
+    refuse_together("--loop", request.loop, cut_elsewhere | {"--len auto": request.length == AUTO})
+    if request.in_place and not request.loop:
+        raise UsageError("--in-place goes with --loop alone", "add --loop, or leave out --in-place")
     not_streamed = {
         "--timeline": request.timeline,
         "--out": target.out,
@@ -206,6 +226,43 @@ def _generate(
                 yield generate.timeline(generator, plan, batch, on_progress)
             else:
                 yield generate.sample(generator, labels, n_frames, batch, on_progress)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Motions that are written before the next are sampled."""
+
+    motions: "list[Motion]"
+    closed: "list[Motion] | None" = None
+    """Of loops, the cycles with their first frame once more at the end, for files that others play."""
+
+    def share_out(self, paths: Sequence[Path]) -> "Iterator[tuple[Path, Motion]]":
+        """The motion for each path: players of pictures repeat frames, others interpolate between them."""
+        for k, motion in enumerate(self.motions):
+            is_drawn = paths[k].suffix.lower() in DRAWN_SUFFIXES
+            yield paths[k], motion if is_drawn or self.closed is None else self.closed[k]
+
+
+def _generate_loops(
+    settings: GeneratorSettings,
+    request: SampleRequest,
+    labels: Sequence[str],
+    n_frames: int | None,
+    sampling: SamplingSettings,
+    cleaning: GeneratedCleaning,
+) -> "Iterator[_Batch]":
+    """Loops one by one, each the best cycle of several clips."""
+    from models.cleaning.loop import make_loop
+    from models.sampling import generate
+
+    generator = generate.load_generator(settings.gpt, settings.device)
+    for k in range(sampling.n):
+        batch = sampling.replaced(n=LOOP_CLIPS, seed=sampling.seed + LOOP_CLIPS * k)
+        title = "sample" if sampling.n == 1 else f"sample {k + 1}/{sampling.n}"
+        with progress(title) as on_progress:
+            clips = generate.sample(generator, labels, n_frames, batch, on_progress)
+        loop = make_loop(cleaned(clips, cleaning), request.in_place)
+        yield _Batch([loop.motion], [loop.closed()])
 
 
 def _stream(

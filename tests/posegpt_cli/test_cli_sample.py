@@ -419,3 +419,38 @@ def test_what_is_generated_is_cleaned_and_files_only_if_asked(sample, posegpt, t
     for command in ("render", "export"):
         np.testing.assert_allclose(again[command, None], raw.poses, atol=1e-5)
         np.testing.assert_allclose(again[command, "--clean"], clean.poses, atol=1e-4)
+
+
+def test_a_loop_is_one_cycle_and_files_that_others_play_close_it(sample, tmp_path, monkeypatch):
+    import models.cleaning.loop as loops
+
+    monkeypatch.setattr(loops, "_ALIKE", 9.0)
+    monkeypatch.setattr(loops, "_ALIKE_SHARE", 9.0)
+    words = ("--action", "walk", "--len", 40, "--loop", "--in-place", "--json")
+    ran = sample(*words, "--out", tmp_path / "a.gif", "--out", tmp_path / "a.npz")
+    assert ran.code == 0, ran.err
+    n_frames = json.loads(ran.out)["frames"]
+    motion = read_motion(tmp_path / "a.npz")
+    assert 15 <= n_frames < 40 and motion.n_frames == n_frames + 1
+    np.testing.assert_allclose(motion.poses[0], motion.poses[-1], atol=1e-5)
+    np.testing.assert_allclose(motion.trans[0], motion.trans[-1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--in-place"], "--in-place goes with --loop alone"),
+        (["--loop", "--timeline", "walk 2s"], "--loop does not go with --timeline"),
+        (["--loop", "--stream"], "--loop does not go with --stream"),
+    ],
+)
+def test_what_loops_do_not_go_with(posegpt, small_generator, words, message):
+    action = [] if "--timeline" in words else ["--action", "walk"]
+    ran = posegpt("sample", "--gpt", small_generator, *action, *words)
+    assert ran.code == 2 and message in ran.err
+
+
+def test_a_loop_of_what_does_not_repeat_is_refused(sample, tmp_path):
+    ran = sample("--action", "walk", "--len", 8, "--loop", "--out", tmp_path / "a.gif")
+    assert ran.code == 1 and "walk does not repeat" in ran.err and "longer clips" in ran.err
+    assert not list(tmp_path.iterdir())
