@@ -51,8 +51,12 @@ def test_contracts_say_what_the_design_says():
     assert {"typer", "rich", "pyrender", "imageio"} <= set(forbidden["forbidden_modules"])
 
 
-def test_no_import_circle():
+def test_no_circle_no_long_file_and_no_crowded_folder():
+    files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    found = measure.measure(files)
     assert measure.circles(measure.import_graph()) == []
+    assert found.long == []
+    assert found.crowded == []
 
 
 def test_the_wheel_holds_exactly_the_three_packages():

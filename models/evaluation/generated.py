@@ -10,7 +10,7 @@ import torch
 from models.checkpoint import TOKENIZER, find_checkpoint, read_info
 from models.evaluation.clips import label_matrix
 from models.motion import Motion
-from models.networks.gpt import Condition
+from models.networks.condition import Condition
 from models.sampling.generate import Generator, decode
 from models.sampling.sampler import CodeRequest, sample_codes
 from models.sampling.settings import DEFAULT_CODES, CodeSettings

@@ -8,8 +8,7 @@ labels and duration are hidden at random in training, for classifier-free guidan
 Letters of shapes: B sequences, S tokens, K books (codes a token), C codes a book, D width, L labels.
 """
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -17,104 +16,9 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from models.networks import fused
+from models.networks.condition import HIDDEN, Condition, PhaseEmbedding
 from models.networks.config import GPTConfig
 from models.networks.layers import BlockSizes, KVCache, Transformer, make_norm
-
-HIDDEN = -1
-"""A place in an action that is not given."""
-
-
-@dataclass(frozen=True, eq=False)
-class Condition:
-    """What a motion should be."""
-
-    labels: Tensor
-    """(B, L) k-hot, or (B, S, L) one set per token."""
-    duration: Tensor
-    """(B,) tokens, int64."""
-    hide_labels: Tensor
-    """(B,) bool: generate as if no label were given."""
-    hide_duration: Tensor
-    """(B,) bool: generate as if no duration were given."""
-    position: Tensor | None = None
-    """(B, S) tokens since the action began, int64; HIDDEN where it is not known (None: nowhere)."""
-    remaining: Tensor | None = None
-    """(B, S) tokens until the action ends, the present one included; as `position`."""
-
-    @classmethod
-    def of(cls, labels: Tensor, duration: Tensor) -> "Condition":
-        """Nothing hidden, but clips without any label count as unlabelled, as do tokens without any."""
-        unlabelled = labels.flatten(1).sum(1) == 0
-        return cls(labels, duration, unlabelled, torch.zeros_like(unlabelled))
-
-    def hidden(self) -> "Condition":
-        """The same without its labels: what guidance steers away from."""
-        return replace(self, hide_labels=torch.ones_like(self.hide_labels))
-
-    def with_hidden(self) -> "Condition":
-        """The motions, and then the same without their labels."""
-        hidden = self.hidden()
-        doubled: dict[str, Any] = {}
-        for field in fields(self):
-            shown = getattr(self, field.name)
-            doubled[field.name] = None if shown is None else torch.cat([shown, getattr(hidden, field.name)])
-        return replace(self, **doubled)
-
-    def without_phase(self, position: Tensor, remaining: Tensor) -> "Condition":
-        """Places hidden where the masks (B, S) or (B, 1) say so."""
-        return replace(
-            self,
-            position=None if self.position is None else self.position.masked_fill(position, HIDDEN),
-            remaining=None if self.remaining is None else self.remaining.masked_fill(remaining, HIDDEN),
-        )
-
-    def from_token(self, offset: int) -> "Condition":
-        """The condition of tokens offset, offset + 1, ...; the last labels and places go on."""
-
-        def cut(per_token: Tensor) -> Tensor:
-            return per_token[:, min(offset, per_token.shape[1] - 1) :]
-
-        return replace(
-            self,
-            labels=cut(self.labels) if self.labels.dim() == 3 else self.labels,
-            position=None if self.position is None else cut(self.position),
-            remaining=None if self.remaining is None else cut(self.remaining),
-        )
-
-
-class PhaseEmbedding(nn.Module):
-    """Where a token stands in its action: an embedding of the tokens before it and of those that remain.
-
-    Both are told apart exactly up to N_EXACT tokens and by ratio beyond. Their share is embedded too, because
-    half-way through an action means the same in a quick bow and in a slow one.
-    """
-
-    N_EXACT = 16
-    N_PLACES = 64
-    N_SHARES = 32
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        # The last row of each table stands for "not known".
-        self.position = nn.Embedding(self.N_PLACES + 1, dim)
-        self.remaining = nn.Embedding(self.N_PLACES + 1, dim)
-        self.share = nn.Embedding(self.N_SHARES + 1, dim)
-
-    def forward(self, position: Tensor, remaining: Tensor) -> Tensor:
-        """(B, S) tokens before and from here on, HIDDEN where unknown, to (B, S, D)."""
-        total = (position + remaining).clamp(min=1)
-        share = (self.N_SHARES * position // total).clamp(0, self.N_SHARES - 1)
-        is_unknown = (position == HIDDEN) | (remaining == HIDDEN)
-        share = share.masked_fill(is_unknown, self.N_SHARES)
-        return (
-            self.position(self._place(position)) + self.remaining(self._place(remaining)) + self.share(share)
-        )
-
-    def _place(self, count: Tensor) -> Tensor:
-        """Rows of a table for counts: one each up to N_EXACT, then eight per octave."""
-        octaves = (count.clamp(min=self.N_EXACT) / self.N_EXACT).log2()
-        row = torch.where(count < self.N_EXACT, count, self.N_EXACT + (8 * octaves).long())
-        return row.clamp(max=self.N_PLACES - 1).masked_fill(count == HIDDEN, self.N_PLACES)
 
 
 class BookHead(nn.Module):

@@ -15,8 +15,9 @@ from models.checkpoint import TOKENIZER, check_tokenizer, find_checkpoint, load_
 from models.distributed import resolve_device
 from models.errors import PoseGPTError
 from models.motion import Motion
+from models.networks.condition import HIDDEN, Condition
 from models.networks.features import Pose, Root, features_to_motion, yaw_of
-from models.networks.gpt import GPT, HIDDEN, Condition
+from models.networks.gpt import GPT
 from models.networks.vqvae import VQVAE
 from models.sampling.blend import join
 from models.sampling.sampler import CodeRequest, OnProgress, sample_codes

@@ -9,7 +9,8 @@ from einops import repeat
 from torch import Tensor
 
 from models.distributed import float64_device
-from models.networks.gpt import GPT, Condition
+from models.networks.condition import Condition
+from models.networks.gpt import GPT
 from models.networks.layers import bare
 from models.sampling.settings import CodeSettings
 

@@ -17,8 +17,8 @@ from posegpt_cli.rendering.sheet import grid_shape
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-    from models.evaluation.previews import Preview
-    from models.evaluation.validation_fid import ValidationJudge
+    from models.evaluation.in_training.fid import ValidationJudge
+    from models.evaluation.in_training.previews import Preview
     from models.networks.vqvae import VQVAE
     from models.sampling.generate import Generator
     from models.training.data_source import TrainingData
@@ -87,7 +87,7 @@ class ValidationObserver:
 
     def _preview(self, network: Any) -> "Preview":
         """What the network makes of the first validation windows."""
-        from models.evaluation.previews import classified, first_windows, generated, reconstructed
+        from models.evaluation.in_training.previews import classified, first_windows, generated, reconstructed
         from models.networks.vqvae import VQVAE
         from models.sampling.generate import Generator
 
@@ -122,8 +122,8 @@ class ValidationObserver:
         return self._board
 
     def _open_judge(self) -> "ValidationJudge":
+        from models.evaluation.in_training.fid import ValidationJudge
         from models.evaluation.judge import load_judge
-        from models.evaluation.validation_fid import ValidationJudge
 
         assert isinstance(self.run, GPTRun)
         judge = load_judge(self.run.classifier, self.run.device)

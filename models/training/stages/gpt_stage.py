@@ -10,7 +10,8 @@ from torch import Tensor
 from models.batch import Batch
 from models.checkpoint import CheckpointInfo, StageName, find_checkpoint, load_vqvae
 from models.errors import PoseGPTError
-from models.networks.gpt import GPT, Condition
+from models.networks.condition import Condition
+from models.networks.gpt import GPT
 from models.networks.vqvae import VQVAE
 from models.training.config import GPTRun
 from models.training.data_source import DataInfo

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from benchmarks.plain_step import plain_sixd_to_rotmat, plain_step
 from models.networks import fused
+from models.networks.condition import Condition
 from models.networks.config import GPTConfig, VQVAEConfig
 from models.networks.features import sixd_to_rotmat
-from models.networks.gpt import GPT, Condition
+from models.networks.gpt import GPT
 from models.networks.layers import ConvBlock, Rotary
 from models.networks.vqvae import make_vqvae
 

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from models.config import upgrade_names
 from models.distributed import float64_device
 from models.errors import PoseGPTError, SettingsError
+from models.networks.condition import Condition
 from models.networks.config import GPTConfig
-from models.networks.gpt import GPT, Condition
+from models.networks.gpt import GPT
 from models.networks.layers import bare
 from models.sampling.sampler import CodeRequest, sample_codes, sample_from
 from models.sampling.settings import CodeSettings

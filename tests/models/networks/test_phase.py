@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.networks.gpt import HIDDEN, Condition, PhaseEmbedding
+from models.networks.condition import HIDDEN, Condition, PhaseEmbedding
 from models.sampling.sampler import CodeRequest, sample_codes
 from models.sampling.settings import CodeSettings
 from tests.models.networks.test_gpt import condition, rngs, small

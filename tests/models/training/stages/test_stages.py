@@ -7,7 +7,8 @@ import torch
 from roma import rotvec_to_rotmat
 
 from models.errors import PoseGPTError
-from models.networks.gpt import GPT, Condition
+from models.networks.condition import Condition
+from models.networks.gpt import GPT
 from models.networks.vqvae import Reconstruction
 from models.training.stages.gpt_stage import GPTStage
 from models.training.stages.vqvae_stage import VQVAEStage
