@@ -19,8 +19,8 @@ import torch
 from benchmarks.table import Row, add_options, finish
 from data.evaluating.real import bundled_sets
 from models.evaluation.fid import FidSets, GeneratorSource, evaluate_fid, prompts_like
-from models.evaluation.generated import PromptSampler
 from models.evaluation.judge import Features, Judge, JudgedSet, classify, load_judge
+from models.evaluation.motions.generated import PromptSampler
 from models.evaluation.report import Report
 from models.evaluation.settings import FidSettings
 from models.metrics import Gaussian, frechet_distance

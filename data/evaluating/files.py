@@ -8,9 +8,9 @@ from pathlib import Path
 from data.formats.load import read_motion
 from data.preparing.labels import default_labels, table_labeller
 from models.errors import PoseGPTError
-from models.evaluation.clips import cut
-from models.evaluation.generated import OnProgress, no_progress
 from models.evaluation.judge import Judge, JudgedSet, SetInfo, extract_twice
+from models.evaluation.motions.clips import cut
+from models.evaluation.motions.generated import OnProgress, no_progress
 from models.motion import Motion
 
 SUFFIXES = (".npz", ".bvh")

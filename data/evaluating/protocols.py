@@ -35,15 +35,7 @@ from models.evaluation import fid
 from models.evaluation.actions import Clips, choose_clips
 from models.evaluation.actions import evaluate_actions as judge_actions
 from models.evaluation.classifier import evaluate_classifier as judge_classifier
-from models.evaluation.clips import cut_all, fit, subset
 from models.evaluation.forecasts import evaluate_forecast as judge_forecasts
-from models.evaluation.generated import (
-    FINGERPRINT_LENGTH,
-    OnProgress,
-    Prompt,
-    PromptSampler,
-    checkpoint_fingerprints,
-)
 from models.evaluation.judge import (
     Features,
     Judge,
@@ -53,6 +45,14 @@ from models.evaluation.judge import (
     extract_twice,
     load_judge,
     load_second_judge,
+)
+from models.evaluation.motions.clips import cut_all, fit, subset
+from models.evaluation.motions.generated import (
+    FINGERPRINT_LENGTH,
+    OnProgress,
+    Prompt,
+    PromptSampler,
+    checkpoint_fingerprints,
 )
 from models.evaluation.physics import evaluate_physics as measure_physics
 from models.evaluation.reconstruction import evaluate_reconstruction as measure_reconstruction

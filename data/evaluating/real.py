@@ -7,8 +7,6 @@ from pathlib import Path
 from data.store import Store, find_store, open_store
 from models.checkpoint import find_checkpoint
 from models.errors import PoseGPTError
-from models.evaluation.clips import cut
-from models.evaluation.generated import OnProgress, no_progress
 from models.evaluation.judge import (
     SECOND,
     Features,
@@ -19,6 +17,8 @@ from models.evaluation.judge import (
     extract,
     read_features,
 )
+from models.evaluation.motions.clips import cut
+from models.evaluation.motions.generated import OnProgress, no_progress
 from models.motion import Motion
 
 CACHE = "eval-features"

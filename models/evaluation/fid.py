@@ -14,9 +14,9 @@ from torch import Tensor
 
 from models import metrics
 from models.errors import PoseGPTError
-from models.evaluation.generated import OnProgress, Prompt, PromptSampler, no_progress
 from models.evaluation.judge import Features, Judge, JudgedSet, SetInfo, extract_twice
-from models.evaluation.matching import MatchedDraws
+from models.evaluation.motions.generated import OnProgress, Prompt, PromptSampler, no_progress
+from models.evaluation.motions.matching import MatchedDraws
 from models.evaluation.recognition import own_figures, spread_figures
 from models.evaluation.report import (
     Curve,

@@ -17,8 +17,8 @@ from models import metrics
 from models.body.body import Body, load_body
 from models.body.skeleton import BODY_JOINTS
 from models.errors import PoseGPTError
-from models.evaluation.clips import fit
-from models.evaluation.generated import OnProgress, no_progress
+from models.evaluation.motions.clips import fit
+from models.evaluation.motions.generated import OnProgress, no_progress
 from models.evaluation.report import Curve, Estimate, FigureInfo, Report, Setup, estimates
 from models.evaluation.settings import ForecastSettings
 from models.evaluation.sharing import measure_all

@@ -15,8 +15,8 @@ from torch import Tensor
 from models.checkpoint import CheckpointInfo, find_checkpoint, load_classifier
 from models.distributed import gather_rows, is_first_process, own_share, resolve_device
 from models.errors import PoseGPTError
-from models.evaluation.clips import batches, fit, label_matrix
-from models.evaluation.generated import FINGERPRINT_LENGTH, OnProgress, no_progress
+from models.evaluation.motions.clips import batches, fit, label_matrix
+from models.evaluation.motions.generated import FINGERPRINT_LENGTH, OnProgress, no_progress
 from models.files import write_atomically
 from models.motion import Motion
 from models.networks.classifier import Classifier

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from models.body.body import Body, load_body
 from models.body.skeleton import BODY_JOINTS, joint_index
-from models.evaluation.generated import OnProgress, no_progress
+from models.evaluation.motions.generated import OnProgress, no_progress
 from models.evaluation.report import Estimate, FigureInfo, Report, Setup, estimate
 from models.evaluation.seams import SEAM_FIGURES
 from models.evaluation.sharing import measure_all

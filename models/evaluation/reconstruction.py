@@ -12,8 +12,8 @@ from models.batch import Batch
 from models.body.body import Body, load_body
 from models.body.skeleton import BODY_JOINTS
 from models.distributed import gather_rows, own_share
-from models.evaluation.clips import batches, fit
-from models.evaluation.generated import OnProgress, no_progress
+from models.evaluation.motions.clips import batches, fit
+from models.evaluation.motions.generated import OnProgress, no_progress
 from models.evaluation.report import Estimate, FigureInfo, Report, Setup, estimate
 from models.evaluation.timing import Stopwatch
 from models.motion import Motion

@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 
 from models.distributed import gather_rows, own_share, rank_and_world_size
-from models.evaluation.generated import OnProgress, Prompt, PromptSampler, no_progress
+from models.evaluation.motions.generated import OnProgress, Prompt, PromptSampler, no_progress
 from models.motion import Motion
 
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from models.batch import Batch
 from models.errors import PoseGPTError
 from models.evaluation.classifier import FIGURES, label_figures
-from models.evaluation.clips import batches, label_matrix, to_batch
-from models.evaluation.generated import OnProgress, no_progress
 from models.evaluation.judge import SetInfo, extract, load_judge
+from models.evaluation.motions.clips import batches, label_matrix, to_batch
+from models.evaluation.motions.generated import OnProgress, no_progress
 from models.evaluation.report import Report, Setup, estimates
 from models.evaluation.settings import TransferSettings
 from models.evaluation.timing import Stopwatch

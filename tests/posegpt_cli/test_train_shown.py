@@ -11,10 +11,10 @@ from rich.console import Console
 
 from models.batch import Batch
 from models.errors import PoseGPTError
-from models.evaluation.generated import Prompt
 from models.evaluation.in_training.fid import ValidationJudge
 from models.evaluation.in_training.previews import label_names, reconstructed, to_motions
 from models.evaluation.judge import load_judge
+from models.evaluation.motions.generated import Prompt
 from models.sampling.generate import load_generator
 from models.training.data_source import DataInfo
 from models.training.logger import TrainingProgress

@@ -12,10 +12,10 @@ import torch
 
 from models.batch import Batch
 from models.errors import PoseGPTError
-from models.evaluation.clips import label_matrix
-from models.evaluation.generated import Prompt, PromptSampler
 from models.evaluation.in_training.previews import prompts_of, to_motions
 from models.evaluation.judge import Judge, classify
+from models.evaluation.motions.clips import label_matrix
+from models.evaluation.motions.generated import Prompt, PromptSampler
 from models.metrics import Gaussian, frechet_distance, group_accuracy
 from models.sampling.generate import Generator
 from models.training.data_source import DataInfo

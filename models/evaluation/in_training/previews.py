@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.batch import Batch
-from models.evaluation.generated import Prompt, PromptSampler
+from models.evaluation.motions.generated import Prompt, PromptSampler
 from models.motion import Motion
 from models.networks.classifier import Classifier
 from models.networks.features import Root, features_to_motion, yaw_of

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from models.errors import PoseGPTError
-from models.evaluation import fid, generated, recognition, report
+from models.evaluation import fid, recognition, report
 from models.evaluation import judge as features
-from models.evaluation.generated import PromptSampler
-from models.evaluation.matching import MatchedDraws
+from models.evaluation.motions import generated
+from models.evaluation.motions.generated import PromptSampler
+from models.evaluation.motions.matching import MatchedDraws
 from models.evaluation.settings import FidSettings
 from models.evaluation.timing import Stopwatch
 from models.sampling.settings import CodeSettings

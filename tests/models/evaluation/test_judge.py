@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from models.errors import PoseGPTError
-from models.evaluation import clips, generated
 from models.evaluation import judge as features
+from models.evaluation.motions import clips, generated
 from tests.models.evaluation.by_hand import LABELS, featured, some_motions, standing, swinging
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from models.checkpoint import TOKENIZER, find_checkpoint, read_info
-from models.evaluation.clips import label_matrix
+from models.evaluation.motions.clips import label_matrix
 from models.motion import Motion
 from models.networks.condition import Condition
 from models.sampling.generate import Generator, decode
