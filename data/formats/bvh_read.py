@@ -312,7 +312,9 @@ def _frame_rate(text: str, name: str) -> tuple[float, tuple[str, ...]]:
     if abs(1000 / seconds - nearest) < 0.02 * nearest:
         return nearest, (f"its frame time of {text} s is in milliseconds: read as {nearest:g} fps",)
     raise PoseGPTError(
-        f"{name} has a frame time of {text} s, which is no recording's", "give its rate with --fps-in"
+        f"{name} has a frame time of {text} s, which is no recording's",
+        "say its rate: fps_in=30, or whatever it is",
+        "fps_in",
     )
 
 

@@ -20,7 +20,7 @@ _CENTIMETRES = (0.006, 0.016)
 _HEAD_BELOW = -0.2
 """Metres; a head this far below the floor is upside down."""
 _UNITS = ((1.0, "metres"), (0.001, "millimetres"), (0.0254, "inches"), (0.3048, "feet"))
-_TELL = "say how the joints rest: --t-pose-frame N if frame N is a T-pose, or --skeleton FILE.json"
+_TELL = "say how the joints rest: t_pose_frame=N if frame N is a T-pose, or skeleton=FILE.json"
 
 
 def check_motion(recording: Recording, body: BodyMotion, scale: float, says_unit: bool) -> tuple[str, ...]:
@@ -55,6 +55,7 @@ def _check_lines(recording: Recording, body: BodyMotion) -> None:
             raise PoseGPTError(
                 f"{recording.name}: the {name} would be {off:.0f} degrees off the file's own joint positions",
                 _TELL,
+                ("t_pose_frame", "skeleton"),
             )
 
 
@@ -64,7 +65,8 @@ def _check_upright(recording: Recording, body: BodyMotion) -> None:
     if head < _HEAD_BELOW:
         raise PoseGPTError(
             f"{recording.name}: the head would be {-head:.1f} m below the floor",
-            "say which axis is up: --up y or --up z",
+            "say which axis is up: up=y or up=z",
+            "up",
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.errors import PoseGPTError
+from models.errors import PoseGPTError, SettingsError
 from posegpt_cli.options.completion import complete_action, complete_style, runs_of
 from posegpt_cli.options.parsing import parse_size
 
@@ -109,15 +109,22 @@ def off_flag_of(setting: str) -> str:
 
 def with_flags_named(error: PoseGPTError) -> tuple[str, str]:
     """Message and hint of an error, with flags in place of the parameters that it names."""
-    message = _name_values(error.message, error.parameters)
-    hint = _name_values(error.hint, error.parameters)
-    # A message is about the parameter, so each mention of it is a mention of the flag.
-    for name in error.parameters:
-        message = re.sub(rf"(?<![\w-]){name}(?![\w-])", flag_of(name), message)
-        # In the midst of a hint, a word without "_" may be just a word.
-        start = r"(?<![\w-])" if "_" in name else "^"
-        hint = re.sub(rf"{start}{name}(?![\w-])", flag_of(name), hint)
-    return message, hint
+    # A complaint about settings is about nothing else: each mention of a name is a mention of the setting.
+    is_of_settings = isinstance(error, SettingsError)
+    message = _name_flags(error.message, error.parameters, everywhere=is_of_settings)
+    return message, _name_flags(error.hint, error.parameters)
+
+
+def _name_flags(text: str, parameters: Iterable[str], everywhere: bool = False) -> str:
+    """Flags for values (`n_frames=64`), for names in backticks, at the start, and with an underscore.
+
+    Other mentions are left: "labels" or "skeleton" may be just the word.
+    """
+    text = _name_values(text, parameters)
+    for name in parameters:
+        start = r"(?<![\w-])" if everywhere or "_" in name else "^"
+        text = re.sub(rf"{start}{name}(?![\w-])", flag_of(name), text)
+    return text
 
 
 def _name_values(text: str, parameters: Iterable[str]) -> str:

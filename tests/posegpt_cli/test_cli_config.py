@@ -78,7 +78,7 @@ def test_files_that_do_not_fit_are_refused_by_name(config_file, values, message,
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="cannot read"):
         read_config_file(tmp_path / "none.yaml", VQVAERun)
 
 
@@ -110,6 +110,8 @@ def test_values_out_of_range_name_the_flag():
 def test_errors_of_the_library_name_flags(hint, shown):
     error = PoseGPTError("n_frames must be 1 or more", hint, ("n_frames", "n", "greedy", "mirror", "labels"))
     assert with_flags_named(error) == ("--len must be 1 or more", shown)
+    plain = PoseGPTError("a skeleton that is not known", "choose another `skeleton`", "skeleton")
+    assert with_flags_named(plain) == ("a skeleton that is not known", "choose another --skeleton")
     assert with_flags_named(PoseGPTError("n_frames", "n")) == ("n_frames", "n")
 
 

@@ -341,7 +341,8 @@ def _unknown(bvh: Bvh, plain: list[PlainName], candidates: list[SourceSkeleton])
         name = nearest.joints[fewest[0]]
         return PoseGPTError(
             f"{bvh.name} has no joint {name!r}, which the {nearest.name} skeleton needs",
-            "choose another --skeleton, or leave it out to find it by the joints' names",
+            "choose another `skeleton`, or leave it out to find it by the joints' names",
+            "skeleton",
         )
     some = ", ".join(list(bvh.names)[:6])
     message = f"{bvh.name} has a skeleton that is not known (joints {some}, ...)"
@@ -349,7 +350,8 @@ def _unknown(bvh: Bvh, plain: list[PlainName], candidates: list[SourceSkeleton])
         lacking = ", ".join(nearest.joints[joint] for joint in fewest[:4])
         more = f" and {len(fewest) - 4} more" if len(fewest) > 4 else ""
         message += f"; the nearest is {nearest.name}, but {lacking}{more} is missing"
-    return PoseGPTError(message, f"{MAP_HINT}; --write-skeleton FILE.json writes a draft")
+    hint = f"{MAP_HINT}; write_skeleton=FILE.json writes a draft"
+    return PoseGPTError(message, hint, ("skeleton", "write_skeleton"))
 
 
 def _all_parts() -> dict[str, set[str]]:

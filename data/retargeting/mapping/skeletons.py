@@ -48,20 +48,20 @@ def named_skeleton(name: str) -> SourceSkeleton:
         keys = list(chain.from_iterable(skeleton.keys for skeleton in KNOWN_SKELETONS))
         close = difflib.get_close_matches(name.lower(), keys, n=1)
         hint = f"did you mean '{close[0]}'?" if close else MAP_HINT
-        raise PoseGPTError(f"no skeleton {name!r}, known are {', '.join(keys)}", hint)
+        raise PoseGPTError(f"no skeleton {name!r}, known are {', '.join(keys)}", hint, "skeleton")
     return _read_map(path)
 
 
-MAP_HINT = '--skeleton FILE.json maps any other: {"pelvis": "Hips", "left_hip": "LeftUpLeg", ...}'
+MAP_HINT = 'skeleton=FILE.json maps any other: {"pelvis": "Hips", "left_hip": "LeftUpLeg", ...}'
 
 
 def _read_map(path: Path) -> SourceSkeleton:
     try:
         joints = parse_json(read_bytes(path))
     except (PoseGPTError, ValueError) as error:
-        raise PoseGPTError(f"cannot read the skeleton {path}: {error}", MAP_HINT) from None
+        raise PoseGPTError(f"cannot read the skeleton {path}: {error}", MAP_HINT, "skeleton") from None
     if not (isinstance(joints, dict) and all(isinstance(joint, str) for joint in joints.values())):
-        raise PoseGPTError(f"{path} does not map joints to joints", MAP_HINT)
+        raise PoseGPTError(f"{path} does not map joints to joints", MAP_HINT, "skeleton")
 
     # A draft leaves joints that were not found empty.
     given = {joint: name for joint, name in joints.items() if name}

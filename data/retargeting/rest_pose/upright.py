@@ -72,7 +72,8 @@ def _decide(recording: Recording, at_rest: str, in_motion: str) -> FloatArray:
         raise PoseGPTError(
             f"{recording.name}: its rest pose stands along +{at_rest.upper()}, its motion along "
             f"+{in_motion.upper()}",
-            f"say which is up: --up {in_motion} if the person stands, --up {at_rest} if the person lies",
+            f"say which is up: up={in_motion} if the person stands, up={at_rest} if the person lies",
+            "up",
         )
     axis = in_motion if stands else at_rest
     return np.eye(3) if axis == "y" else Z_UPRIGHT

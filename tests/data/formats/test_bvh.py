@@ -236,7 +236,7 @@ def test_a_frame_time_that_may_be_anything_names_the_option(small, written):
     path = small(SMALL.replace(".0083333", written))
     with pytest.raises(PoseGPTError, match=r"frame time of .* s, which is no recording's") as caught:
         read_bvh(path)
-    assert "--fps-in" in caught.value.hint
+    assert "fps_in=" in caught.value.hint
     assert read_bvh(path, fps=24).fps == 24
 
 

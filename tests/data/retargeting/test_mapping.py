@@ -155,7 +155,7 @@ def test_a_skeleton_that_is_no_body_names_the_nearest(tmp_path):
     with pytest.raises(PoseGPTError) as caught:
         map_joints(skeleton_of(names, tmp_path / "a.bvh"))
     assert "the nearest is Mixamo, but LeftForeArm, LeftHand is missing" in caught.value.message
-    assert "--write-skeleton" in caught.value.hint
+    assert "write_skeleton=" in caught.value.hint
     path = tmp_path / "dog.bvh"
     path.write_text(upright_text([("tail", None, (0, 0, 0)), ("paw", "tail", (0, -1, 0))], [[0.0] * 9]))
     with pytest.raises(PoseGPTError, match=r"dog has a skeleton that is not known \(joints tail, paw"):

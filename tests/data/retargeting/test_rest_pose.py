@@ -208,6 +208,6 @@ def test_what_cannot_be_decided_names_the_option(tmp_path):
     write_rig(tmp_path / "both.bvh", Motion(poses, trans), Rig())
     with pytest.raises(PoseGPTError) as caught:
         retarget(read_bvh(tmp_path / "both.bvh"))
-    assert "--up z" in caught.value.hint and "--up y" in caught.value.hint
+    assert "up=z" in caught.value.hint and "up=y" in caught.value.hint
     for up in ("y", "z"):
         assert retarget(read_bvh(tmp_path / "both.bvh"), settings=ReadingSettings(up=up)).n_frames == 20
