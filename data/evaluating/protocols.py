@@ -89,6 +89,8 @@ def evaluate_fid(request: FidRequest | None = None, on_progress: OnStage = no_st
     request = request or FidRequest()
     if request.data is None and (request.classifier is not None or request.split != "val"):
         open_split(None, request.split)
+
+    # The real sets are judged first: their labels and lengths are what the generator is asked for.
     judges = _judges(request.classifier, request.device)
     features = _stage(on_progress, "features")
     sets = (
@@ -96,10 +98,14 @@ def evaluate_fid(request: FidRequest | None = None, on_progress: OnStage = no_st
         if request.data
         else bundled_sets(request.max_frames)
     )
+
+    # Bundled sets may know one judge only; a second one then has nothing to compare with.
     keep = _chosen(len(sets.held_out.first), request)
     second = sets.held_out.second
     real = JudgedSet(sets.held_out.first.rows(keep), None if second is None else second.rows(keep))
     judges = judges[: 1 if second is None else 2]
+
+    # Either motion files of any system, or what our own generator makes of the same prompts.
     if request.generated:
         files = read_folder(request.generated, request.labels, on_progress=_stage(on_progress, "read"))
         found = folder_features(files, judges, request.max_frames)
@@ -128,12 +134,15 @@ def _generator_sets(
         motions = [pieces.motions[k] for k in keep]
         generator = sampler.generator
 
+        # Only with the data at hand can its motions be put through the tokenizer; features do not do.
         def through_tokenizer(places: list[int]) -> list[Motion]:
             return reconstruct(generator.vqvae, generator.fps, [motions[k] for k in places])
 
         about = SetInfo(real.first.data, request.max_frames, len(motions))
         found = extract_twice(judges, [m.labels for m in motions], through_tokenizer, about)
         others[fid.RECONSTRUCTED] = fid.FixedSource(found, {})
+
+    # Without guidance one sees what the generator itself has learned.
     codes = _part(CodeSettings, request)
     if request.unguided and codes.guidance != 1:
         plain = PromptSampler(sampler.generator, codes.replaced(guidance=1.0), request.batch_size)
@@ -153,6 +162,8 @@ class ActionsResult:
 def evaluate_actions(request: ActionsRequest, on_progress: OnStage = no_stage) -> ActionsResult:
     """Every action by itself, the worst first: generated motion of the labels and durations of real clips."""
     judge = load_judge(request.classifier, request.device)
+
+    # What whole and usual means is learned from training clips; held-out ones are the scale.
     train = _whole_clips(open_split(request.data, "train"), request, judge, on_progress)
     held_out_store = open_split(request.data, request.split)
     held_out = _whole_clips(held_out_store, request, judge, on_progress)
@@ -161,6 +172,7 @@ def evaluate_actions(request: ActionsRequest, on_progress: OnStage = no_stage) -
         motions = [motion.crop(0, min(motion.n_frames, request.max_frames)) for motion in files.motions]
         fingerprints = {"generated": files.fingerprint}
     else:
+        # As many prompts per name, each with the labels and the length of a real clip.
         rng = np.random.default_rng(request.seed)
         names = dict.fromkeys(m.labels[0] for m in train.motions)
         chosen = [choose_clips(train.motions, name, request.per_name, rng) for name in names]
@@ -173,6 +185,8 @@ def evaluate_actions(request: ActionsRequest, on_progress: OnStage = no_stage) -
     if not request.generated:
         settings |= {"sampling": _part(CodeSettings, request).model_dump()}
     report, worst = judge_actions(made, train, held_out, setup.replaced(settings=settings), request.worst)
+
+    # The first motion of each name is the one that is shown.
     by_name = {motion.labels[0]: motion for motion in reversed(made.motions)}
     return ActionsResult(report, [by_name[name] for name in worst])
 
@@ -264,6 +278,7 @@ def _joined(
     sampler: PromptSampler, real: Sequence[Motion], request: PhysicsRequest, on_progress: OnStage
 ) -> dict[str, list[Joined]]:
     """Timelines of two actions, and forecasts of another action than the observed one."""
+    # A stream of its own, so that the number of seams does not move other draws.
     rng = np.random.default_rng([request.seed, 1])
     long_enough = [motion for motion in real if motion.n_frames >= SEAM_FRAMES]
     if not long_enough:
@@ -276,6 +291,8 @@ def _joined(
         segments = [Segment(motion.labels, SEAM_FRAMES) for motion in (first, second)]
         (story,) = timeline(sampler.generator, segments, settings)
         joined["timelines"].append(Joined(story, SEAM_FRAMES))
+
+        # The past of a forecast is real, so that its seam is between real and generated frames.
         past = fit(first, sampler.generator.fps, sampler.generator.body_type).crop(0, SEAM_FRAMES)
         (future,) = forecast(sampler.generator, past, second.labels, SEAM_FRAMES, settings)
         joined["forecasts"].append(Joined(future, past.n_frames))
@@ -288,6 +305,8 @@ def evaluate_transfer(request: TransferRequest, on_progress: OnStage = no_stage)
     test = open_split(request.data, request.split)
     store = open_split(request.data, "train")
     manifest = store.manifest
+
+    # As many generated motions as real ones, with the same labels and lengths.
     real = _real_motions(store, request, request.seed, labelled=True)
     made = _generate_like(real, request, on_progress)
     info = DataInfo(

@@ -179,6 +179,8 @@ def _likely_unit(parameters: SmplParameters, rate: float) -> float:
 def _is_plausible(parameters: SmplParameters, up: Axis, rate: float, unit: float) -> bool:
     """Whether a person may move so fast and stand so high."""
     trans = parameters.trans * unit
+
+    # Higher than anybody jumps, or faster than anybody runs: another unit, or another axis.
     if abs(_pelvis_height(parameters, up) * unit) > _HIGHEST:
         return False
     if len(trans) == 1:
@@ -202,6 +204,8 @@ def _locked_unit(parameters: SmplParameters) -> float | None:
     travel = float(np.linalg.norm(np.diff(whole, axis=0), axis=1).sum()) if len(whole) > 1 else 0.0
     if travel < _LOCKED_TRAVEL:
         return None
+
+    # Steps of feet and body from frame to frame; a few seconds show enough of them.
     poses = parameters.poses[:_SAMPLES]
     body = body_motion(poses, np.zeros((len(poses), 3)), parameters.body_type)
     feet = body.positions[:, [JOINT["left_ankle"], JOINT["right_ankle"]]]
@@ -219,6 +223,7 @@ def _locked_unit(parameters: SmplParameters) -> float | None:
 
 def _on_floor(motion: Motion) -> Motion:
     """The motion on y = 0, if its file has the floor elsewhere."""
+    # Small heights are noise of the estimate, not another floor.
     height = floor_height(body_motion(motion.poses, motion.trans, motion.body_type), motion.fps)
     if abs(height) < _OFF_FLOOR:
         return motion

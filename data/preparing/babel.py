@@ -74,6 +74,7 @@ def prepare_babel(settings: PrepareSettings, on_progress: OnProgress | None = No
         with work:
             report = _convert(settings, plan, work, on_progress, None)
     else:
+        # Asked before any work is done. Stores of the same run, interrupted, may be written again.
         recorded = settings.recorded()
         for store in plan.stores:
             refuse_existing(store, settings.force or work.may_replace(store, recorded))
@@ -137,6 +138,8 @@ def _convert(
 def plan_babel(settings: PrepareSettings) -> BabelPlan:
     """Which files of AMASS are annotated how. Raises PoseGPTError if there is no BABEL or no AMASS."""
     assert settings.babel and settings.amass
+
+    # Which bodies can be made depends on which releases of AMASS are unpacked.
     babel = find_babel(settings.babel)
     layout = AmassLayout(settings.amass)
     types = _body_types(settings, layout)
@@ -161,6 +164,7 @@ def plan_babel(settings: PrepareSettings) -> BabelPlan:
             releases[name] = release
             uses.setdefault(name, []).append((split, record))
 
+    # One clip per file, with all of its records.
     clips = []
     for name, uses_of_file in uses.items():
         source = _source(settings, name, releases[name], types)
@@ -218,6 +222,8 @@ def _body_types(settings: PrepareSettings, layout: AmassLayout) -> tuple[BodyTyp
         raise PoseGPTError(
             f"no folder {settings.amass}", "amass is the folder of smplx/ or smplh/", parameter="amass"
         )
+
+    # Bodies that were asked for by name must all be possible; of the usual ones those that are.
     there: list[BodyType] = []
     lacking: list[BodyType] = []
     for body_type in settings.body_types:
@@ -240,6 +246,8 @@ class _BabelStores:
         self.settings = settings
         self.columns = {name: k for k, name in enumerate(plan.label_names)}
         self.short = 0
+
+        # Every store is open at once, because each file is read only once and may go to several.
         self.keys: dict[tuple[BodyType, str], str] = {}
         """(body type, split) -> what the report calls the store."""
         self.writers: dict[tuple[BodyType, str], StoreWriter] = {}

@@ -119,6 +119,7 @@ def prepare_mocap(settings: PrepareSettings, on_progress: OnProgress | None = No
 
 def _nothing_usable(settings: PrepareSettings, skipped: Sequence[tuple[str, str]]) -> PoseGPTError:
     """What to raise if all files were left out: the kinds of reasons, the most frequent first."""
+    # The most frequent reasons first: one of them usually explains all.
     folders = [str(getattr(settings, kind)) for kind in _KINDS if getattr(settings, kind)]
     said = []
     for group in group_reasons(skipped)[:_REASONS_NAMED]:
@@ -136,6 +137,7 @@ def plan_mocap(settings: PrepareSettings) -> MocapPlan:
     group_of = _grouping(settings, split_table)
     sources = _find_sources(settings)
 
+    # A clip needs a label and, if splits are given, a split: without them it is left out and said.
     clips: list[Clip] = []
     skipped: list[tuple[str, str]] = []
     for source, name in zip(sources, _unique_names(sources), strict=True):
@@ -229,6 +231,7 @@ def _grouping(settings: PrepareSettings, split_table: LabelTable | None) -> Grou
 
 
 def _by_actor(pattern: str) -> GroupOf:
+    # A file whose name shows no actor cannot be kept apart from any actor, so it is left out.
     actor_of = actor_finder(pattern)
 
     def group(path: Path) -> tuple[str, str]:

@@ -121,6 +121,8 @@ def evaluate_actions(
         raise PoseGPTError(
             "no name has two training clips and a generated motion", "give motions of the data's names"
         )
+
+    # The worst first: that is what people look at after a training.
     order = sorted(rows, key=lambda name: -shortfall(rows[name], real[name]))
     table = _table(order, rows, real, train)
     report = Report(
@@ -144,6 +146,7 @@ def evaluate_actions(
 
 def shortfall(row: Mapping[str, float], real: Mapping[str, float]) -> float:
     """How far a name is from its real clips, from 0 (nothing is missing) to 1."""
+    # Shares count for what they lack of real motion's; ratios for how far they are from 1 on either side.
     missing = [max(0.0, real[name] - row[name]) for name in ("recognised", "whole", "course")]
     for name in ("spread", "range"):
         ratio = row[name]
@@ -156,11 +159,13 @@ def shortfall(row: Mapping[str, float], real: Mapping[str, float]) -> float:
 
 def _measure(made: Clips, train: Clips, held_out: Clips) -> tuple[dict[str, float], dict[str, float]]:
     """Figures of one name: of generated motion, and of real motion."""
+    # Rare names may have no held-out clip: then each training clip is measured against the others.
     is_alone = held_out is train  # nothing of the name was held out
     row: dict[str, float] = {"recognised": _recognised(made)}
     real: dict[str, float] = {"recognised": _recognised(held_out)}
     within = {}
     for end in ("begins", "ends"):
+        # A motion begins as real ones do if it is no farther from one of them than these are from each other.
         known = _edges(train.motions, at_end=end == "ends", with_mirrored=_is_symmetric(train))
         reach = _reach(known.distances(known), len(train.motions))
         for values, clips in ((row, made), (real, held_out)):
@@ -173,6 +178,7 @@ def _measure(made: Clips, train: Clips, held_out: Clips) -> tuple[dict[str, floa
     for values, is_made in ((row, True), (real, False)):
         values["whole"] = float((within["begins", is_made] & within["ends", is_made]).double().mean())
 
+    # The course is measured in the same way, by turn and pace.
     known_course = _courses(train.motions, with_mirrored=_is_symmetric(train))
     reach = _reach(known_course.distances(known_course), len(train.motions))
     for values, clips in ((row, made), (real, held_out)):
@@ -181,6 +187,7 @@ def _measure(made: Clips, train: Clips, held_out: Clips) -> tuple[dict[str, floa
             distances.fill_diagonal_(torch.inf)
         values["course"] = float((distances.amin(1) <= reach).double().mean())
 
+    # Medians need clips: here the held-out ones count with the others.
     everything = train.motions if is_alone else [*train.motions, *held_out.motions]
     row["range"] = _ratio(_median_range(made.motions), _median_range(everything))
     row["duration"] = _ratio(
@@ -210,6 +217,8 @@ def _edges(motions: Sequence[Motion], at_end: bool, with_mirrored: bool = False)
     poses, heights, speeds = [], [], []
     for motion in motions:
         frames = slice(-EDGE - 1, None) if at_end else slice(0, EDGE + 1)
+
+        # One frame more than is measured, because a speed needs two.
         part = Motion(motion.poses[frames], motion.trans[frames], motion.fps, motion.body_type)
         joints = _world_joints(part)
         moved = joints.diff(dim=0).norm(dim=-1) * motion.fps
@@ -221,6 +230,8 @@ def _edges(motions: Sequence[Motion], at_end: bool, with_mirrored: bool = False)
     found = Edges(stacked, torch.tensor(heights), torch.tensor(speeds))
     if not with_mirrored:
         return found
+
+    # Left becomes right: joints change places, and x its sign.
     mirrored = stacked[:, _MIRRORED] * torch.tensor([-1.0, 1.0, 1.0])
     return Edges(torch.cat([stacked, mirrored]), found.heights.repeat(2), found.speeds.repeat(2))
 
@@ -229,6 +240,7 @@ def _courses(motions: Sequence[Motion], with_mirrored: bool = False) -> Courses:
     """Where motions go; mirrored ones turn the other way."""
     turns, paces = [], []
     for motion in motions:
+        # All turns add up: whoever spins twice ends facing ahead, too.
         yaw = np.unwrap(yaw_of(roma.rotvec_to_rotmat(torch.tensor(motion.poses[:, 0]))).numpy())
         turns.append(float(np.rad2deg(yaw[-1] - yaw[0])))
         steps = np.linalg.norm(np.diff(motion.trans[:, ::2], axis=0), axis=1) * motion.fps
@@ -277,6 +289,7 @@ def _world_joints(motion: Motion) -> Tensor:
 
 def _facing_ahead(joints: Tensor, motion: Motion) -> Tensor:
     """(T, 22, 3) joints with the pelvis at the origin, every frame facing ahead."""
+    # Without place and heading, only the pose is left.
     local = joints - joints[:, :1]
     yaw = yaw_of(roma.rotvec_to_rotmat(torch.tensor(motion.poses[:, 0])))
     ground = rotate_horizontal(local[..., ::2], -yaw[:, None].expand(-1, local.shape[1]))
@@ -353,5 +366,7 @@ def _finite(value: float) -> float | None:
 def choose_clips(motions: Sequence[Motion], name: str, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Places of n clips of a name, drawn at random, each as rarely twice as can be."""
     places = np.array([k for k, motion in enumerate(motions) if motion.labels[:1] == (name,)], np.int64)
+
+    # Whole rounds through the clips, so that none comes a third time before all came twice.
     rounds = [rng.permutation(places) for _ in range(-(-n // max(1, len(places))))]
     return np.concatenate(rounds)[:n] if len(places) else places

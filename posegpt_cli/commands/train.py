@@ -129,6 +129,7 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
 
 def _command(stage: str, config: type[RunConfig]) -> Callable[..., None]:
     """`posegpt train STAGE`, with an option for every field of its config."""
+    # The order in which the help lists presets, the default first.
     presets = {name: PRESETS[stage][name] for name in PRESET_ORDER}
 
     spec = OptionSpec(presets, PRESET_HELP, PANELS, SET_BY_DATA[stage], ALIASES)
@@ -228,6 +229,8 @@ def _with_data(run: RunConfig) -> RunConfig:
 
     if run.dummy_data and run.data is not None and is_first_process():
         warn(f"--dummy-data takes the place of --data {run.data}")
+
+    # One process asks on the terminal; several cannot.
     if run.data is None and not run.dummy_data:
         # Each of several processes would ask.
         if run.devices * run.num_nodes > 1:
@@ -273,6 +276,7 @@ def _open_data(run: RunConfig, folder: Path) -> "TrainingData":
 
     data = open_training_data(run, folder)
     if is_first_process():
+        # Data that is left out, or validated on training clips, is never used in silence.
         if data.n_short:
             shorter = f"{data.n_short} of {data.n_clips} clips are shorter"
             say(f"{shorter} than --min-seq-len {run.min_seq_len}, and left out")
@@ -286,6 +290,7 @@ def _fit(trainer: "Trainer", folder: Path, plot: bool) -> "TrainResult":
     from models.distributed import is_first_process
     from models.training.loop import TrainingInterrupted
 
+    # Only the first process shows and draws; the others just train.
     if not is_first_process():
         return trainer.fit(folder)
     # The observer is made before training starts, so that a judge that does not fit ends it at once.

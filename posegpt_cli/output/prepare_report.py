@@ -153,6 +153,7 @@ def some(names: Sequence[str]) -> str:
 
 
 def _show_labels(report: PrepareReport) -> None:
+    # Windows by split; clips, frames and hours of all splits together.
     rows = []
     for name, splits in report.labels.items():
         windows = [summary.windows for summary in splits.values()]

@@ -96,6 +96,7 @@ def figure_table(report: Report) -> tuple[list[str], list[list[str]]]:
         unit = report.infos[name].unit
         return f"{name} ({unit})" if unit else name
 
+    # Groups are columns as long as they fit; then they become rows.
     names = [name for name in report.infos if any(name in figures for figures in report.figures.values())]
     if len(groups) <= _MOST_COLUMNS:
         rows = [[titled(n), *(cell(g, n) for g in groups), report.infos[n].better] for n in names]
@@ -118,6 +119,8 @@ def format_estimate(value: Estimate) -> str:
         return "undefined"
     if not value.half:
         return f"{value.mean:.4g}"
+
+    # Two digits of the interval: more would be noise.
     digits = min(6, max(0, 1 - math.floor(math.log10(value.half))))
     return f"{value.mean:.{digits}f} ± {value.half:.{digits}f}"
 
@@ -175,6 +178,7 @@ def to_markdown(reports: Sequence[Report], pictures: Mapping[str, str]) -> str:
 
 def picture(report: Report) -> bytes:
     """PNG of all figures as bars with their intervals, then curves and matrices."""
+    # Bars and curves share a grid of small plots; matrices take the whole width below them.
     from matplotlib.figure import Figure
 
     names = [n for n in report.infos if sum(n in f for f in report.figures.values()) > 0]
@@ -225,6 +229,8 @@ def _draw_curve(axes: "Axes", name: str, curve: Curve) -> None:
 
 def _draw_matrix(figure: "Figure", axes: "Axes", name: str, matrix: Matrix) -> None:
     image = axes.imshow(matrix.values, cmap="Blues", vmin=0, aspect="auto")
+
+    # Small type for long axes, so that labels do not run into each other.
     size = max(4, min(9, 320 // max(len(matrix.rows), 1)))
     axes.set_xticks(range(len(matrix.columns)), matrix.columns, rotation=90, fontsize=size)
     axes.set_yticks(range(len(matrix.rows)), matrix.rows, fontsize=size)
@@ -256,6 +262,7 @@ def _stacked(pictures: Sequence[bytes]) -> bytes:
         return pictures[0]
     from PIL import Image
 
+    # One below the other, on white where they are narrower than the widest.
     images = [Image.open(io.BytesIO(content)).convert("RGB") for content in pictures]
     whole = Image.new("RGB", (max(i.width for i in images), sum(i.height for i in images)), "white")
     top = 0

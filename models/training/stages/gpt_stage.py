@@ -43,6 +43,8 @@ class GPTStage(TrainStage):
                 f"the data is {info.body_type} at {info.fps:g} fps",
                 "train another tokenizer on this data",
             )
+
+        # Learned positions end where training ended; rotary ones go on.
         n_tokens = vqvae.n_tokens(run.seq_len)
         longest = run.network.gpt_blocksize
         if run.network.arch == "paper" and n_tokens > longest:
@@ -136,6 +138,8 @@ class GPTStage(TrainStage):
         if labels.dim() == 2:
             labels = labels[:, None].expand(-1, batch.poses.shape[1], -1)
         condition = Condition.of(labels[:, ::factor], length)
+
+        # Sources without clips, such as motions in memory, know no places.
         if batch.position is None or batch.remaining is None:
             return condition
         position = batch.position[:, ::factor] // factor
@@ -146,6 +150,8 @@ class GPTStage(TrainStage):
         """(B, S, K) codes of the whole windows, from the cache on disk; what it lacks is added."""
         if self._cache is None or batch.rows is None:
             return self._tokenize(batch, batch.length)
+
+        # The same windows come again after some epochs: their tokens are kept.
         tokens = self._cache.read(batch.rows)
         if tokens is None:
             tokens = self._tokenize(batch, batch.length)
