@@ -50,7 +50,7 @@ def read_smpl_npz(
     arrays = read_arrays(path, choose, _NO_SMPL)
     _check_names(path, there)
     parameters = read_parameters(arrays, path.name, there)
-    return replace(to_motion(parameters, path.name, settings or ReadingSettings(), to_fps), name=path.stem)
+    return to_motion(parameters, path.name, settings or ReadingSettings(), to_fps)
 
 
 def check_smpl_npz(path: Path) -> None:

@@ -56,7 +56,7 @@ def read_smpl_tree(path: Path, settings: ReadingSettings) -> Motion:
         motion = tree.get("motion")
         if isinstance(motion, np.ndarray) and "thetas" not in tree:
             return replace(_mdm_motion(tree, motion, path.name, settings), name=path.stem)
-    return replace(motion_of_tree(tree, path.name, settings), name=path.stem)
+    return motion_of_tree(tree, path.name, settings)
 
 
 def motion_of_tree(tree: Any, name: str, settings: ReadingSettings) -> Motion:

@@ -5,6 +5,7 @@ motion; what cannot be told is refused with the setting that says it. Imports no
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def to_motion(
 
     Args:
         parameters: as their file has them.
-        name: of the file, for messages.
+        name: of the file; the motion has it without its extension.
         settings: what the file does not say of itself.
         to_fps: frame rate of the result (None: the file's own).
 
@@ -80,7 +81,7 @@ def to_motion(
         body_type=parameters.body_type,
         labels=parameters.labels,
         licence=parameters.licence,
-        name=name,
+        name=Path(name).stem,
         notes=tuple(notes),
         betas=parameters.betas,
         gender=settings.gender or parameters.gender,
