@@ -44,8 +44,13 @@ def matrix_to_quat(matrix: FloatArray) -> FloatArray:
     rows = np.empty((*largest.shape, 4, 4))
     rows[..., range(4), range(4)] = squares
     for a, b, value in (
-        (0, 1, xy + yx), (0, 2, xz + zx), (1, 2, yz + zy), (0, 3, zy - yz), (1, 3, xz - zx), (2, 3, yx - xy),
-    ):  # fmt: skip
+        (0, 1, xy + yx),
+        (0, 2, xz + zx),
+        (1, 2, yz + zy),
+        (0, 3, zy - yz),
+        (1, 3, xz - zx),
+        (2, 3, yx - xy),
+    ):
         rows[..., a, b] = value
         rows[..., b, a] = value
     return np.take_along_axis(rows, largest[..., None, None], axis=-2)[..., 0, :]

@@ -21,18 +21,39 @@ FloatArray = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
 
 RATE_KEYS = (
-    "mocap_framerate", "mocap_frame_rate", "framerate", "frame_rate", "fps", "mocap_fps", "frameRate",
-)  # fmt: skip
+    "mocap_framerate",
+    "mocap_frame_rate",
+    "framerate",
+    "frame_rate",
+    "fps",
+    "mocap_fps",
+    "frameRate",
+)
 """Names of the frame rate: SMPL-H release, SMPL-X release, others."""
 _POSE_KEYS = (
-    "pose_world", "poses", "smpl_poses", "pose", "fullpose", "full_pose", "rotmat", "pred_rotmat", "thetas",
-)  # fmt: skip
+    "pose_world",
+    "poses",
+    "smpl_poses",
+    "pose",
+    "fullpose",
+    "full_pose",
+    "rotmat",
+    "pred_rotmat",
+    "thetas",
+)
 """Names of all joints' rotations in one array; of several, the first counts."""
 _ROOT_KEYS = ("root_orient", "global_orient", "root_pose")
 _BODY_KEYS = ("pose_body", "body_pose")
 _TRANS_KEYS = (
-    "trans_world", "trans", "smpl_trans", "transl", "pred_trans", "translation", "root_trans", "camera",
-)  # fmt: skip
+    "trans_world",
+    "trans",
+    "smpl_trans",
+    "transl",
+    "pred_trans",
+    "translation",
+    "root_trans",
+    "camera",
+)
 _BETAS_KEYS = ("betas", "shape", "pred_shape", "beta")
 _HAND_KEYS = ("pose_hand", "left_hand_pose", "right_hand_pose")
 _FACE_KEYS = ("pose_jaw", "jaw_pose", "pose_eye", "leye_pose", "reye_pose")
@@ -43,10 +64,20 @@ _LONGEST_LICENCE = 1000
 _AMASS_KEYS = ("dmpls", "mocap_time_length", "markers_latent", "marker_data")
 """Only AMASS's own files have one of these."""
 _MARKER_KEYS = ("markers", "markers_latent", "marker_data", "markers_obs", "marker_labels")
-KEYS = frozenset((
-    *RATE_KEYS, *_POSE_KEYS, *_ROOT_KEYS, *_BODY_KEYS, *_TRANS_KEYS, *_BETAS_KEYS, *_HAND_KEYS, *_FACE_KEYS,
-    *_TEXT_KEYS, "smpl_scaling",
-))  # fmt: skip
+KEYS = frozenset(
+    (
+        *RATE_KEYS,
+        *_POSE_KEYS,
+        *_ROOT_KEYS,
+        *_BODY_KEYS,
+        *_TRANS_KEYS,
+        *_BETAS_KEYS,
+        *_HAND_KEYS,
+        *_FACE_KEYS,
+        *_TEXT_KEYS,
+        "smpl_scaling",
+    )
+)
 """All that is read."""
 
 _WHOLE_BODY = (22, 24, 52, 55)

@@ -22,14 +22,52 @@ from models.npz import read_arrays
 
 LANDMARKS: dict[BodyType, tuple[int, ...]] = {
     "smplx": (
-        9120, 9929, 9448, 616, 6, 8079, 7669, 7794, 7905, 8022, 5361, 4933, 5058, 5169, 5286, 5770, 5780,
-        8846, 8463, 8474, 8635,
+        9120,
+        9929,
+        9448,
+        616,
+        6,
+        8079,
+        7669,
+        7794,
+        7905,
+        8022,
+        5361,
+        4933,
+        5058,
+        5169,
+        5286,
+        5770,
+        5780,
+        8846,
+        8463,
+        8474,
+        8635,
     ),
     "smplh": (
-        332, 6260, 2800, 4071, 583, 6191, 5782, 5905, 6016, 6133, 2746, 2319, 2445, 2556, 2673, 3216, 3226,
-        3387, 6617, 6624, 6787,
+        332,
+        6260,
+        2800,
+        4071,
+        583,
+        6191,
+        5782,
+        5905,
+        6016,
+        6133,
+        2746,
+        2319,
+        2445,
+        2556,
+        2673,
+        3216,
+        3226,
+        3387,
+        6617,
+        6624,
+        6787,
     ),
-}  # fmt: skip
+}
 """Vertices that smplx appends to the joints: nose, eyes, ears, finger tips, toes and heels.
 
 Source: smplx.vertex_ids. The exported body has these landmarks at these indices.
@@ -37,9 +75,15 @@ Source: smplx.vertex_ids. The exported body has these landmarks at these indices
 
 
 _NEEDED = (
-    "v_template", "f", "weights", "J_regressor", "posedirs", "kintree_table", "hands_meanl",
+    "v_template",
+    "f",
+    "weights",
+    "J_regressor",
+    "posedirs",
+    "kintree_table",
+    "hands_meanl",
     "hands_meanr",
-)  # fmt: skip
+)
 """Official files also hold pickled dictionaries, which stay unread."""
 _EXPORTED: dict[BodyType, str] = {
     "smpl": "SMPL_NEUTRAL.pkl",  # smplx 0.1.28 reads SMPL from .pkl only, whatever `ext` says

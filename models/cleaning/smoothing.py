@@ -5,8 +5,17 @@ import numpy as np
 from models.cleaning.settings import CleaningSettings
 from models.cleaning.skeleton import JOINT, FloatArray, Pose
 
-_LEGS = ("pelvis", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
-         "left_foot", "right_foot")  # fmt: skip
+_LEGS = (
+    "pelvis",
+    "left_hip",
+    "right_hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+    "left_foot",
+    "right_foot",
+)
 _TRUNK = ("spine1", "spine2", "spine3", "neck", "head")
 _ARM = ("collar", "shoulder", "elbow", "wrist")
 _GROUPS = (

@@ -45,10 +45,11 @@ FIGURES = {
     "code usage": FigureInfo(better="higher", meaning="share of the codes that occur"),
     "perplexity": FigureInfo(better="higher", meaning="codes that would be as even, mean over the books"),
     "likelihood": FigureInfo(
-        unit="nats/frame", better="higher",
+        unit="nats/frame",
+        better="higher",
         meaning="log-likelihood of the features, Gaussian with the residual's own deviation a channel",
     ),
-}  # fmt: skip
+}
 _PER_MOTION = [name for name in FIGURES if name not in ("code usage", "perplexity", "likelihood")]
 
 
@@ -99,11 +100,15 @@ def evaluate_reconstruction(
     indices = gather_rows(torch.stack([_padded(s.indices, longest) for s in ordered]), n).flatten(0, 1)
     figures = {name: estimate(errors[:, k].tolist()) for k, name in enumerate(_PER_MOTION)}
     return Report(
-        protocol="reconstruction", seed=setup.seed, settings=setup.settings, fingerprints=setup.fingerprints,
+        protocol="reconstruction",
+        seed=setup.seed,
+        settings=setup.settings,
+        fingerprints=setup.fingerprints,
         counts={"motions": n, "motions scored": len(errors), "frames": frames},
-        infos=FIGURES, figures={"reconstruction": figures | _code_figures(vqvae, indices, residual, frames)},
+        infos=FIGURES,
+        figures={"reconstruction": figures | _code_figures(vqvae, indices, residual, frames)},
         seconds=clock.seconds,
-    )  # fmt: skip
+    )
 
 
 @torch.no_grad()

@@ -149,17 +149,20 @@ def compare(
 
 _PROTOCOLS: tuple[tuple[str, Callable[..., None], str, tuple[str, ...]], ...] = (
     (
-        "fid", fid,
+        "fid",
+        fid,
         "FID, KID, accuracy, diversity, precision and recall of generated motion, beside real motion.\n\n"
         "Without --data and --classifier the bundled classifier judges, against features bundled with it.",
         (
-            "posegpt eval fid", "posegpt eval fid --gpt runs/gpt/default --data dataset/ --out report.html",
+            "posegpt eval fid",
+            "posegpt eval fid --gpt runs/gpt/default --data dataset/ --out report.html",
             "posegpt eval fid --generated samples/ --labels labels.csv --json",
             "torchrun --nproc-per-node 2 --no-python posegpt eval fid",
         ),
     ),
     (
-        "actions", actions,
+        "actions",
+        actions,
         "Every action by itself, the worst first: recognised, whole, on course, varied, as large as real.\n\n"
         "With --out there is a contact sheet of the worst beside the report.",
         (
@@ -168,35 +171,48 @@ _PROTOCOLS: tuple[tuple[str, Callable[..., None], str, tuple[str, ...]], ...] = 
         ),
     ),
     (
-        "reconstruction", reconstruction, "What the tokenizer loses, and how it uses its codes.",
+        "reconstruction",
+        reconstruction,
+        "What the tokenizer loses, and how it uses its codes.",
         ("posegpt eval reconstruction --data dataset/ --vqvae runs/vqvae/default",),
     ),
     (
-        "forecast", forecasts,
+        "forecast",
+        forecasts,
         "Forecasts against what came, beside two baselines: the last pose, constant velocity.",
         ("posegpt eval forecast --data dataset/ --past 1 --past 30 --clips 50",),
     ),
     (
-        "classifier", classifiers, "Accuracy and confusion of the classifier that judges.",
+        "classifier",
+        classifiers,
+        "Accuracy and confusion of the classifier that judges.",
         ("posegpt eval classifier --data dataset/ --out confusion.png",),
     ),
     (
-        "transfer", transfer, "Train a classifier on generated motion, test it on real motion.",
+        "transfer",
+        transfer,
+        "Train a classifier on generated motion, test it on real motion.",
         ("posegpt eval transfer --data dataset/ --clips 600 --steps 600",),
     ),
     (
-        "physics", physics, "Sliding and floating feet, trembling hands, jerk, seams, beside real motion.",
+        "physics",
+        physics,
+        "Sliding and floating feet, trembling hands, jerk, seams, beside real motion.",
         ("posegpt eval physics --data dataset/", "posegpt eval physics --generated samples/ --data dataset/"),
     ),
     (
-        "all", everything, "All of these, in one report.",
+        "all",
+        everything,
+        "All of these, in one report.",
         ("posegpt eval all --data dataset/ --out report.html",),
     ),
     (
-        "compare", compare, "Two reports side by side; refused if data, classifier or settings differ.",
+        "compare",
+        compare,
+        "Two reports side by side; refused if data, classifier or settings differ.",
         ("posegpt eval compare a.json b.json",),
     ),
-)  # fmt: skip
+)
 
 
 def _given(request: Config, names: tuple[str, ...]) -> dict[str, object]:

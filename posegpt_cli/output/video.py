@@ -27,10 +27,29 @@ VIDEO_SUFFIXES = (".mp4", ".gif")
 _WAITING = 4
 """Pictures that may wait for the encoder."""
 _MP4 = [
-    "-vf", "scale=out_color_matrix=bt709:out_range=tv", "-c:v", "libx264", "-preset", "superfast",
-    "-crf", "22", "-pix_fmt", "yuv420p", "-color_range", "tv", "-colorspace", "bt709",
-    "-color_primaries", "bt709", "-color_trc", "bt709", "-movflags", "+faststart", "-f", "mp4",
-]  # fmt: skip
+    "-vf",
+    "scale=out_color_matrix=bt709:out_range=tv",
+    "-c:v",
+    "libx264",
+    "-preset",
+    "superfast",
+    "-crf",
+    "22",
+    "-pix_fmt",
+    "yuv420p",
+    "-color_range",
+    "tv",
+    "-colorspace",
+    "bt709",
+    "-color_primaries",
+    "bt709",
+    "-color_trc",
+    "bt709",
+    "-movflags",
+    "+faststart",
+    "-f",
+    "mp4",
+]
 _GIF = ["-lavfi", "[0:v][1:v]paletteuse=dither=bayer:bayer_scale=4", "-loop", "0", "-f", "gif"]
 GIF_FPS = 25.0
 """GIF counts in hundredths of a second, which 30 a second is not a whole number of."""
@@ -163,9 +182,12 @@ def _start(
     command = [get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y"]
     command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", shape, "-r", f"{fps:g}", "-i", "-"]
     return subprocess.Popen(
-        [*command, *output, str(partial)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log,
+        [*command, *output, str(partial)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=log,
         process_group=0,  # Ctrl-C is ours: training finishes its picture first
-    )  # fmt: skip
+    )
 
 
 def _failure(path: Path, log: IO[bytes]) -> PoseGPTError:
