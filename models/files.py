@@ -7,7 +7,6 @@ tells the work of a living process from what a killed one left (models/leftovers
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import stat
@@ -18,11 +17,12 @@ from typing import Any, BinaryIO
 
 from models.errors import PoseGPTError
 from models.leftovers import random_name, remove_tree, shown, sweep_once
+from models.posix import NO_QUOTA, O_BINARY, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, lock_descriptor
 
 LARGEST_TEXT = 1 << 30
 """Bytes of a text file; a day of motion capture as BVH is smaller."""
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_ROOM = (errno.ENOSPC, NO_QUOTA, errno.EFBIG)
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -146,7 +146,7 @@ def open_regular(path: Path, limit: int) -> BinaryIO:
     Raises PoseGPTError if it is something else or larger than `limit` bytes, OSError if it cannot be opened.
     """
     # Without O_NONBLOCK, opening a pipe would wait for its writer; regular files do not mind.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_BINARY)
     about = os.fstat(descriptor)
     if stat.S_ISREG(about.st_mode) and about.st_size <= limit:
         return os.fdopen(descriptor, "rb")
@@ -186,7 +186,7 @@ def read_text(path: Path) -> str:
 
 def force_to_disk(path: Path) -> None:
     """Wait until a file or folder is on the disk itself: power may fail, too."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
@@ -203,7 +203,7 @@ def _partial_file(path: Path, force: bool) -> Iterator[tuple[Path, int]]:
     sweep_once(path.parent)
 
     # O_EXCL and O_NOFOLLOW: a file or a link that somebody has put there is never written through.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_BINARY
     while True:
         partial = random_name(path.parent, shown(path.stem), f".partial{path.suffix}")
         descriptor = os.open(partial, flags, 0o666)  # less what the umask takes away
@@ -225,7 +225,7 @@ def _locked_folder(parent: Path, stem: str, mode: int = 0o777) -> Iterator[Path]
     while True:
         partial = random_name(parent, stem, ".partial")
         partial.mkdir(mode)
-        descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(partial, os.O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         if _lock(descriptor, partial):
             break
         os.close(descriptor)
@@ -240,7 +240,7 @@ def _locked_folder(parent: Path, stem: str, mode: int = 0o777) -> Iterator[Path]
 def _lock(descriptor: int, path: Path) -> bool:
     """Lock a file that was just made. False if a sweep took it for a leftover before that."""
     with contextlib.suppress(OSError):  # a file system without locks; then nothing is ever swept there
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock_descriptor(descriptor, wait=True)
     try:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     except FileNotFoundError:

@@ -5,13 +5,14 @@ to replace, where the system cannot exchange two names, `.NAME.RANDOM.old`.
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import re
 import secrets
 import shutil
 from pathlib import Path
+
+from models.posix import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, is_own, lock_descriptor
 
 _logger = logging.getLogger(__name__)
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12}\.(?P<kind>partial|old)(\.\w+)?", re.DOTALL)
@@ -78,17 +79,17 @@ def _leftovers(folder: Path, kind: str) -> list[tuple[Path, str]]:
             match = _LEFTOVER.fullmatch(entry.name)
             if match is None or match["kind"] != kind or entry.is_symlink():
                 continue
-            if entry.stat(follow_symlinks=False).st_uid == os.getuid():
+            if is_own(entry.stat(follow_symlinks=False)):
                 found.append((Path(entry.path), match["name"]))
     return sorted(found)
 
 
 def _remove_dead(path: Path) -> None:
     """Remove a leftover unless its writer lives, whose lock then raises OSError here."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
     try:
         # The system frees a lock when its process ends, however it ends.
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_descriptor(descriptor, wait=False)
         remove_tree(path)
         _logger.warning("removed %s, left by a run that was killed", path)
     finally:

@@ -56,7 +56,7 @@ COMMANDS = (
 
 _OS_HINTS = {
     errno.ENOSPC: "free some space on that disk, or choose another folder",
-    errno.EDQUOT: "free some space on that disk, or choose another folder",
+    getattr(errno, "EDQUOT", errno.ENOSPC): "free some space on that disk, or choose another folder",
     errno.EACCES: "choose a folder that you may write to, or change its permissions",
     errno.EPERM: "choose a folder that you may write to, or change its permissions",
     errno.EFBIG: "the file system takes no larger files: choose another folder",
