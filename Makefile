@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test test-all lint docs bench pretrained system install install-dev venv-package clean
+.PHONY: demo test test-all lint docs bench campaign pretrained system install install-dev venv-package clean
 
 demo: install  ## A walk as MP4, from the bundled checkpoint.
 	$(BIN)/posegpt sample --action walk --len 64 --out walk.mp4 --force
@@ -29,6 +29,10 @@ docs: $(VENV)/.installed-docs  ## The documentation site, in build/site.
 
 bench: install-dev  ## What is timed, beside the plain way, as one table in benchmarks/results.md.
 	$(BIN)/python -m benchmarks
+
+MINUTES ?= 30
+campaign: install-dev  ## Damaged inputs, kills, full disks, two writers at once: make campaign MINUTES=30
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaign --minutes $(MINUTES)
 
 pretrained: install-dev  ## The bundled checkpoint, from motion capture: make pretrained MOCAP=DIR
 	tools/pretrain.sh "$(MOCAP)"

@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import sys
 import zipfile
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -110,4 +111,11 @@ def _view(
         raise ValueError("an array is cut off")
     if n == 0:
         return np.zeros(shape, dtype)
+    if dtype.kind == "U":
+        # numpy takes any four bytes for a character, of which Python later makes a SystemError.
+        codes = np.frombuffer(
+            content, np.dtype("u4").newbyteorder(dtype.byteorder), n * dtype.itemsize // 4, start
+        )
+        if codes.max(initial=0) > sys.maxunicode:
+            raise ValueError("its text is damaged")
     return np.frombuffer(content, dtype, n, start).reshape(shape, order=order)

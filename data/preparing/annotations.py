@@ -168,6 +168,8 @@ def _first_frame(time: float, fps: float, n_frames: int) -> int:
     """First frame at or after a time, at most n_frames."""
     if time * fps >= n_frames:  # infinity too, which has no ceiling
         return n_frames
+    if time <= 0:  # minus infinity too
+        return 0
     return max(0, math.ceil(time * fps - _SLACK))
 
 

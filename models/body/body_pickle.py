@@ -116,7 +116,11 @@ class _Rows(_Compressed):
 _SPARSE = {"csc_matrix": _Columns, "csc_array": _Columns, "csr_matrix": _Rows, "csr_array": _Rows}
 
 
-class _ArrayUnpickler(pickle.Unpickler):
+_Unpickler: Any = pickle._Unpickler
+"""Written in Python: the one in C makes room for as many objects as a damaged file says it numbers."""
+
+
+class _ArrayUnpickler(_Unpickler):  # type: ignore[misc]  # the private class has no types
     """Unpickles arrays, sparse matrices and chumpy arrays; refuses every other global."""
 
     def find_class(self, module: str, name: str) -> Any:
