@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from data.rotations import rotvec_to_quat, turn_rotvecs
+from data.rotations import rotate_vectors, rotvec_to_quat, turn_rotvecs
 from models.body.skeleton import BodyType, mirror_indices
 
 Float32Array = NDArray[np.float32]
@@ -60,6 +60,35 @@ def rotate_heading(
     moved[..., 0] = cosine * x + sine * z - pelvis[0]
     moved[..., 2] = cosine * z - sine * x - pelvis[2]
     return turned, moved
+
+
+def rotate_freely(
+    poses: Float32Array, trans: Float32Array, angle: NDArray[np.floating], tilt: NDArray[np.floating]
+) -> tuple[Float32Array, Float32Array]:
+    """Turn motions about the vertical, and tilt and roll them, each about the place of its first pelvis.
+
+    As PoseGPT augments: rolled first, then turned, then tilted.
+
+    Args:
+        poses: (B, T, J, 3) rotation vectors.
+        trans: (B, T, 3) metres.
+        angle: (B,) radians about the vertical, from +Z toward +X.
+        tilt: (B, 2) radians about +X and about +Z.
+
+    Returns:
+        poses and trans, rotated.
+    """
+    about_x = np.outer(tilt[:, 0], [1.0, 0.0, 0.0])
+    about_y = np.outer(angle, [0.0, 1.0, 0.0])
+    about_z = np.outer(tilt[:, 1], [0.0, 0.0, 1.0])
+    # A rotation that follows another one is a turn of its rotation vector.
+    turned = turn_rotvecs(about_z[:, None], rotvec_to_quat(about_y))
+    turn = rotvec_to_quat(turn_rotvecs(turned, rotvec_to_quat(about_x))[:, 0])
+    rotated = poses.copy()
+    rotated[:, :, 0] = turn_rotvecs(poses[:, :, 0], turn)
+    start = trans[:, :1]
+    moved = rotate_vectors(trans - start, turn) + start
+    return rotated, moved.astype(trans.dtype)
 
 
 def _other_side(name: str) -> str:

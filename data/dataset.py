@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.actions import STYLE_PREFIX
-from data.augment import mirror_labels, mirror_poses, mirror_trans, rotate_heading
+from data.augment import mirror_labels, mirror_poses, mirror_trans, rotate_freely, rotate_heading
 from data.rotations import slerp
 from data.store import Store
 from data.transitions import join_at
@@ -60,8 +60,8 @@ class Windows:
 
     Args:
         store: an open store.
-        config: length, augmentation and order of the windows. `balance` weighs clips of rare actions, at most
-            MOST_OFTEN times; with a FrameLabelWindowsConfig labels are (B, T, L), of every frame, and
+        config: length, augmentation and order of the windows. `balance_actions` weighs clips of rare actions,
+            at most MOST_OFTEN times; with a FrameLabelWindowsConfig labels are (B, T, L), of every frame, and
             `join_share` of the training windows are two clips, joined without a jump at a random place.
         rank: index of this process among those that share every batch.
         world: the number of those processes.
@@ -97,9 +97,11 @@ class Windows:
                 "min_seq_len",
             )
 
+        usable = usable[: config.n_train]
+
         # A clip has as many slots as its share of the frames, times what its rarity gains it.
         windows = _SLOTS_PER_WINDOW * lengths[usable] / self.seq_len
-        weighted = windows * _rarity(store, usable) ** config.balance
+        weighted = windows * _rarity(store, usable) ** config.balance_actions
         self._slots = np.repeat(usable, np.maximum(1, np.round(weighted).astype(np.int64)))
         self._mirrored_label = mirror_labels(store.label_names)
         self.n_steps = max(1, round(copies * self.steps_per_epoch)) if copies else None
@@ -140,12 +142,16 @@ class Windows:
         turned = np.zeros(self.batch_size)
         if self.config.rotate:
             turned = rng.uniform(-np.pi, np.pi, self.batch_size)
+        rng = np.random.default_rng([self.config.seed, 4, step])
+        limits = np.deg2rad([self.config.tilt, self.config.roll])
+        tilted = rng.uniform(-limits, limits, (self.batch_size, 2))
         whole = WindowPlan(
             clips=clips,
             starts=starts,
             lengths=second.lengths,
             mirrored=mirrored,
             turned=turned,
+            tilted=tilted,
             cuts=second.cuts,
             next_clips=second.clips,
             next_starts=second.starts,
@@ -180,6 +186,7 @@ class Windows:
             lengths=lengths,
             mirrored=np.zeros(len(order), bool),
             turned=np.zeros(len(order)),
+            tilted=np.zeros((len(order), 2)),
             cuts=lengths,
             next_clips=clips,
             next_starts=starts,
@@ -294,11 +301,15 @@ class Windows:
             poses[mirrored] = mirror_poses(poses[mirrored], self.body_type)
             trans[mirrored] = mirror_trans(trans[mirrored])
             labels[mirrored] = labels[mirrored][..., self._mirrored_label]
-        if plan.turned.any():
+        if plan.tilted.any():
+            poses, trans = rotate_freely(poses, trans, plan.turned, plan.tilted)
+        elif plan.turned.any():
             poses, trans = rotate_heading(poses, trans, plan.turned, REST_PELVIS[self.body_type])
 
         # Each window starts above the origin; its height over the floor stays.
         trans[:, :, ::2] -= trans[:, :1, ::2]
+        if self.config.mask_trans:
+            trans[:] = 0
         return Batch(
             poses=torch.from_numpy(poses),
             trans=torch.from_numpy(trans),

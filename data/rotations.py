@@ -70,6 +70,14 @@ def turn_rotvecs(rotvec: FloatArray, turn: FloatArray) -> FloatArray:
     return quat_to_rotvec(rotvec_to_quat(rotvec) @ product.swapaxes(-1, -2))
 
 
+def rotate_vectors(vectors: FloatArray, turn: FloatArray) -> FloatArray:
+    """Vectors (..., N, 3), each rotated by the unit quaternion (..., 4) of its N."""
+    axis = turn[..., None, :3]
+    # v + 2 w (u x v) + 2 u x (u x v), with u the vector part of the quaternion and w its real part.
+    across = 2 * np.cross(axis, vectors)
+    return vectors + turn[..., None, 3:] * across + np.cross(axis, across)
+
+
 def slerp(start: FloatArray, end: FloatArray, share: FloatArray) -> FloatArray:
     """Rotation vectors at shares of the shortest way from start to end.
 

@@ -29,12 +29,16 @@ def open_training_data(run: RunConfig, folder: Path | str) -> "TrainingData":
     from models.training.data_source import TrainingData
 
     store = open_store(find_store(folder, "train"))
+    second = None
+    if run.second_data:
+        second = _second_windows(run, store)
     train = Windows(store, run)
     val, note = _validation_windows(run, Path(folder))
     return TrainingData(
         info=data_info(store),
         train=train,
         val=val or Windows(store, run),
+        second=second,
         n_short=train.n_short_clips,
         n_clips=len(store),
         val_note=note,
@@ -56,6 +60,22 @@ def data_info(store: Store) -> "DataInfo":
         names=() if changing else store.own_names,
         styles=tuple(name for name in manifest.label_names if name.startswith(STYLE_PREFIX)),
     )
+
+
+def _second_windows(run: RunConfig, train: Store) -> Windows:
+    """Windows of the second data set; raises PoseGPTError if it is not of the same labels, body and rate."""
+    assert run.second_data
+    store = open_store(find_store(run.second_data, "val"))
+    ours = train.manifest
+    theirs = store.manifest
+    for name, what in (("label_names", "labels"), ("body_type", "body"), ("fps", "frame rate")):
+        if getattr(ours, name) != getattr(theirs, name):
+            raise PoseGPTError(
+                f"second_data={run.second_data} has another {what} than the training data",
+                "prepare both with the same settings, and the same labels",
+                "second_data",
+            )
+    return Windows(store, run)
 
 
 def _validation_windows(run: RunConfig, folder: Path) -> tuple[Windows | None, str]:

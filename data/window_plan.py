@@ -24,6 +24,8 @@ class WindowPlan:
     """(B,) whether it is mirrored."""
     turned: NDArray[np.float64]
     """(B,) radians about the vertical, from +Z toward +X."""
+    tilted: NDArray[np.float64]
+    """(B, 2) radians of tilt, about the axis to the left (+X), and of roll, about the axis ahead (+Z)."""
     cuts: IntArray
     """(B,) frame from which on another clip follows; `lengths` where none does."""
     next_clips: IntArray

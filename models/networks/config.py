@@ -21,6 +21,9 @@ class VQVAEConfig(Config):
     """Body whose joints are modelled."""
     translation: Literal["heading", "delta"] = "heading"
     """Root motion: relative to the current heading, or per-frame deltas in the world."""
+    arch: Arch = "modern"
+    """modern: RMSNorm, SwiGLU, rotary positions, frames merged and split by linear layers. paper: LayerNorm,
+    GELU, sine positions before every block, convolution with max-pooling and its inverse."""
     quantizer: Literal["pq", "rvq", "fsq"] = "pq"
     """Product (the paper's), residual, or finite scalar quantization."""
     n_codebook: Positive = 2
@@ -32,7 +35,9 @@ class VQVAEConfig(Config):
     hid_dim: Positive = 256
     """Width of encoder and decoder."""
     n_layers: Positive = 4
-    """Transformer blocks in the encoder, and again in the decoder."""
+    """Transformer blocks at the rate of tokens in the encoder, and again in the decoder."""
+    frame_layers: Annotated[int, Field(ge=0)] = 0
+    """Transformer blocks at the rate of frames, before those of the encoder and after the decoder's."""
     heads: Positive = 4
     """Attention heads."""
     n_convs: Annotated[int, Field(ge=0)] = 2
@@ -54,6 +59,8 @@ class VQVAEConfig(Config):
             raise ValueError(f"n_e ({self.n_e}) must be a multiple of n_codebook ({self.n_codebook})")
         if self.quantizer != "rvq" and self.e_dim % self.n_codebook:
             raise ValueError(f"e_dim ({self.e_dim}) must be a multiple of n_codebook ({self.n_codebook})")
+        if self.frame_layers and self.model == "OnlineVQVAE":
+            raise ValueError("frame_layers must be 0 with an OnlineVQVAE, which decodes token by token")
         if self.hid_dim % (2 * self.heads):
             raise ValueError(f"hid_dim ({self.hid_dim}) must be an even multiple of heads ({self.heads})")
         return self

@@ -134,6 +134,13 @@ class Rotary:
         return x * self.cos.to(x.dtype) + x.roll(x.shape[-1] // 2, -1) * self.sin.to(x.dtype)
 
 
+def sine_positions(start: int, n: int, width: int, device: torch.device) -> Tensor:
+    """(n, width) sines and cosines of positions from `start` on (Vaswani et al. 2017), in turn."""
+    frequency = 10_000.0 ** -(torch.arange(0, width, 2, device=device) / width)
+    angles = torch.arange(start, start + n, device=device)[:, None] * frequency
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)
+
+
 def window_mask(n: int, window: int, causal: bool, device: torch.device) -> Tensor:
     """(n, n) bool: True if query i may see key j, at most `window - 1` away."""
     position = torch.arange(n, device=device)
@@ -154,6 +161,8 @@ class BlockSizes:
     attn_dropout: float = 0.0
     """On attention weights."""
     arch: Arch = "modern"
+    sine: bool = False
+    """Add sine positions before every block."""
 
 
 class Attention(nn.Module):
@@ -287,6 +296,7 @@ class Transformer(nn.ModuleList):
         self.heads = sizes.heads
         self.width = sizes.dim // sizes.heads
         self.arch = sizes.arch
+        self.sine = sizes.sine
 
     def forward(self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
         """(B, T, D) to (B, T, D).
@@ -302,7 +312,13 @@ class Transformer(nn.ModuleList):
         if self.arch == "modern":
             rotary = Rotary.at(cache.position if cache else 0, x.shape[1], self.width, x.device)
         caches = cache.extend(x.shape[1]) if cache else [None] * len(self)
+        positions = None
+        if self.sine:
+            start = cache.position - x.shape[1] if cache else 0
+            positions = sine_positions(start, x.shape[1], x.shape[2], x.device)
         for block, layer_cache in zip(self, caches, strict=True):
+            if positions is not None:
+                x = x + positions
             x = block(x, rotary, mask, layer_cache)
         return x
 

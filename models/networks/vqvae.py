@@ -1,9 +1,9 @@
 """The tokenizer: a transformer VQ-VAE from motion to discrete codes and back.
 
-PoseGPT (Lucas et al., ECCV 2022), section 3.1. Differences from the paper: features are normalised and (by
-default) relative to the heading; convolutions at frame rate stand before and after the transformer; frames
-are merged and split by linear layers per token, so that OnlineVQVAE is strictly causal; attention looks
-at a window, with rotary positions, so that length is free.
+PoseGPT (Lucas et al., ECCV 2022), section 3.1. `arch="paper"` is its layout. Differences of the modern one:
+features are relative to the heading by default; convolutions at frame rate stand before and after the
+transformer; frames are merged and split by linear layers per token; attention looks at a window, with rotary
+positions, so that length is free. In both features are normalised, and OnlineVQVAE is strictly causal.
 
 Letters of shapes: B motions, T frames, F features, S tokens, K books, J joints.
 """
@@ -17,8 +17,17 @@ from torch import Tensor, nn
 
 from models.networks.config import VQVAEConfig
 from models.networks.features import Pose, Root, features_to_motion, motion_to_features
-from models.networks.layers import BlockSizes, ConvBlock, ConvCache, KVCache, Transformer, window_mask
+from models.networks.layers import (
+    BlockSizes,
+    ConvBlock,
+    ConvCache,
+    KVCache,
+    Transformer,
+    make_norm,
+    window_mask,
+)
 from models.networks.quantizer import Quantized, make_quantizer
+from models.networks.resolution import PooledConv, TransposedConv
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +47,8 @@ class DecoderCache:
 
     blocks: KVCache
     convs: list[ConvCache]
+    split: ConvCache
+    """The last token, of the paper's architecture."""
 
 
 class VQVAE(nn.Module):
@@ -52,7 +63,8 @@ class VQVAE(nn.Module):
         super().__init__()
         self.config = config
         dim, f = config.hid_dim, config.factor
-        sizes = BlockSizes(dim, config.heads, config.dropout, config.dropout)
+        is_paper = config.arch == "paper"
+        sizes = BlockSizes(dim, config.heads, config.dropout, config.dropout, config.arch, sine=is_paper)
 
         def convs(causal: bool) -> nn.ModuleList:
             return nn.ModuleList(ConvBlock(dim, causal) for _ in range(config.n_convs))
@@ -61,15 +73,26 @@ class VQVAE(nn.Module):
         self.register_buffer("std", torch.ones(config.n_features))
         self.embed = nn.Linear(config.n_features, dim)
         self.encoder_convs = convs(self.causal_encoder)
-        self.merge = nn.Linear(f * dim, dim)
+        self.encoder_frame_blocks = Transformer(config.frame_layers, sizes)
+        self.merge: nn.Module = nn.Linear(f * dim, dim)
+        if is_paper:
+            self.merge = PooledConv(dim, f, self.causal_encoder)
         self.encoder_blocks = Transformer(config.n_layers, sizes)
-        self.to_latent = nn.Sequential(nn.RMSNorm(dim), nn.Linear(dim, config.e_dim))
+        self.to_latent = nn.Sequential(make_norm(dim, config.arch), nn.Linear(dim, config.e_dim))
         self.quantizer = make_quantizer(config)
         self.from_latent = nn.Linear(config.e_dim, dim)
         self.decoder_blocks = Transformer(config.n_layers, sizes)
-        self.split = nn.Linear(dim, f * dim)
+        self.split: nn.Module = nn.Linear(dim, f * dim)
+        if is_paper:
+            self.split = TransposedConv(dim, f, self.causal_decoder)
+        self.decoder_frame_blocks = Transformer(config.frame_layers, sizes)
         self.decoder_convs = convs(self.causal_decoder)
-        self.to_features = nn.Sequential(nn.RMSNorm(dim), nn.Linear(dim, config.n_features))
+        last = nn.Linear(dim, config.n_features)
+        self.to_features = nn.Sequential(make_norm(dim, config.arch), last)
+        if is_paper:
+            self.to_features = nn.Sequential(
+                make_norm(dim, config.arch), nn.Linear(dim, dim), nn.ReLU(), last
+            )
 
     def forward(self, poses: Tensor, trans: Tensor, length: Tensor) -> Reconstruction:
         """Through the bottleneck and back: poses (B, T, J, 3) rotvec, trans (B, T, 3), length (B,)."""
@@ -115,8 +138,13 @@ class VQVAE(nn.Module):
         for conv in self.encoder_convs:
             x = conv(x, frame_mask)
 
+        x = self._frame_blocks(self.encoder_frame_blocks, x, frame_mask, self.causal_encoder)
+
         # At token rate: a token's frames become one vector.
-        x = self.merge(rearrange(x, "b (s f) d -> b s (f d)", f=factor)).float()
+        if self.config.arch == "paper":
+            x = self.merge(x, frame_mask).float()
+        else:
+            x = self.merge(rearrange(x, "b (s f) d -> b s (f d)", f=factor)).float()
         mask = self._attention_mask(token_mask, self.causal_encoder)
         return self.to_latent(self.encoder_blocks(x, mask))
 
@@ -131,8 +159,13 @@ class VQVAE(nn.Module):
         x = self.decoder_blocks(x, mask, cache.blocks if cache else None)
 
         # At frame rate.
-        x = rearrange(self.split(x).float(), "b s (f d) -> b (s f) d", f=factor)
+        if self.config.arch == "paper":
+            # A token past the end must have no part in the last valid frame.
+            x = self.split(x * token_mask[..., None], cache.split if cache else None).float()
+        else:
+            x = rearrange(self.split(x).float(), "b s (f d) -> b (s f) d", f=factor)
         frame_mask = token_mask.repeat_interleave(factor, 1)
+        x = self._frame_blocks(self.decoder_frame_blocks, x, frame_mask, self.causal_decoder)
         for i, conv in enumerate(self.decoder_convs):
             x = conv(x, frame_mask, cache.convs[i] if cache else None)
         return self.to_features(x).float() * self.std + self.mean
@@ -145,12 +178,19 @@ class VQVAE(nn.Module):
         first_frame = torch.arange(self.n_tokens(n_frames), device=length.device) * self.config.factor
         return first_frame < length[:, None]
 
-    def _attention_mask(self, token_mask: Tensor, causal: bool) -> Tensor:
-        """(B, 1, S, S); every query sees at least itself."""
-        n = token_mask.shape[1]
-        near = window_mask(n, self.config.window, causal, token_mask.device)
-        itself = torch.eye(n, dtype=torch.bool, device=token_mask.device)
-        return (near & (token_mask[:, None] | itself))[:, None]
+    def _frame_blocks(self, blocks: Transformer, x: Tensor, frame_mask: Tensor, causal: bool) -> Tensor:
+        """Blocks at the rate of frames, whose window is as long as that of tokens."""
+        if not len(blocks):
+            return x
+        mask = self._attention_mask(frame_mask, causal, self.config.window * self.config.factor)
+        return blocks(x, mask)
+
+    def _attention_mask(self, valid: Tensor, causal: bool, window: int | None = None) -> Tensor:
+        """(B, 1, S, S) of valid tokens (B, S), or of frames; every query sees at least itself."""
+        n = valid.shape[1]
+        near = window_mask(n, window or self.config.window, causal, valid.device)
+        itself = torch.eye(n, dtype=torch.bool, device=valid.device)
+        return (near & (valid[:, None] | itself))[:, None]
 
 
 class OfflineVQVAE(VQVAE):
@@ -170,10 +210,11 @@ class OnlineVQVAE(VQVAE):
 
     def new_cache(self, batch: int) -> DecoderCache:
         """For decode_latents, one token at a time."""
-        frames = self.split.weight.new_zeros(batch, 2, self.config.hid_dim)
+        frames = self.from_latent.weight.new_zeros(batch, 2, self.config.hid_dim)
         return DecoderCache(
             self.decoder_blocks.new_cache(batch, self.config.window),
             [ConvCache(frames) for _ in self.decoder_convs],
+            ConvCache(frames[:, :1]),
         )
 
 

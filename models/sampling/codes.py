@@ -85,8 +85,15 @@ def same_codes(one: VQVAE, other: VQVAE) -> bool:
 
 def _code_modules(network: VQVAE) -> list[nn.Module]:
     """All parts of a tokenizer that its codes, and what they stand for, depend on."""
-    encoder = [network.embed, network.encoder_convs, network.merge, network.encoder_blocks, network.to_latent]
-    return [*encoder, network.quantizer]
+    return [
+        network.embed,
+        network.encoder_convs,
+        network.encoder_frame_blocks,
+        network.merge,
+        network.encoder_blocks,
+        network.to_latent,
+        network.quantizer,
+    ]
 
 
 def _differing(one: VQVAEConfig, other: VQVAEConfig) -> list[str]:

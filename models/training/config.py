@@ -1,11 +1,12 @@
 """Settings of training: a run of each stage, and its losses. Imports no torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from models.config import Config, Decay, Positive, Seed, Share, Weight
+from models.config import Config, Decay, Dropout, Positive, Seed, Share, Weight
 from models.networks.config import ClassifierConfig, GPTConfig, VQVAEConfig, VQVAEModel
 
 _LONGEST_NAME = 100
@@ -17,6 +18,9 @@ class LossConfig(Config):
 
     loss: Literal["l2", "l1", "geodesic", "gaussian", "laplacian"] = "l2"
     """Distance on rotations; gaussian and laplacian: likelihoods with learned scales, of the path too."""
+    terms: Literal["ours", "paper"] = "ours"
+    """How rotations and path are compared. paper: as negative log-likelihoods, the path by where it leads;
+    ours: the path by its steps and where it leads, as distances."""
     alpha_body: Weight = 5.0
     """Rotations of the body's joints."""
     alpha_root: Weight = 5.0
@@ -30,13 +34,17 @@ class LossConfig(Config):
     alpha_contact: Weight = 0.1
     """Speed of feet while the true feet stand."""
     alpha_vert: Weight = 0.0
-    """Body vertices, on a fixed subset."""
+    """Body vertices, translation included."""
+    l2_verts: bool = False
+    """Compare vertices by half their squared distance along each axis instead of the distance."""
     freq_vert: Positive = 2
     """Steps from one vertex loss to the next."""
     tprop_vert: Share = 0.1
-    """Share of frames in the vertex loss."""
-    prop_vert: Share = 0.1
-    """Share of vertices in the vertex loss."""
+    """Share of frames in the vertex loss, evenly spaced from a place that moves from step to step."""
+    prop_vert: Share = 1.0
+    """Share of the batch's windows in the vertex loss."""
+    vertex_share: Share = 0.1
+    """Share of the body's vertices in the vertex loss."""
     alpha_codebook: Weight = 0.25
     """Commitment of the latents to their codes."""
 
@@ -44,6 +52,7 @@ class LossConfig(Config):
 class WindowsConfig(Config):
     """Which windows of a data set make the batches."""
 
+    old_names: ClassVar[Mapping[str, str]] = {"balance": "balance_actions"}
     per_frame: ClassVar[bool] = False
     """Whether every frame has labels of its own, instead of the window as a whole."""
 
@@ -53,7 +62,7 @@ class WindowsConfig(Config):
     """Shortest window kept."""
     train_batch_size: Positive = 64
     """Windows per step, all devices together."""
-    balance: Share = 0.0
+    balance_actions: Share = 0.0
     """How often rare actions appear: 0 as often as in the data, 1 all actions equally."""
     start_share: Share = 0.0
     """Share of training windows that begin where their clip begins."""
@@ -63,6 +72,14 @@ class WindowsConfig(Config):
     """Play training windows faster or slower, each by a random factor of up to exp(time_warp)."""
     rotate: bool = False
     """Turn training windows about the vertical at random (useful if the network sees the world's axes)."""
+    tilt: Annotated[float, Field(ge=0, le=90)] = 0.0
+    """Degrees by which training windows are tilted at most, about the axis to their left, at random."""
+    roll: Annotated[float, Field(ge=0, le=90)] = 0.0
+    """Degrees by which training windows are rolled at most, about the axis ahead, at random."""
+    mask_trans: bool = False
+    """Poses only: every window stays where it is, at translation zero."""
+    n_train: Positive | None = None
+    """Number of training clips to use, a few of them to overfit on purpose (none: all)."""
     seed: Seed = 0
     """Seed of weights, data order and dropout."""
 
@@ -98,26 +115,38 @@ class RunConfig(WindowsConfig):
     """Batches that each of them prepares ahead."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     """Peak learning rate."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """What the learning rate does after the warm-up: fall to zero, or stay."""
     weight_decay: Weight = 0.01
-    """AdamW's weight decay."""
+    """AdamW's weight decay (0: plain Adam)."""
     ab1: Decay = 0.9
     """Adam's first beta."""
     ab2: Decay = 0.99
     """Adam's second beta."""
     warmup: Annotated[int, Field(ge=0)] = 200
     """Steps of linear warm-up."""
-    grad_clip: Annotated[float, Field(gt=0)] = 1.0
-    """Largest gradient norm."""
+    grad_clip: Weight = 1.0
+    """Largest gradient norm (0: any)."""
     ema: Share = 0.999
     """Decay of the averaged weights (EMA) that checkpoints hold (0: no average)."""
-    iter: Positive = 20000
-    """Training steps; the learning rate falls to zero over them."""
+    iter: Positive | None = None
+    """Training steps in all (none: iters_per_epoch times max_epochs)."""
+    iters_per_epoch: Positive = 1000
+    """Steps per epoch; an epoch has no other meaning than this number of steps."""
+    max_epochs: Positive = 20
+    """Epochs."""
     minutes: Annotated[float, Field(gt=0)] | None = None
     """Minutes after which to stop (the learning rate follows whichever limit comes first)."""
     eval_every: Positive = 500
     """Steps between validations, each followed by a checkpoint."""
     eval_batches: Positive = 8
     """Batches per validation."""
+    second_data: Path | None = None
+    """A second data set to validate on, too; its figures are called `second ...`."""
+    log_freq: Positive = 20
+    """Steps from one row of metrics.jsonl and TensorBoard to the next; loss terms are means over them."""
+    visu_every: Positive = 1
+    """Validations from one with pictures to the next."""
     n_visu_to_save: Annotated[int, Field(ge=0)] = 2
     """Clips rendered as video at every validation, into the run's samples/ (0: none)."""
     keep: Annotated[int, Field(ge=0)] = 0
@@ -146,6 +175,11 @@ class RunConfig(WindowsConfig):
             raise ValueError("must be the name of one folder")
         return name
 
+    @property
+    def n_steps(self) -> int:
+        """Training steps in all."""
+        return self.iter or self.iters_per_epoch * self.max_epochs
+
 
 class VQVAERun(RunConfig):
     """`posegpt train vqvae`."""
@@ -156,27 +190,50 @@ class VQVAERun(RunConfig):
     """Folder of official SMPL-family files for the joint and vertex losses (none: the bundled body)."""
     network: VQVAEConfig = VQVAEConfig()
     """The network."""
+    elbo: bool = False
+    """Validate by the evidence lower bound, too (nats per number of root, body and path)."""
     losses: LossConfig = LossConfig()
     """The losses."""
+
+
+class TokenizerShape(Config):
+    """What the tokenizer of a generator must be like; another one is refused (none: anything)."""
+
+    vq_n_codebook: Positive | None = None
+    """Number of its codebooks."""
+    vq_n_e: Positive | None = None
+    """Number of its codes."""
+    vq_e_dim: Positive | None = None
+    """Width of its latents."""
+    vq_hid_dim: Positive | None = None
+    """Width of its encoder and decoder."""
+    vq_dropout: Dropout | None = None
+    """Dropout that it was trained with."""
 
 
 class GPTRun(RunConfig, FrameLabelWindowsConfig):
     """`posegpt train gpt`."""
 
+    old_names: ClassVar[Mapping[str, str]] = {**WindowsConfig.old_names, "eos_force": "end_at_cut"}
+
     vqvae: Path | None = None
     """Tokenizer: a run or checkpoint folder (none: the bundled one)."""
     vq_model: VQVAEModel | None = None
     """What --vqvae must be; another tokenizer is refused."""
-    balance: Share = 0.5
+    balance_actions: Share = 0.5
     start_share: Share = 0.25
-    eos_force: bool = False
+    end_at_cut: bool = False
     """With --gen-eos: every window ends where it is cut, not only those that hold their clip's end."""
     eval_fid: bool = False
     """Validate by the FID of generated motion, too, with one clip per validation window."""
+    fid_every: Positive = 1
+    """Validations from one that judges generated motion to the next."""
     eval_classif: bool = False
     """Validate by the classifier's accuracy on generated motion, too."""
     classifier: Path | None = None
     """Classifier of --eval-fid and --eval-classif: a run or checkpoint folder (none: the bundled one)."""
+    expected: TokenizerShape = TokenizerShape()
+    """What the tokenizer must be like."""
     network: GPTConfig = GPTConfig()
     """The network."""
 

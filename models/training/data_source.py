@@ -45,6 +45,8 @@ class TrainingData:
     info: DataInfo
     train: BatchSource
     val: BatchSource
+    second: BatchSource | None = None
+    """Further data to validate on."""
     n_short: int = 0
     """Training clips that are left out because they are shorter than the run's min_seq_len."""
     n_clips: int = 0

@@ -42,17 +42,19 @@ class MetricsLogger:
         folder: of the run.
         step: where the run begins or goes on; what an interrupted run logged after it is dropped.
         writes: whether this process is the one that writes.
+        every: steps from one row to the next; validations get a row in any case. Loss terms are means over
+            the steps since the last row in which they were computed.
     """
-
-    EVERY = 20
-    """Steps from one row to the next; validations get a row in any case."""
 
     board: "SummaryWriter"
 
-    def __init__(self, folder: Path, step: int, writes: bool) -> None:
+    def __init__(self, folder: Path, step: int, writes: bool, every: int = 20) -> None:
         self.folder = folder
         self.step = step
         self.writes = writes
+        self.every = every
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         if self.writes:
@@ -77,13 +79,22 @@ class MetricsLogger:
             self.board.close()
 
     def write(self, progress: TrainingProgress) -> None:
-        """Log a step if it is due. Raises PoseGPTError if the disk is full."""
-        is_due = progress.step % self.EVERY == 0 or bool(progress.metrics)
-        if not (self.writes and is_due):
+        """Take note of a step, and log a row if it is due. Raises PoseGPTError if the disk is full."""
+        if not self.writes:
             return
+        for name, value in progress.terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
+        if progress.step % self.every and not progress.metrics:
+            return
+
+        # A term that is not computed at every step is averaged over the steps at which it was.
+        terms = {name: total / self.counts[name] for name, total in self.sums.items()}
+        self.sums.clear()
+        self.counts.clear()
         with self._explained():
-            self.rows.write(json.dumps(asdict(progress)) + "\n")
-            for prefix, values in (("loss", progress.terms), ("val", progress.metrics)):
+            self.rows.write(json.dumps(asdict(progress) | {"terms": terms}) + "\n")
+            for prefix, values in (("loss", terms), ("val", progress.metrics)):
                 for name, value in values.items():
                     self.board.add_scalar(f"{prefix}/{name}", value, progress.step)
 

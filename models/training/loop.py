@@ -20,7 +20,7 @@ from models.checkpoint import CheckpointInfo, read_info
 from models.distributed import from_every_process, sum_over_processes
 from models.errors import PoseGPTError
 from models.training.config import RunConfig
-from models.training.data_source import TrainingData
+from models.training.data_source import BatchSource, TrainingData
 from models.training.ema import EMA
 from models.training.fabric import compile_blocks, make_fabric
 from models.training.logger import MetricsLogger, TrainingProgress
@@ -84,6 +84,7 @@ class TrainingLoop:
         self.info = data.info
         self.train_data = data.train
         self.val_data = data.val
+        self.second_data = data.second
         self.on_progress = on_progress
         self.on_validation = on_validation
         self.checkpoints = Checkpoints(folder / "checkpoints", run.keep)
@@ -111,7 +112,7 @@ class TrainingLoop:
 
     def fit_statistics(self) -> None:
         """Measure what the stage normalises its input by on the first batches of the run."""
-        n_batches = self.run.accumulate * min(STATISTICS_BATCHES, self.run.iter)
+        n_batches = self.run.accumulate * min(STATISTICS_BATCHES, self.run.n_steps)
         batches = (self.train_data.batch(i).to(self.fabric.device) for i in range(n_batches))
         self.stage.fit_statistics(batches)
 
@@ -122,7 +123,7 @@ class TrainingLoop:
         if self.fabric.is_global_zero:
             self.checkpoints.clean()
         started = time.monotonic() - self.seconds
-        logger = MetricsLogger(self.folder, self.step, self.fabric.is_global_zero)
+        logger = MetricsLogger(self.folder, self.step, self.fabric.is_global_zero, self.run.log_freq)
         with _catch_signals() as caught, logger:
             for batches in self._steps():
                 own_terms = self._train_step(batches)
@@ -148,7 +149,7 @@ class TrainingLoop:
         if self._share_done() >= 1:
             return
         first = self.step * run.accumulate
-        stop = run.iter * run.accumulate
+        stop = run.n_steps * run.accumulate
         batches: Iterable[Batch] = (self.train_data.batch(i) for i in range(first, stop))
         if run.num_workers:
             batches = self.train_data.loader(first, stop, run.num_workers, run.prefetch_factor)
@@ -189,7 +190,7 @@ class TrainingLoop:
         # A sharded network has no norm that one process could compute alone, so Fabric does it. The check for
         # finite values is our own, because its error would come from one process only.
         clipped = self.fabric.clip_gradients(
-            self.model, self.optimizer, max_norm=self.run.grad_clip, error_if_nonfinite=False
+            self.model, self.optimizer, max_norm=self.run.grad_clip or math.inf, error_if_nonfinite=False
         )
         assert clipped is not None
         norm = float(clipped)
@@ -208,7 +209,7 @@ class TrainingLoop:
         """
         if self.world * len(batches) == 1:
             return [{}]
-        counts = [self.stage.counts(batch) for batch in batches]
+        counts = [self.stage.counts(batch, self.step) for batch in batches]
         table = torch.stack([torch.stack(list(count.values())) for count in counts]).float()
         total = sum_over_processes(table.sum(0)).clamp(min=1)
         return [dict(zip(counts[0], row, strict=True)) for row in table * self.world / total]
@@ -269,10 +270,11 @@ class TrainingLoop:
     def _validate(self) -> dict[str, float]:
         """Figures of the averaged network; writes the last checkpoint, and the best one if it is better."""
         network = self.ema.whole()
-        first = islice(self.val_data.eval_batches(), self.run.eval_batches)
-        batches = (batch.to(self.fabric.device) for batch in first)
         with _fixed_randomness():
-            metrics = self.stage.validate(network, batches)
+            metrics = self.stage.validate(network, self._eval_batches(self.val_data))
+            if self.second_data:
+                second = self.stage.validate(network, self._eval_batches(self.second_data))
+                metrics |= {f"second {name}": value for name, value in second.items()}
             if self.fabric.is_global_zero:
                 metrics |= self.on_validation(network, self.step)
         # A figure that is not a number is worse than any other.
@@ -283,6 +285,10 @@ class TrainingLoop:
                 self.checkpoints.save_best(self._about(), network.state_dict(), self.stage.tokenizer)
         self._save_last()
         return metrics
+
+    def _eval_batches(self, source: BatchSource) -> Iterator[Batch]:
+        first = islice(source.eval_batches(), self.run.eval_batches)
+        return (batch.to(self.fabric.device) for batch in first)
 
     def _save_last(self) -> None:
         """Write the last checkpoint, from the first process; all of them take part and wait."""
@@ -325,13 +331,13 @@ class TrainingLoop:
     def _share_done(self) -> float:
         """Share of the run that is behind us, by steps or by time, whichever is further."""
         by_time = self.seconds / (60 * self.run.minutes) if self.run.minutes else 0.0
-        return max(self.step / self.run.iter, by_time)
+        return max(self.step / self.run.n_steps, by_time)
 
     def _report(self, terms: dict[str, float], metrics: dict[str, float], logger: MetricsLogger) -> None:
         share = self._share_done()
         per_second = self.step / max(self.seconds, 1e-9)
         # A limit in minutes says how many steps there will be only by the pace so far.
-        total = max(self.step, round(self.step / share)) if share else self.run.iter
+        total = max(self.step, round(self.step / share)) if share else self.run.n_steps
         progress = TrainingProgress(
             step=self.step,
             total=total,

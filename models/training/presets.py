@@ -2,11 +2,33 @@
 
 from typing import Any
 
+_PAPER_RUN: dict[str, Any] = {
+    # Plain Adam.
+    "ab2": 0.999,
+    "weight_decay": 0.0,
+    "warmup": 0,
+    "schedule": "constant",
+    "grad_clip": 0.0,
+    "ema": 0.0,
+    # Mirrored, turned by any angle, tilted and rolled a little.
+    "mirror": True,
+    "rotate": True,
+    "tilt": 15.0,
+    "roll": 15.0,
+}
+"""What the original does in all three stages."""
+
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "classifier": {
-        "tiny": {"train_batch_size": 32, "iter": 4000},
+        "tiny": {"train_batch_size": 32, "max_epochs": 4},
         "base": {"network": {"hid_dim": 256}},
-        "paper": {"learning_rate": 4e-5, "mirror": False},
+        "paper": {
+            **_PAPER_RUN,
+            "learning_rate": 4e-5,
+            "train_batch_size": 32,
+            "max_epochs": 150,
+            "network": {"hid_dim": 256},
+        },
     },
     "vqvae": {
         "tiny": {
@@ -18,11 +40,35 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "network": {"n_codebook": 4, "n_e": 2048, "e_dim": 256, "hid_dim": 384, "n_layers": 6},
         },
         "paper": {
+            **_PAPER_RUN,
             "learning_rate": 5e-5,
             "ab1": 0.95,
-            "rotate": True,
-            "network": {"n_codebook": 2, "n_e": 512, "e_dim": 256, "hid_dim": 384, "translation": "delta"},
-            "losses": {"alpha_vert": 100.0, "alpha_joint": 0.0, "alpha_velocity": 0.0, "alpha_contact": 0.0},
+            "iters_per_epoch": 5000,
+            "max_epochs": 400,
+            "elbo": True,
+            "network": {
+                "arch": "paper",
+                "translation": "delta",
+                "n_codebook": 2,
+                "n_e": 512,
+                "e_dim": 256,
+                "hid_dim": 384,
+                "n_layers": 6,
+                "n_convs": 0,
+                # As far as a window and its longest motion reach.
+                "window": 1024,
+            },
+            "losses": {
+                "terms": "paper",
+                "alpha_body": 1.0,
+                "alpha_root": 1.0,
+                "alpha_trans": 1.0,
+                "alpha_vert": 100.0,
+                "vertex_share": 1.0,
+                "alpha_joint": 0.0,
+                "alpha_velocity": 0.0,
+                "alpha_contact": 0.0,
+            },
         },
     },
     "gpt": {
@@ -47,10 +93,14 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "network": {"gpt_blocksize": 64, "phase_conditional": True, "seqlen_conditional": False},
         },
         "paper": {
-            "learning_rate": 1e-4,
-            "balance": 0.0,
+            **_PAPER_RUN,
+            "learning_rate": 1e-5,
+            "train_batch_size": 32,
+            "max_epochs": 600,
+            "balance_actions": 0.0,
+            "start_share": 0.0,
             "join_share": 0.0,
-            "rotate": True,
+            "token_copies": 0,
             "network": {
                 "arch": "paper",
                 "head": "independent",

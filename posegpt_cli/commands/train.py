@@ -58,28 +58,69 @@ DEBUG_RUN = {
     "minutes": None,
 }
 
-PANELS = {
-    **dict.fromkeys(
-        ("train_batch_size", "accumulate", "learning_rate", "iter", "minutes", "warmup", "ab1", "ab2",
-         "weight_decay", "grad_clip", "ema", "eos_force"), "Optimisation",
+_FIELDS_OF_PANELS = {
+    "Optimisation": (
+        "train_batch_size",
+        "accumulate",
+        "learning_rate",
+        "schedule",
+        "iter",
+        "iters_per_epoch",
+        "max_epochs",
+        "minutes",
+        "warmup",
+        "ab1",
+        "ab2",
+        "weight_decay",
+        "grad_clip",
+        "ema",
+        "end_at_cut",
     ),
-    **dict.fromkeys(
-        ("seq_len", "min_seq_len", "balance", "start_share", "join_share", "mirror", "rotate", "token_copies",
-         "dummy_data"),
-        "Data",
+    "Data": (
+        "seq_len",
+        "min_seq_len",
+        "balance_actions",
+        "start_share",
+        "join_share",
+        "mirror",
+        "rotate",
+        "tilt",
+        "roll",
+        "time_warp",
+        "mask_trans",
+        "n_train",
+        "token_copies",
+        "dummy_data",
     ),
-    **dict.fromkeys(
-        ("eval_every", "eval_batches", "n_visu_to_save", "keep", "eval_fid", "eval_classif", "classifier"),
-        "Validation",
+    "Validation": (
+        "eval_every",
+        "eval_batches",
+        "second_data",
+        "log_freq",
+        "n_visu_to_save",
+        "visu_every",
+        "keep",
+        "elbo",
+        "eval_fid",
+        "eval_classif",
+        "fid_every",
+        "classifier",
     ),
-    **dict.fromkeys(
-        ("device", "devices", "num_nodes", "strategy", "precision", "compile", "num_workers",
-         "prefetch_factor"), "Machine",
+    "Machine": (
+        "device",
+        "devices",
+        "num_nodes",
+        "strategy",
+        "precision",
+        "compile",
+        "num_workers",
+        "prefetch_factor",
     ),
-    **dict.fromkeys(("network", "encoder", "init"), "Network"),
-    **dict.fromkeys(("losses", "body_model"), "Losses"),
-    **dict.fromkeys(("seed", "debug"), BEHAVIOUR),
-}  # fmt: skip
+    "Network": ("network", "expected", "encoder", "init"),
+    "Losses": ("losses", "body_model"),
+    BEHAVIOUR: ("seed", "debug"),
+}
+PANELS = {name: panel for panel, names in _FIELDS_OF_PANELS.items() for name in names}
 """Help panel of a field, or of a part of the config; the help keeps this order."""
 
 PRESET_HELP = "Settings to start from: tiny for a CPU, base for a GPU, paper for the original's architecture."
@@ -153,10 +194,11 @@ def _train(stage: str, choices: Choices[Any], mode: TrainMode) -> None:
     run = choices.resolve()
     if isinstance(run, GPTRun) and run.classifier and not (run.eval_fid or run.eval_classif):
         raise UsageError("--classifier judges at validations, which was not asked for", "add --eval-fid")
+    run = _with_steps_as_given(run, choices)
     folder = run.out / stage / run.name
     starts_anew = not (mode.resume or mode.force or mode.dry_run)
     if mode.resume:
-        run = _resumed(choices, folder)
+        run = _with_steps_as_given(_resumed(choices, folder), choices)
     elif starts_anew and folder.exists() and is_first_process():
         if mode.plot:
             _plot_run(folder, mode.as_json)
@@ -166,6 +208,8 @@ def _train(stage: str, choices: Choices[Any], mode: TrainMode) -> None:
         )
 
     run = _with_data(run)
+    if run.debug:
+        run = _for_debugging(run, choices)
     with _data_folder(run) as data_folder:
         data = _open_data(run, data_folder)
         trainer = Trainer(run, data, mode.resume)
@@ -224,7 +268,7 @@ def _next_words(stage: str, run: RunConfig, choices: Choices[Any], labels: tuple
 
 
 def _with_data(run: RunConfig) -> RunConfig:
-    """The run with its data set asked for where it is missing, and cut short by --debug."""
+    """The run with its data set, which is asked for if it is missing."""
     from models.distributed import is_first_process
 
     if run.dummy_data and run.data is not None and is_first_process():
@@ -236,7 +280,29 @@ def _with_data(run: RunConfig) -> RunConfig:
         if run.devices * run.num_nodes > 1:
             raise UsageError("--data is missing", "add --data PATH")
         run = run.model_copy(update={"data": Path(ask_path("--data", "prepared data set"))})
-    return run.model_copy(update=DEBUG_RUN) if run.debug else run
+    return run
+
+
+def _for_debugging(run: RunConfig, choices: Choices[Any]) -> RunConfig:
+    """The run cut short, with a word on what was asked for and is not done."""
+    from models.distributed import is_first_process
+
+    cut_short = {*DEBUG_RUN, "iters_per_epoch", "max_epochs"}
+    overruled = [option.flag for option in choices.flags if option.name in cut_short]
+    if overruled and is_first_process():
+        warn(f"--debug overrules {', '.join(overruled)}")
+    return run.replaced(**DEBUG_RUN)
+
+
+def _with_steps_as_given(run: RunConfig, choices: Choices[Any]) -> RunConfig:
+    """The run with its length as this command line gives it: in steps, or in epochs."""
+    given = {option.name for option in choices.flags}
+    in_epochs = given & {"iters_per_epoch", "max_epochs"}
+    if not in_epochs:
+        return run
+    refuse_together("--iter", "iter" in given, {"--iters-per-epoch and --max-epochs": True})
+    # A preset or a stored run may count in steps.
+    return run.replaced(iter=None)
 
 
 def _resumed(choices: Choices[Any], folder: Path) -> RunConfig:

@@ -50,18 +50,6 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
     return merged
 
 
-def dashed_words(words: Sequence[str], flags: Iterable[str]) -> list[str]:
-    """Words with PoseGPT's own `--n_codebook` put as `--n-codebook`, if that is one of the flags."""
-    known = set(flags)
-    result = list[str]()
-    for word in words:
-        # Only known flags: a value such as a file's name keeps its underscores.
-        flag, equals, value = word.partition("=")
-        dashed = flag.replace("_", "-")
-        result.append(dashed + equals + value if dashed in known else word)
-    return result
-
-
 def switch_words(words: Sequence[str], switches: Iterable[str]) -> list[str]:
     """PoseGPT's own `--debug 1` and `--debug 0` as `--debug` and `--no-debug`, for flags in `switches`."""
     known = set(switches)

@@ -23,7 +23,7 @@ def show_plan(trainer: "Trainer", folder: Path, as_json: bool) -> None:
     plan: dict[str, Any] = {
         "folder": str(folder),
         "parameters": sum(p.numel() for p in trainer.stage.network.parameters()),
-        "steps": run.iter,
+        "steps": run.n_steps,
         "labels": len(info.labels),
     }
     if as_json:

@@ -69,11 +69,16 @@ class ValidationObserver:
         """Have this step's clips drawn; returns further figures of this validation."""
         if isinstance(self.run, GPTRun):
             network = self._as_generator(network)
-        if self.run.n_visu_to_save:
+        if self.run.n_visu_to_save and self._is_due(step, self.run.visu_every):
             self.draw(_draw_clips, self._preview(network), self._open_board(step), step)
-        if self.judge:
+        if self.judge and isinstance(self.run, GPTRun) and self._is_due(step, self.run.fid_every):
             return self.judge.figures(network, self.run.seed)
         return {}
+
+    def _is_due(self, step: int, every: int) -> bool:
+        """Whether this validation is an every-th one; the last one always is."""
+        number = -(-step // self.run.eval_every)
+        return number % every == 0 or step >= self.run.n_steps
 
     def draw(self, paint: Callable[..., Any], *arguments: Any) -> None:
         """Have a picture drawn by paint(*arguments), once the one before is done."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from data.augment import mirror_labels, mirror_poses, mirror_trans, rotate_heading
+from data.augment import mirror_labels, mirror_poses, mirror_trans, rotate_freely, rotate_heading
 from data.retargeting.body_motion import JOINT
 from data.synthetic import make_motion
 from models.body.skeleton import BODY_TYPES, JOINT_NAMES, REST_PELVIS, n_joints
@@ -89,3 +89,25 @@ def test_turning_a_quarter_by_hand():
     turned, moved = rotate_heading(poses, trans, np.array([np.pi / 2]), REST_PELVIS["smpl"])
     np.testing.assert_allclose(turned[0, 0, 0], [0, np.pi / 2, 0], atol=1e-6)
     np.testing.assert_allclose(moved[0, 0] + REST_PELVIS["smpl"], [1, 0, 0], atol=1e-6)  # +z went to +x
+
+
+def test_tilted_motion_is_the_motion_of_a_tilted_person():
+    """Rolled, then turned, then tilted, about the place where the pelvis starts."""
+    from scipy.spatial.transform import Rotation
+
+    rng = np.random.default_rng(0)
+    poses = rng.normal(0, 0.4, (2, 6, 24, 3)).astype(np.float32)
+    trans = rng.normal(0, 0.5, (2, 6, 3)).astype(np.float32)
+    angle, tilt = np.array([1.0, -2.0]), np.array([[0.2, -0.1], [-0.25, 0.2]])
+    rotated, moved = rotate_freely(poses, trans, angle, tilt)
+    for b in range(2):
+        about = [Rotation.from_rotvec(v) for v in np.diag([tilt[b, 0], angle[b], tilt[b, 1]])]
+        turn = about[0] * about[1] * about[2]
+        root = (turn * Rotation.from_rotvec(poses[b, :, 0])).as_matrix()
+        np.testing.assert_allclose(Rotation.from_rotvec(rotated[b, :, 0]).as_matrix(), root, atol=1e-5)
+        path = turn.apply(trans[b] - trans[b, 0]) + trans[b, 0]
+        np.testing.assert_allclose(moved[b], path, atol=1e-5)
+    np.testing.assert_array_equal(rotated[:, :, 1:], poses[:, :, 1:])
+    flat = rotate_freely(poses, trans, angle, np.zeros((2, 2)))
+    turned = rotate_heading(poses, trans, angle, REST_PELVIS["smpl"])
+    np.testing.assert_allclose(flat[0], turned[0], atol=1e-5)

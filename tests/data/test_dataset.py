@@ -256,7 +256,7 @@ def test_balance_draws_rare_actions_more_often(tmp_path, balance, share):
             label = LABELS[0] if clip == 0 else LABELS[2]
             writer.add(replace(numbered(16, clip), labels=(label,)))
     windows = windows_of(
-        open_store(tmp_path / "s"), seq_len=8, train_batch_size=80, balance=balance, mirror=False
+        open_store(tmp_path / "s"), seq_len=8, train_batch_size=80, balance_actions=balance, mirror=False
     )
     rare = np.concatenate([windows.batch(step).labels[:, 0].numpy() for step in range(20)]).mean()
     assert rare == pytest.approx(share, abs=0.03)
@@ -375,3 +375,25 @@ def test_batches_come_again_in_another_order(store):
     assert [int(r[0]) for r in rows[:n]] == list(range(0, 4 * n, 4)) != [int(r[0]) for r in rows[n : 2 * n]]
     part = windows.of_rank(1, 2).batch(n + 1)
     assert torch.equal(part.rows, windows.batch(n + 1).rows[1::2])
+
+
+def test_windows_are_tilted_and_rolled_within_their_limits(moving):
+    plain = windows_of(moving, 32, train_batch_size=64, seed=3, mirror=False)
+    tilted = windows_of(moving, 32, train_batch_size=64, seed=3, mirror=False, tilt=15, roll=5)
+    degrees = np.rad2deg(tilted.plan(2).tilted)
+    assert (np.abs(degrees).max(axis=0) <= [15, 5]).all() and (np.abs(degrees).max(axis=0) > [10, 3]).all()
+    assert not plain.plan(2).tilted.any()
+    one, other = plain.batch(2), tilted.batch(2)
+    assert torch.equal(one.poses[:, :, 1:], other.poses[:, :, 1:])
+    assert not torch.allclose(one.poses[:, :, 0], other.poses[:, :, 0])
+    torch.testing.assert_close(one.trans[:, 0], other.trans[:, 0])
+
+
+def test_poses_only_and_a_few_clips_only(store):
+    batch = windows_of(store, 8, 5, 16, mask_trans=True).batch(0)
+    assert not batch.trans.any() and batch.poses.any()
+    few = windows_of(store, 8, 5, 64, n_train=2)
+    clips = np.concatenate([few.plan(step).clips for step in range(5)])
+    assert sorted(set(clips.tolist())) == [0, 1]
+    # Validation is not cut short.
+    assert set(few.eval_plan().clips.tolist()) == {0, 1, 3, 4, 5}

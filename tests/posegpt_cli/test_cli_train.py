@@ -83,7 +83,7 @@ def test_the_classifiers_own_options_reach_its_run(posegpt, tmp_path):
     )  # fmt: skip
     assert ran.code == 0, ran.err
     settings = json.loads(ran.out)["settings"]
-    assert [settings[key] for key in ("learning_rate", "iter", "mirror")] == [0.01, 7, False]
+    assert [settings[key] for key in ("learning_rate", "iter", "mirror")] == [0.01, 7, True]
     assert settings["network"]["use_bm"] is True and settings["network"]["hid_dim"] == 16
     refused = posegpt(*words, "--classif-method", "GRU")
     assert refused.code == 2 and "posegpt train classifier --help" in refused.err

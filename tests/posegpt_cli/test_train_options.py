@@ -24,6 +24,8 @@ OPTIONS: dict[str, dict[str, tuple[Any, str]]] = {
         "--freq-vert": (4, "losses.freq_vert"),
         "--tprop-vert": (0.5, "losses.tprop_vert"),
         "--prop-vert": (0.5, "losses.prop_vert"),
+        "--l2-verts": (1, "losses.l2_verts"),
+        "--vertex-share": (0.5, "losses.vertex_share"),
         "--alpha-vert": (50.0, "losses.alpha_vert"),
         "--alpha-body": (1.5, "losses.alpha_body"),
         "--alpha-root": (1.5, "losses.alpha_root"),
@@ -54,7 +56,7 @@ OPTIONS: dict[str, dict[str, tuple[Any, str]]] = {
         "--class-conditional": (0, "network.class_conditional"),
         "--seqlen-conditional": (0, "network.seqlen_conditional"),
         "--gen-eos": (1, "network.gen_eos"),
-        "--eos-force": (1, "eos_force"),
+        "--end-at-cut": (1, "end_at_cut"),
         "--embed-every-step": (0, "network.embed_every_step"),
         "--concat-emb": (0, "network.concat_emb"),
         "--eval-fid": (1, "eval_fid"),
@@ -76,8 +78,10 @@ RUNS = {"vqvae": VQVAERun, "gpt": GPTRun, "classifier": ClassifierRun}
 SMALL = {"vqvae": SMALL_VQVAE, "gpt": SMALL_GPT, "classifier": SMALL_CLASSIFIER}
 
 NEEDED = {
-    **dict.fromkeys(("--freq-vert", "--tprop-vert", "--prop-vert"), ("--alpha-vert", 10)),
-    "--eos-force": ("--gen-eos", 1),
+    **dict.fromkeys(
+        ("--freq-vert", "--tprop-vert", "--prop-vert", "--l2-verts", "--vertex-share"), ("--alpha-vert", 10)
+    ),
+    "--end-at-cut": ("--gen-eos", 1),
 }
 """What must be on for an option to matter."""
 SEEN_ELSEWHERE = {

@@ -66,7 +66,7 @@ class ClassifierStage(TrainStage):
             ) / max(1, len(targets))
         return terms
 
-    def counts(self, batch: Batch) -> dict[str, Tensor]:
+    def counts(self, batch: Batch, step: int) -> dict[str, Tensor]:
         n = torch.tensor(len(batch.length), device=batch.length.device)
         groups = [group for group, columns in self.columns.items() if len(columns)]
         return dict.fromkeys(("bce", *groups), n)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ class GPTStage(TrainStage):
                 f"use vq_model={vqvae.config.model}, or another vqvae",
                 ("vq_model", "vqvae"),
             )
+        _check_shape(run, vqvae, self.tokenizer)
         if about.body_type != info.body_type or about.fps != info.fps:
             raise PoseGPTError(
                 f"{self.tokenizer} was trained on {about.body_type} at {about.fps:g} fps, "
@@ -97,7 +99,7 @@ class GPTStage(TrainStage):
             nll = self.network.loss(tokens, length, self._condition(batch, length), batch.ended)
         return {"nll": nll}
 
-    def counts(self, batch: Batch) -> dict[str, Tensor]:
+    def counts(self, batch: Batch, step: int) -> dict[str, Tensor]:
         return {"nll": self._n_tokens(batch.length).sum()}
 
     @torch.no_grad()
@@ -128,7 +130,7 @@ class GPTStage(TrainStage):
         One that is not filled holds its clip's end; a cut one does not.
         """
         is_filled = frames == batch.poses.shape[1]
-        return (frames == batch.length) & ~is_filled | self.run.eos_force
+        return (frames == batch.length) & ~is_filled | self.run.end_at_cut
 
     def _condition(self, batch: Batch, length: Tensor) -> Condition:
         """Labels and place in its clip of each token's first frame, and the duration (B,) of the window."""
@@ -181,13 +183,29 @@ CACHE_KEY = (
     "seed",
     "mirror",
     "rotate",
-    "balance",
+    "tilt",
+    "roll",
+    "mask_trans",
+    "n_train",
+    "balance_actions",
     "time_warp",
     "start_share",
     "join_share",
     "precision",
 )
 """Settings that decide which windows a run trains on, and what their tokens are."""
+
+
+def _check_shape(run: GPTRun, vqvae: VQVAE, folder: Path) -> None:
+    """Raises PoseGPTError if the tokenizer is not what the run expects."""
+    for name, expected in run.expected.model_dump().items():
+        actual = getattr(vqvae.config, name.removeprefix("vq_"))
+        if expected is not None and expected != actual:
+            raise PoseGPTError(
+                f"{folder} has {name.removeprefix('vq_')} {actual}, expected {expected}",
+                f"use {name}={actual}, or another `vqvae`",
+                (name, "vqvae"),
+            )
 
 
 def token_cache(run: GPTRun, tokenizer: CheckpointInfo, info: DataInfo, vqvae: VQVAE) -> TokenCache | None:

@@ -1,5 +1,6 @@
 """Losses of the tokenizer: rotations, root, joints, velocities, foot contact, vertices."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -62,12 +63,17 @@ class ReconstructionLoss:
     translation: Translation
     fps: float
 
+    @property
+    def is_paper(self) -> bool:
+        """Whether terms are those of PoseGPT's own code."""
+        return self.config.terms == "paper"
+
     def terms(
         self,
         predicted: Tensor,
         target: Tensor,
         mask: Tensor,
-        with_vertices: bool = False,
+        step: int = 0,
         log_scales: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Weighted terms of the loss; their sum is what is minimised.
@@ -76,7 +82,7 @@ class ReconstructionLoss:
             predicted: (B, T, F) decoded features.
             target: (B, T, F) true features.
             mask: (B, T) bool, True on valid frames.
-            with_vertices: also the vertex term, unless its weight is 0 (it costs the most by far).
+            step: of the training; the vertex term, which costs the most by far, comes every freq_vert steps.
             log_scales: learned log-scales of the groups `body`, `root` and `trans`, for the likelihoods.
 
         Returns:
@@ -90,29 +96,32 @@ class ReconstructionLoss:
         p_speed = p.joints.diff(dim=1) * self.fps
         t_speed = t.joints.diff(dim=1) * self.fps
         scale = log_scales or dict.fromkeys(LIKELIHOOD_GROUPS)
-        kind = self.config.loss
 
         # The root is compared apart: its heading is accumulated, and so only its tilt is the network's own.
         body = (p.motion.rotmats[:, :, 1:], t.motion.rotmats[:, :, 1:])
         root = (p.motion.root_local[:, :, None], t.motion.root_local[:, :, None])
         terms = {
-            "body": _rotation_loss(*body, mask, kind, scale["body"]),
-            "root": _rotation_loss(*root, mask, kind, scale["root"]),
-            "trans": self._channel_loss(predicted, target, mask, scale["trans"])
-            + _mean(_distance(p.motion.trans, t.motion.trans), mask),
+            "body": self._rotation_loss(*body, mask, scale["body"]),
+            "root": self._rotation_loss(*root, mask, scale["root"]),
             "joint": _mean(_distance(_centred(p.joints), _centred(t.joints)), mask),
             "velocity": _mean(_distance(p_speed, t_speed), pairs),
             "contact": _contact_loss(p_speed[:, :, FEET], t_speed[:, :, FEET], pairs),
         }
-        if with_vertices and self.config.alpha_vert:
-            terms["vert"] = self._vertex_loss(p, t, mask)
+        if self.is_paper:
+            error = p.motion.trans - t.motion.trans
+            terms["trans"] = _mean(self._penalty(error, scale["trans"]), mask)
+        else:
+            by_step = self._channel_loss(predicted, target, mask, scale["trans"])
+            terms["trans"] = by_step + _mean(_distance(p.motion.trans, t.motion.trans), mask)
+        if self.config.alpha_vert and step % self.config.freq_vert == 0:
+            terms["vert"] = self._vertex_loss(p, t, _vertex_frames(mask, self.config, step))
 
         # A term of weight 0 is left out altogether, also from the log.
         weights = {name: getattr(self.config, f"alpha_{name}") for name in terms}
         return {name: weights[name] * term for name, term in terms.items() if weights[name]}
 
     @torch.no_grad()
-    def counts(self, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    def counts(self, target: Tensor, mask: Tensor, step: int) -> dict[str, Tensor]:
         """The number of frames, or of standing feet, that each of the terms is a mean over."""
         pairs = mask[:, 1:] & mask[:, :-1]
         counts = dict.fromkeys(("body", "root", "trans", "joint"), mask.sum())
@@ -120,8 +129,21 @@ class ReconstructionLoss:
         if self.config.alpha_contact:
             speed = self._pose(target).joints[:, :, FEET].diff(dim=1) * self.fps
             counts["contact"] = _stands(speed, pairs).sum()
-        counts["vert"] = _vertex_frames(mask, self.config).sum()
+        counts["vert"] = _vertex_frames(mask, self.config, step).sum()
         return counts
+
+    @torch.no_grad()
+    def likelihood(self, predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[float, int]:
+        """Negative log-likelihood (nats) of all valid numbers of root, body and path, and how many they are.
+
+        Under normal densities of deviation 1 around what was decoded, for the evidence lower bound.
+        """
+        p = self._pose(predicted)
+        t = self._pose(target)
+        rotations = (p.motion.rotmats - t.motion.rotmats).flatten(2)
+        error = torch.cat([rotations, p.motion.trans - t.motion.trans], -1)[mask]
+        constant = 0.5 * math.log(2 * math.pi) * error.numel()
+        return 0.5 * float(error.square().sum()) + constant, error.numel()
 
     def _pose(self, features: Tensor) -> PosedFrames:
         # The first frame of a `delta` motion has no height of its own: all start at the same place.
@@ -139,15 +161,40 @@ class ReconstructionLoss:
         error = (predicted[..., -n_root:] - target[..., -n_root:]) * self.fps
         if log_scale is None:
             return _mean(F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none"), mask)
-        return _mean(_penalty(error, self.config.loss, log_scale), mask)
+        return _mean(self._penalty(error, log_scale), mask)
 
-    def _vertex_loss(self, predicted: PosedFrames, target: PosedFrames, mask: Tensor) -> Tensor:
-        """Mean squared distance (m2) of vertices, pelvis at the origin, on a share of the valid frames."""
-        rows = _vertex_frames(mask, self.config).nonzero(as_tuple=True)
-        p = pose_skin(_centred(predicted.joints)[rows], predicted.rotmats[rows], self.skeleton)
-        t = pose_skin(_centred(target.joints)[rows], target.rotmats[rows], self.skeleton)
-        squared = (p - t).square().sum(-1).mean(-1)
-        return squared.sum() / max(len(squared), 1)
+    def _rotation_loss(
+        self, predicted: Tensor, target: Tensor, mask: Tensor, log_scale: Tensor | None
+    ) -> Tensor:
+        """Mean distance of (B, T, J, 3, 3) rotations: geodesic in radians, else on matrix elements."""
+        if self.config.loss == "geodesic":
+            # |R - R'|_F = 2 sqrt(2) sin(angle / 2): unlike acos of the trace, of finite slope at 0.
+            chord = _distance(predicted.flatten(-2), target.flatten(-2)) / 8**0.5
+            return _mean(2 * torch.asin(chord.clamp(max=1 - 1e-6)), mask)
+        return _mean(self._penalty((predicted - target).flatten(-2), log_scale), mask)
+
+    def _penalty(self, error: Tensor, log_scale: Tensor | None) -> Tensor:
+        """l1, l2, or the negative log-likelihood (up to a constant) under a learned scale (as PoseGPT).
+
+        In the paper's terms l2 is the likelihood of scale 1, so half the square.
+        """
+        kind = self.config.loss
+        if log_scale is None:
+            if kind == "l1":
+                return error.abs()
+            return error.square() * (0.5 if self.is_paper else 1.0)
+        scaled = error * torch.exp(-log_scale)
+        penalty = 0.5 * scaled.square() if kind == "gaussian" else scaled.abs()
+        return penalty + log_scale
+
+    def _vertex_loss(self, predicted: PosedFrames, target: PosedFrames, chosen: Tensor) -> Tensor:
+        """Mean distance (m, along an axis) of vertices where they stand, on chosen (B, T) frames."""
+        rows = chosen.nonzero(as_tuple=True)
+        p = pose_skin(predicted.joints[rows], predicted.rotmats[rows], self.skeleton)
+        t = pose_skin(target.joints[rows], target.rotmats[rows], self.skeleton)
+        error = p - t
+        values = 0.5 * error.square() if self.config.l2_verts else error.abs()
+        return values.mean((-2, -1)).sum() / max(len(values), 1)
 
 
 def _stands(speed: Tensor, mask: Tensor) -> Tensor:
@@ -155,33 +202,14 @@ def _stands(speed: Tensor, mask: Tensor) -> Tensor:
     return (speed.norm(dim=-1) < STANCE_SPEED) & mask[..., None]
 
 
-def _vertex_frames(mask: Tensor, config: LossConfig) -> Tensor:
-    """(B, T) bool: the valid frames on which vertices are compared."""
-    # Evenly spaced and always the same, from the middle of the first interval on.
+def _vertex_frames(mask: Tensor, config: LossConfig, step: int) -> Tensor:
+    """(B, T) bool: the valid frames on which vertices are compared, of the first windows of the batch."""
     every = max(1, round(1 / max(config.tprop_vert, 1e-6)))
+    # From one vertex loss to the next they move on by one, so that no frame is left out for long.
+    first = step // config.freq_vert % every
     keep = torch.zeros_like(mask)
-    keep[:, every // 2 :: every] = True
+    keep[: math.ceil(config.prop_vert * len(mask)), first::every] = True
     return mask & keep
-
-
-def _rotation_loss(
-    predicted: Tensor, target: Tensor, mask: Tensor, kind: str, log_scale: Tensor | None
-) -> Tensor:
-    """Mean distance of (B, T, J, 3, 3) rotations: geodesic in radians, else on matrix elements."""
-    if kind == "geodesic":
-        # |R - R'|_F = 2 sqrt(2) sin(angle / 2): unlike acos of the trace, of finite slope at 0.
-        chord = _distance(predicted.flatten(-2), target.flatten(-2)) / 8**0.5
-        return _mean(2 * torch.asin(chord.clamp(max=1 - 1e-6)), mask)
-    return _mean(_penalty((predicted - target).flatten(-2), kind, log_scale), mask)
-
-
-def _penalty(error: Tensor, kind: str, log_scale: Tensor | None) -> Tensor:
-    """l1, l2, or the negative log-likelihood (up to a constant) under a learned scale (as PoseGPT)."""
-    if log_scale is None:
-        return error.abs() if kind == "l1" else error.square()
-    scaled = error * torch.exp(-log_scale)
-    penalty = 0.5 * scaled.square() if kind == "gaussian" else scaled.abs()
-    return penalty + log_scale
 
 
 def _contact_loss(p_speed: Tensor, t_speed: Tensor, mask: Tensor) -> Tensor:

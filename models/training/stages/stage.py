@@ -42,7 +42,7 @@ class TrainStage(nn.Module):
         """Weighted terms of the loss, each a mean over this batch alone."""
         raise NotImplementedError
 
-    def counts(self, batch: Batch) -> dict[str, Tensor]:
+    def counts(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """How many values each term of `forward` is a mean over, to join the means of several batches."""
         raise NotImplementedError
 

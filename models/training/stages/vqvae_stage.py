@@ -1,5 +1,6 @@
 """Training stage of the tokenizer (VQ-VAE): reconstruct windows through the bottleneck."""
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -39,7 +40,7 @@ class VQVAEStage(TrainStage):
         self.network = make_vqvae(run.network)
         if run.encoder:
             take_codes(self.network, run.encoder, info.fps)
-        vertex_share = run.losses.prop_vert if run.losses.alpha_vert else VALIDATED_VERTICES
+        vertex_share = run.losses.vertex_share if run.losses.alpha_vert else VALIDATED_VERTICES
         self.skeleton = load_skeleton(info.body_type, vertex_share, run.body_model)
         likelihood = run.losses.loss in ("gaussian", "laplacian")
         self.log_scales = nn.ParameterDict({g: torch.zeros(1) for g in LIKELIHOOD_GROUPS if likelihood})
@@ -74,7 +75,7 @@ class VQVAEStage(TrainStage):
             r.features,
             r.target,
             batch.mask(),
-            with_vertices=step % losses.freq_vert == 0,
+            step,
             log_scales=dict(self.log_scales.items()),
         )
         # A frozen encoder cannot move towards its codes.
@@ -82,10 +83,10 @@ class VQVAEStage(TrainStage):
             terms["codebook"] = losses.alpha_codebook * r.quantized.commitment
         return terms
 
-    def counts(self, batch: Batch) -> dict[str, Tensor]:
+    def counts(self, batch: Batch, step: int) -> dict[str, Tensor]:
         target = self.network.features(batch.poses, batch.trans)
         mask = batch.mask()
-        counts = self._losses(mask.device).counts(target, mask)
+        counts = self._losses(mask.device).counts(target, mask, step)
         return counts | {"codebook": self.network.token_mask(mask.shape[1], batch.length).sum()}
 
     @torch.no_grad()
@@ -97,6 +98,8 @@ class VQVAEStage(TrainStage):
         total = {"mpjpe": 0.0, "mpjpe_trans": 0.0, "pve": 0.0}
         frames = 0.0
         codes = []
+        nll = 0.0
+        n_numbers = 0
         for batch in batches:
             r = network(batch.poses, batch.trans, batch.length)
             mask = batch.mask()
@@ -106,10 +109,19 @@ class VQVAEStage(TrainStage):
                 error = (points - decoded[name])[mask].norm(dim=-1).mean(-1)
                 total[name] += 1000 * float(error.sum())
             frames += float(mask.sum())
+            if self.run.elbo:
+                of_batch, n = self._losses(mask.device).likelihood(r.features, r.target, mask)
+                nll += of_batch
+                n_numbers += n
             codes.append(r.quantized.codes[network.token_mask(mask.shape[1], batch.length)].cpu())
         used = perplexity(torch.cat(codes), self.config.codes_per_book)
         figures = {name: value / frames for name, value in total.items()}
-        return figures | {"perplexity": float(used.mean())}
+        figures["perplexity"] = float(used.mean())
+        if self.run.elbo:
+            # A uniform prior over the codes: each costs the logarithm of their number.
+            cost = math.log(self.config.codes_per_book) * torch.cat(codes).numel()
+            figures["elbo"] = -(nll + cost) / n_numbers
+        return figures
 
     def network_config(self) -> dict[str, Any]:
         return self.config.model_dump(mode="json")

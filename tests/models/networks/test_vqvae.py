@@ -8,10 +8,13 @@ import torch
 from models.errors import SettingsError
 from models.networks.config import VQVAEConfig
 from models.networks.features import Root
+from models.networks.layers import sine_positions
 from models.networks.quantizer import Codebook, fsq_levels, make_quantizer, perplexity
+from models.networks.resolution import PooledConv
 from models.networks.vqvae import make_vqvae
 
 MODELS = ("OfflineVQVAE", "CausalVQVAE", "OnlineVQVAE")
+LAYOUTS = ({}, {"arch": "paper", "n_convs": 0}, {"frame_layers": 1})
 
 
 def small(model="CausalVQVAE", factor=2, quantizer="pq", **more):
@@ -30,9 +33,12 @@ def motion(frames, batch=1, seed=0):
 
 
 @pytest.mark.parametrize("factor", [2, 4])
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("model", MODELS)
-def test_padding_changes_nothing(model, factor):
-    vqvae = small(model, factor)
+def test_padding_changes_nothing(model, layout, factor):
+    if model == "OnlineVQVAE" and "frame_layers" in layout:
+        pytest.skip("it decodes token by token")
+    vqvae = small(model, factor, **layout)
     poses, trans = motion(23, batch=3)
     length = torch.tensor([23, 9, 1])
     padded = vqvae(poses, trans, length).features
@@ -42,9 +48,11 @@ def test_padding_changes_nothing(model, factor):
 
 
 @pytest.mark.parametrize("factor", [2, 4])
-@pytest.mark.parametrize("model", ["CausalVQVAE", "OnlineVQVAE"])
-def test_tokens_do_not_see_later_frames(model, factor):
-    vqvae = small(model, factor)
+@pytest.mark.parametrize(
+    ("model", "layout"), [("CausalVQVAE", x) for x in LAYOUTS] + [("OnlineVQVAE", x) for x in LAYOUTS[:2]]
+)
+def test_tokens_do_not_see_later_frames(model, layout, factor):
+    vqvae = small(model, factor, **layout)
     poses, trans = motion(24)
     length = torch.tensor([24])
     latents = vqvae.encode_latents(vqvae.features(poses, trans), length)
@@ -66,8 +74,9 @@ def test_offline_tokens_see_later_frames():
 
 
 @pytest.mark.parametrize("factor", [2, 4])
-def test_online_frames_do_not_see_later_tokens(factor):
-    vqvae = small("OnlineVQVAE", factor)
+@pytest.mark.parametrize("layout", LAYOUTS[:2])
+def test_online_frames_do_not_see_later_tokens(layout, factor):
+    vqvae = small("OnlineVQVAE", factor, **layout)
     g = torch.Generator().manual_seed(0)
     for frames in range(1, 71):
         latents = torch.randn(1, vqvae.n_tokens(frames), 32, generator=g)
@@ -196,3 +205,32 @@ def test_config_refuses_what_does_not_fit():
         VQVAEConfig(hid_dim=30, heads=4)
     with pytest.raises(SettingsError, match="n_codebook"):
         VQVAEConfig(n_cdebook=3)  # type: ignore[call-arg]  # a mistyped name
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("factor", [2, 4])
+def test_the_papers_tokens_decode_one_by_one_as_together(factor):
+    vqvae = small("OnlineVQVAE", factor, arch="paper", n_convs=0)
+    latents = torch.randn(2, 12, 32, generator=torch.Generator().manual_seed(0))
+    together = vqvae.decode_latents(latents, torch.full((2,), 12 * factor))
+    cache = vqvae.new_cache(2)
+    parts = [vqvae.decode_latents(latents[:, s : s + 1], torch.full((2,), factor), cache) for s in range(12)]
+    torch.testing.assert_close(torch.cat(parts, 1), together, atol=1e-4, rtol=1e-4)
+
+
+def test_the_papers_pooling_by_hand():
+    """Neither frames of another token nor those past the end reach a token, but through the convolution."""
+    pool = PooledConv(1, 2, causal=True)
+    pool.conv.weight.data = torch.tensor([[[0.0, 1.0]]])  # the frame itself
+    pool.conv.bias.data.zero_()
+    frames = torch.tensor([[3.0, 5.0, -1.0, -4.0]])[..., None]
+    assert pool(frames, torch.ones(1, 4, dtype=torch.bool)).flatten().tolist() == [5.0, -1.0]
+    pool.conv.weight.data = torch.tensor([[[1.0, 0.0]]])  # the frame before
+    assert pool(frames, torch.ones(1, 4, dtype=torch.bool)).flatten().tolist() == [3.0, 5.0]
+
+
+def test_sine_positions_by_hand():
+    positions = sine_positions(3, 2, 4, torch.device("cpu"))
+    angles = torch.tensor([[3.0, 0.03], [4.0, 0.04]])
+    torch.testing.assert_close(positions[:, ::2], angles.sin())
+    torch.testing.assert_close(positions[:, 1::2], angles.cos())

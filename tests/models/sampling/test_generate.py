@@ -37,7 +37,7 @@ def ending(trained, tmp_path_factory):
     """A generator that has learned where motions end."""
     folder = tmp_path_factory.mktemp("ending")
     run = gpt_run(
-        trained["vqvae"], network=TINY_GPT.model_copy(update={"gen_eos": True}), eos_force=True, iter=30
+        trained["vqvae"], network=TINY_GPT.model_copy(update={"gen_eos": True}), end_at_cut=True, iter=30
     )
     train(run, folder, training_data(SwingingArms()))
     return load_generator(folder, "cpu")

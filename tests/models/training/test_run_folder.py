@@ -2,9 +2,11 @@
 
 import json
 import resource
+from dataclasses import replace
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models.errors import PoseGPTError
 from models.training.logger import MetricsLogger, TrainingProgress
@@ -68,3 +70,19 @@ def test_a_state_of_another_version_is_told(tmp_path, change, said):
     with pytest.raises(PoseGPTError, match=f"not as this version of posegpt writes it: .*{said}") as refused:
         train(vqvae_run(), tmp_path, training_data(data), resume=True)
     assert "\n" not in refused.value.message and f"init={tmp_path}" in refused.value.hint
+
+
+def test_logged_terms_are_means_over_the_steps_at_which_they_were_computed(tmp_path):
+    """A vertex loss of every second step was in no row: rows are of steps at which it is not computed."""
+    with MetricsLogger(tmp_path, 0, writes=True, every=4) as log:
+        for step in range(1, 10):
+            terms = {"a": float(step)} | ({"vert": 10.0 * step} if step % 2 else {})
+            log.write(replace(figures(step), terms=terms, metrics={"mpjpe": 1.0} if step == 6 else {}))
+    rows = [json.loads(row) for row in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["terms"]) for row in rows] == [
+        (4, {"a": 2.5, "vert": 20.0}),
+        (6, {"a": 5.5, "vert": 50.0}),
+        (8, {"a": 7.5, "vert": 70.0}),
+    ]
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [event.value for event in events.Scalars("loss/vert")] == [20.0, 50.0, 70.0]

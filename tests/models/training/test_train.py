@@ -1,6 +1,7 @@
 """The training loop: it learns, it can be stopped and resumed to the bit, it fails in one sentence."""
 
 import json
+import math
 import os
 import signal
 from dataclasses import replace
@@ -15,10 +16,12 @@ from safetensors.torch import load_file
 from models.batch import Batch
 from models.checkpoint import find_checkpoint, load_vqvae, read_info
 from models.errors import PoseGPTError, SettingsError
+from models.networks.features import Root, features_to_motion
 from models.training.config import RunConfig
 from models.training.data_source import TrainingData
 from models.training.loop import TrainingInterrupted, _fixed_randomness
 from models.training.run_folder import Checkpoints
+from models.training.stages.make_stage import make_stage
 from models.training.stages.vqvae_stage import VQVAEStage
 from models.training.train import train
 from tests.models.small import INFO, SwingingArms, gpt_run, training_data, vqvae_run
@@ -45,7 +48,7 @@ def test_an_official_body_gives_the_skin_of_the_vertex_loss(tmp_path):
     arrays["v_template"] = 1.5 * arrays["v_template"]
     (tmp_path / "smpl").mkdir()
     np.savez(tmp_path / "smpl" / "SMPL_NEUTRAL.npz", **arrays)
-    run = vqvae_run(losses={"alpha_vert": 1.0, "prop_vert": 0.01})
+    run = vqvae_run(losses={"alpha_vert": 1.0, "vertex_share": 0.01})
     ours = VQVAEStage(run, INFO).skeleton.rest_joints
     official = VQVAEStage(run.model_copy(update={"body_model": tmp_path}), INFO).skeleton
     np.testing.assert_allclose(official.skin.vertices, arrays["v_template"][::100])
@@ -213,3 +216,58 @@ def test_tokenizer_of_another_body_is_refused(tmp_path, trained):
     data = SwingingArms()
     with pytest.raises(PoseGPTError, match="smplh"):
         train(gpt_run(trained["vqvae"]), tmp_path, TrainingData(replace(INFO, body_type="smplh"), data, data))
+
+
+def test_an_epoch_is_a_number_of_steps(tmp_path):
+    run = vqvae_run(iter=None, iters_per_epoch=2, max_epochs=3)
+    assert run.n_steps == 6
+    assert train(run, tmp_path, training_data(SwingingArms())).step == 6
+    assert run.replaced(iter=4).n_steps == 4
+
+
+def test_the_originals_optimizer_is_plain_adam(tmp_path):
+    """The naive twin: torch.optim.Adam on the same batches, without anything else."""
+    adam = {"warmup": 0, "schedule": "constant", "weight_decay": 0.0, "grad_clip": 0.0, "ema": 0.0}
+    run = vqvae_run(iter=3, learning_rate=1e-3, ab1=0.95, ab2=0.999, **adam)
+    data = SwingingArms()
+    rates: list[float] = []
+    train(run, tmp_path, training_data(data), on_progress=lambda p: rates.append(p.learning_rate))
+    assert rates == [1e-3] * 3
+
+    torch.manual_seed(run.seed)
+    stage = make_stage(run, INFO)
+    torch.manual_seed(run.seed)
+    stage.fit_statistics([data.batch(i) for i in range(3)])
+    stage.train()
+    optimizer = torch.optim.Adam(stage.parameters(), 1e-3, (0.95, 0.999))
+    for step in range(3):
+        optimizer.zero_grad()
+        torch.stack(list(stage(data.batch(step), step).values())).sum().backward()
+        optimizer.step()
+    trained, _ = load_vqvae(tmp_path / "checkpoints" / "last")
+    for name, weight in stage.network.state_dict().items():
+        torch.testing.assert_close(trained.state_dict()[name], weight, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_a_second_set_is_validated_on(tmp_path):
+    data = replace(training_data(SwingingArms()), second=SwingingArms(frames=8))
+    metrics = train(vqvae_run(), tmp_path, data).metrics
+    assert {"mpjpe", "second mpjpe"} <= metrics.keys()
+    assert metrics["mpjpe"] != metrics["second mpjpe"] > 0
+
+
+def test_the_evidence_lower_bound_by_hand(tmp_path):
+    data = SwingingArms()
+    run = vqvae_run(elbo=True, iter=1)
+    found = train(run, tmp_path, training_data(data)).metrics["elbo"]
+    network, _ = load_vqvae(tmp_path / "checkpoints" / "last")
+    nll, numbers, n_codes = 0.0, 0, 0
+    for batch in data.eval_batches():
+        r = network(batch.poses, batch.trans, batch.length)
+        start = Root(torch.zeros(4), torch.zeros(4, 3))
+        decoded, truth = (features_to_motion(f, "heading", start) for f in (r.features, r.target))
+        for one, other in ((decoded.rotmats, truth.rotmats), (decoded.trans, truth.trans)):
+            nll -= float(torch.distributions.Normal(one, 1.0).log_prob(other).sum())
+            numbers += one.numel()
+        n_codes += r.quantized.codes.numel()
+    assert found == pytest.approx(-(nll + n_codes * math.log(16)) / numbers, rel=1e-4)

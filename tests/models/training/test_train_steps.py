@@ -34,7 +34,7 @@ def plain_stage(kind, trained):
     if kind == "classifier":
         network = {"hid_dim": 16, "n_layers": 1, "heads": 2, "dropout": 0.0}
         return make_stage(ClassifierRun(network=network), INFO)
-    losses = {"alpha_vert": 1.0, "prop_vert": 0.01, "tprop_vert": 0.3}
+    losses = {"alpha_vert": 1.0, "vertex_share": 0.01, "tprop_vert": 0.3}
     run = plain_run(kind, trained["vqvae"], **({"losses": losses} if kind == "vqvae" else {}))
     return make_stage(run, INFO)
 
@@ -46,7 +46,7 @@ def test_the_means_of_two_batches_join_to_that_of_both(trained, kind):
     parts, whole = [Uneven().batch(i) for i in (0, 1)], Paired().batch(0)
     parts[1].length[:] = torch.tensor([3, 16, 4, 2])
     whole.length[4:] = parts[1].length
-    counts = [stage.counts(batch) for batch in parts]
+    counts = [stage.counts(batch, 0) for batch in parts]
     means = [stage(batch, 0) for batch in parts]
     for name, expected in stage(whole, 0).items():
         total = counts[0][name] + counts[1][name]

@@ -9,7 +9,7 @@ import torch
 from models.body.skeleton import PARENTS
 from models.networks.features import motion_to_features
 from models.training.config import LossConfig
-from models.training.stages.losses import ReconstructionLoss, Skeleton, Skin
+from models.training.stages.losses import ReconstructionLoss, Skeleton, Skin, _vertex_frames
 
 TERMS = ("body", "root", "trans", "joint", "velocity", "contact", "vert")
 ALL = {f"alpha_{name}": 1.0 for name in TERMS}
@@ -31,7 +31,7 @@ def features(seed: int = 0, frames: int = 20) -> torch.Tensor:
 def losses(predicted, target, config, mask=None, **more):
     mask = torch.ones(target.shape[:2], dtype=torch.bool) if mask is None else mask
     loss = ReconstructionLoss(config, skeleton(), "heading", 30.0)
-    return loss.terms(predicted, target, mask, with_vertices=True, **more)
+    return loss.terms(predicted, target, mask, **more)
 
 
 @pytest.mark.parametrize("kind", ["l2", "l1", "geodesic"])
@@ -108,3 +108,68 @@ def test_likelihoods_are_the_densities_up_to_a_constant(kind, density):
         return -density(b, math.exp(log_scale)).log_prob(a).mean()
 
     torch.testing.assert_close(cost(0.3) - cost(-0.7), nll(0.3) - nll(-0.7), atol=1e-4, rtol=1e-4)
+
+
+def paper(**more) -> LossConfig:
+    nothing = dict.fromkeys(ALL, 0.0)
+    return LossConfig(terms="paper", **nothing | more)
+
+
+def still(trans: torch.Tensor) -> torch.Tensor:
+    rest = torch.eye(3).expand(1, trans.shape[1], 24, 3, 3)
+    return motion_to_features(rest, trans, "delta")
+
+
+def delta_loss(predicted, target, config, step=0):
+    loss = ReconstructionLoss(config, skeleton(), "delta", 30.0)
+    return loss.terms(predicted, target, torch.ones(target.shape[:2], dtype=torch.bool), step)
+
+
+def test_the_papers_path_is_compared_where_it_leads():
+    """5 cm a frame of path error: the vertex loss, once centred on the pelvis, did not see it."""
+    here = torch.zeros(1, 5, 3)
+    away = here.clone()
+    away[..., 0] = 0.05 * torch.arange(5)
+    terms = delta_loss(still(away), still(here), paper(alpha_trans=1.0, alpha_vert=1.0, tprop_vert=1.0))
+    squares = 0.5 * (0.05 * torch.arange(5)).square().mean() / 3
+    assert float(terms["trans"]) == pytest.approx(float(squares), rel=1e-4)
+    assert float(terms["vert"]) == pytest.approx(0.1 / 3, rel=1e-4)  # m, the mean over the axes
+
+
+def test_the_papers_rotations_are_half_squares_of_matrix_elements():
+    rest = torch.eye(3).expand(1, 4, 24, 3, 3).clone()
+    bent = rest.clone()
+    bent[:, :, 5] = roma.rotvec_to_rotmat(torch.tensor([0.1, 0.0, 0.0]))
+    trans = torch.zeros(1, 4, 3)
+    pair = motion_to_features(bent, trans, "delta"), motion_to_features(rest, trans, "delta")
+    terms = delta_loss(*pair, paper(alpha_body=1.0, alpha_root=1.0))
+    expected = 0.5 * float((bent - rest)[:, :, 1:].square().mean())
+    assert float(terms["body"]) == pytest.approx(expected, rel=1e-3)
+    assert float(terms["root"]) < 1e-6
+
+
+@pytest.mark.parametrize(("squared", "expected"), [(False, 0.1), (True, 0.5 * 0.01)])
+def test_vertices_are_compared_along_each_axis(squared, expected):
+    here = torch.zeros(1, 4, 3)
+    away = here + 0.1
+    config = LossConfig(alpha_vert=1.0, tprop_vert=1.0, l2_verts=squared)
+    loss = ReconstructionLoss(config, skeleton(), "heading", 30.0)
+    rest = torch.eye(3).expand(1, 4, 24, 3, 3)
+    terms = loss.terms(
+        motion_to_features(rest, away), motion_to_features(rest, here), torch.ones(1, 4, dtype=torch.bool)
+    )
+    # A heading's features know the height alone; the path starts at the same place.
+    assert float(terms["vert"]) == pytest.approx(expected / 3, rel=1e-3)
+
+
+def test_the_vertex_loss_takes_a_share_of_the_windows_and_all_frames_in_turn():
+    config = LossConfig(alpha_vert=1.0, tprop_vert=0.25, prop_vert=0.5, freq_vert=2)
+    mask = torch.ones(4, 8, dtype=torch.bool)
+    seen = torch.zeros(4, 8)
+    for step in range(0, 8, 2):
+        frames = _vertex_frames(mask, config, step)
+        assert frames.sum() == 2 * 2 and not frames[2:].any()
+        seen += frames
+    assert (seen[:2] == 1).all()
+    terms = [set(losses(features(1), features(), config, step=step)) for step in range(3)]
+    assert ["vert" in names for names in terms] == [True, False, True]

@@ -32,13 +32,13 @@ def test_labels_of_frames_become_labels_of_tokens(stage):
     assert stage(batch, 0)["nll"].isfinite()
 
 
-@pytest.mark.parametrize("eos_force", [False, True])
-def test_the_end_counts_in_validation_as_in_training(trained, eos_force):
+@pytest.mark.parametrize("end_at_cut", [False, True])
+def test_the_end_counts_in_validation_as_in_training(trained, end_at_cut):
     """Of a window that is cut out of its clip it was asked for, too, and decided which checkpoint is best."""
     network = TINY_GPT.model_copy(update={"gen_eos": True})
-    stage = GPTStage(gpt_run(trained["vqvae"], network=network, eos_force=eos_force), INFO).eval()
+    stage = GPTStage(gpt_run(trained["vqvae"], network=network, end_at_cut=end_at_cut), INFO).eval()
     batch = replace(SwingingArms().batch(0), length=torch.tensor([16, 9, 16, 5]))
-    ended = torch.tensor([eos_force, True, eos_force, True])
+    ended = torch.tensor([end_at_cut, True, end_at_cut, True])
     expected = stage(replace(batch, ended=ended), 0)["nll"]
     assert stage.validate(stage.network, [batch])["nll"] == pytest.approx(expected.item(), rel=1e-5)
 
