@@ -124,12 +124,15 @@ def resolve_label(name: str, vocabulary: Sequence[str], kind: str = "action") ->
 
     Raises PoseGPTError with the closest names if there is none.
     """
+    # Reversed, so that of labels that read alike the first one wins.
     plain = {_plain(label): label for label in reversed(vocabulary)}
     for candidate in (name, STYLE_PREFIX + name):
         if candidate in vocabulary:
             return candidate
         if _plain(candidate) in plain:
             return plain[_plain(candidate)]
+
+    # Nothing fits: the nearest names help more than the whole list.
     close = difflib.get_close_matches(_plain(name), plain, n=3, cutoff=0.6)
     if close:
         hint = "did you mean " + " or ".join(repr(plain[c]) for c in close) + "?"

@@ -53,6 +53,7 @@ def open_array(file: Path, info: ArrayInfo) -> NDArray[Any]:
     Raises PoseGPTError if it is not as its manifest says, or of another type than we write.
     """
     try:
+        # Size first, then header, then type: nothing of a damaged file is mapped.
         about = file.stat()
         if not stat.S_ISREG(about.st_mode):
             raise PoseGPTError(f"{file} is no regular file", PREPARE_AGAIN)
@@ -88,6 +89,8 @@ def read_clips(file: Path, n_clips: int) -> list[dict[str, str]]:
         clips = parse_json(read_bytes(file, LARGEST_JSON))
     except ValueError as error:
         raise PoseGPTError(f"cannot read {file}: {error}", PREPARE_AGAIN) from None
+
+    # One record per clip, each with text only: nothing else is ever written there.
     if not isinstance(clips, list):
         raise PoseGPTError(f"{file} holds no list of clips", PREPARE_AGAIN)
     if len(clips) != n_clips:

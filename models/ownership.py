@@ -38,6 +38,7 @@ def sole_owner(folder: Path, work: str) -> Iterator[None]:
 
     Raises PoseGPTError, with who is there, if another process is, or if the folder's parent is not writable.
     """
+    # Resume and the stages of one run enter a folder that is held already.
     path = folder.absolute().parent / f".{folder.name}.lock"
     if path in _held:
         yield

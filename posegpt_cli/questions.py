@@ -52,12 +52,15 @@ def ask_choice(flag: str, question: str, choices: Sequence[str], default: str) -
             shown += ", ..."
         raise UsageError(f"{flag} is missing, expected one of: {shown}", f"add {flag} '{default}'")
 
+    # Rich would read brackets in names as markup.
     names = [choice.replace("[", r"\[") for choice in choices]
     messages().print(Columns(names, padding=(0, 2), column_first=True))
     while True:
         answer = read_line(f"{question} ({default}): ", _completer_of(choices), flag) or default
         if answer in choices:
             return answer
+
+        # One match is taken; several are shown; none gets the nearest name.
         matches = search(answer, choices)
         if len(matches) == 1:
             say(f"{flag} {matches[0]}")
@@ -111,6 +114,7 @@ def ask_text(flag: str, question: str, default: str, check: Callable[[str], obje
 
 def search(text: str, choices: Sequence[str]) -> list[str]:
     """The choices in which all words of a text occur, those that begin with it first."""
+    # Dashes and spaces are alike, as people type them.
     words = text.lower().replace("-", " ").split()
     plain = {choice: choice.lower().replace("-", " ") for choice in choices}
     found = [choice for choice, name in plain.items() if all(word in name for word in words)]
@@ -119,6 +123,7 @@ def search(text: str, choices: Sequence[str]) -> list[str]:
 
 def complete_path(text: str, suffixes: Sequence[str] = ()) -> list[str]:
     """Files with one of these suffixes, and folders with a slash, whose path begins with a text."""
+    # What stands before the last slash is a folder; what follows is the beginning of a name in it.
     folder, _, start = text.rpartition("/")
     root = Path(folder + "/" if folder or text.startswith("/") else ".").expanduser()
     found = list[str]()
@@ -159,6 +164,8 @@ def _at_terminal() -> Iterator[None]:
     if sys.stdout.isatty():
         yield
         return
+
+    # The descriptor is swapped, because `input` looks at the process's own, not at sys.stdout.
     sys.stdout.flush()
     number = sys.stdout.fileno()
     piped = os.dup(number)

@@ -32,6 +32,7 @@ def suggest(folder: Path) -> list[Suggestion]:
     if generator:
         found.insert(0, Suggestion(("sample", "--gpt", generator), "generate with your own generator"))
 
+    # The newest motion file is probably what the person has just made or downloaded.
     motion = _newest(path for path in folder.iterdir() if path.suffix.lower() in _MOTIONS)
     if motion:
         video = f"{motion.stem}.mp4"
@@ -41,6 +42,8 @@ def suggest(folder: Path) -> list[Suggestion]:
         found.append(Suggestion(("export", motion.name), "for Blender, Unity, a browser"))
 
     data_sets = _data_sets(folder)
+
+    # What follows in training comes first: whoever has prepared data wants to go on.
     for data in data_sets:
         if tokenizer and not generator:
             command = ("train", "gpt", "--data", data, "--vqvae", tokenizer, "--preset", "tiny")
@@ -48,6 +51,8 @@ def suggest(folder: Path) -> list[Suggestion]:
         elif not tokenizer:
             begin = ("train", "vqvae", "--data", data, "--preset", "tiny")
             found.insert(0, Suggestion(begin, "train the tokenizer"))
+
+    # Recordings without a data set: that is where the way to an own model begins.
     if not data_sets:
         for recordings, option in _recordings(folder):
             words = ("prepare", option, recordings, "--out", "dataset")

@@ -55,6 +55,8 @@ def real_pieces(store: Store, max_frames: int, labelled: bool = False) -> Pieces
     for k in range(len(store)):
         if labelled and not store.labels[k].any():
             continue
+
+        # Each piece remembers its clip: pieces of one clip are no independent witnesses.
         pieces = cut(store.motion(k), max_frames)
         motions += pieces
         clips += [k] * len(pieces)
@@ -66,6 +68,8 @@ def bundled_sets(max_frames: int) -> RealSets:
     folder = find_checkpoint(None, "classifier")
     held_out = read_features(folder / "real_val.npz")
     second = folder / SECOND / "real_val.npz"
+
+    # Features of longer or shorter pieces have another distribution.
     if held_out.max_frames != max_frames:
         raise PoseGPTError(
             f"the bundled real features are of up to {held_out.max_frames} frames, not {max_frames}",
@@ -85,6 +89,8 @@ def real_sets(
 ) -> RealSets:
     """Features of a split and of the training split, computed once and kept beside them."""
     store = open_split(data, split)
+
+    # Every judge sees the held-out motion; copies are looked for by the first one alone.
     held_out = [real_features(store, judge, max_frames, on_progress) for judge in judges]
     train = real_features(open_split(data, "train"), judges[0], max_frames, on_progress)
     return RealSets(JudgedSet(*held_out), train)

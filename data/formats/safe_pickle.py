@@ -46,6 +46,8 @@ def read_tree(path: Path) -> Any:
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise PoseGPTError(f"{path.name} is larger than {_LARGEST_FILE >> 30} GiB", _AGAIN)
+
+        # The first bytes say what it is; extensions lie.
         with path.open("rb") as file:
             start = file.read(len(_NPY))
             file.seek(0)
@@ -66,6 +68,7 @@ def read_tree(path: Path) -> Any:
 
 def _decompressed(file: IO[bytes], start: bytes) -> IO[bytes]:
     """The file, or what it holds if joblib compressed it; never more than the largest file."""
+    # A small file may inflate without end: reading stops at the limit.
     if start[:1] == _ZLIB and start[1:2] in (b"\x01", b"\x5e", b"\x9c", b"\xda"):
         inflater = zlib.decompressobj()
         content = inflater.decompress(file.read(), _LARGEST_FILE)
@@ -84,6 +87,7 @@ def _decompressed(file: IO[bytes], start: bytes) -> IO[bytes]:
 
 def _read_npy(file: IO[bytes]) -> Any:
     """A .npy file's array; of a single object, such as a saved dictionary, what it holds."""
+    # numpy itself would unpickle object arrays with any function they name.
     version = np.lib.format.read_magic(file)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     shape, is_fortran, dtype = read_header[version](file)
@@ -99,6 +103,7 @@ def _read_torch(file: IO[bytes]) -> Any:
     """What torch.save wrote: torch's own reader that knows weights only, and numpy's arrays with it."""
     import torch
 
+    # torch's safe reader knows tensors; numpy arrays inside are allowed by name.
     numpy_parts = [part for part in allowed_globals().values() if part is not object]
     numpy_parts += [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "u1", "?")]
     with torch.serialization.safe_globals(numpy_parts):

@@ -64,20 +64,10 @@ _LONGEST_LICENCE = 1000
 _AMASS_KEYS = ("dmpls", "mocap_time_length", "markers_latent", "marker_data")
 """Only AMASS's own files have one of these."""
 _MARKER_KEYS = ("markers", "markers_latent", "marker_data", "markers_obs", "marker_labels")
-KEYS = frozenset(
-    (
-        *RATE_KEYS,
-        *_POSE_KEYS,
-        *_ROOT_KEYS,
-        *_BODY_KEYS,
-        *_TRANS_KEYS,
-        *_BETAS_KEYS,
-        *_HAND_KEYS,
-        *_FACE_KEYS,
-        *_TEXT_KEYS,
-        "smpl_scaling",
-    )
-)
+KEYS = frozenset((
+    *RATE_KEYS, *_POSE_KEYS, *_ROOT_KEYS, *_BODY_KEYS, *_TRANS_KEYS, *_BETAS_KEYS, *_HAND_KEYS, *_FACE_KEYS,
+    *_TEXT_KEYS, "smpl_scaling",
+))  # fmt: skip
 """All that is read."""
 
 _WHOLE_BODY = (22, 24, 52, 55)
@@ -202,6 +192,8 @@ def _poses(arrays: Arrays, n_frames: int, name: str) -> tuple[FloatArray, tuple[
     whole = _first(_POSE_KEYS, arrays)
     root = _first(_ROOT_KEYS, arrays)
     body = _first(_BODY_KEYS, arrays)
+
+    # One array of the whole body, or the root beside it, or root and body in parts.
     if whole is not None:
         counts = _WHOLE_BODY if root is None else (*_WHOLE_BODY, *_WITHOUT_ROOT)
         rotvecs = _rotations(arrays, whole, n_frames, counts, name)
@@ -230,6 +222,7 @@ def _with_hands_and_face(
     if hands is None and not is_smplx:
         return _padded(rotvecs, n_joints("smpl")), tuple(notes)
 
+    # SMPL's own two hand joints give way to the fingers.
     n_body = len(BODY_JOINTS)
     body_type: BodyType = "smplx" if is_smplx else "smplh"
     whole = _padded(rotvecs[:, :n_body], n_joints(body_type))
@@ -268,6 +261,8 @@ def _rotations(
 ) -> FloatArray:
     """(T, J, 3). Raises ValueError if the array's shape does not say what it is."""
     array = _numbers(arrays, key, name)
+
+    # A shape that could mean two things has no form, and is refused.
     form = rotation_shape(array.shape, n_frames, joint_counts)
     if form is None:
         widths = ", ".join(str(3 * n) for n in joint_counts)
@@ -288,6 +283,8 @@ def _convention(arrays: Arrays, there: Collection[str], place: str) -> Conventio
     """Who writes such keys, and which way is up there."""
     if any(word in place for word in ("incam", "cam", "camera")):
         return _VIDEO_CAMERA
+
+    # What the file says of itself counts most, then keys that only one tool writes, then habits.
     said = _text(arrays, "up").lower()
     if said in ("y", "z"):
         return Convention("the file itself", "+y" if said == "y" else "+z", is_sure=True)
@@ -309,6 +306,8 @@ def _frame_rate(arrays: Arrays, name: str) -> float | None:
     key = _first(RATE_KEYS, arrays)
     if key is None or arrays[key].size != 1:
         return None
+
+    # Some tools write the rate as text.
     value = arrays[key].reshape(())
     try:
         rate = float(_as_text(value) if value.dtype.kind in "US" else value)

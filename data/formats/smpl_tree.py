@@ -61,11 +61,14 @@ def read_smpl_tree(path: Path, settings: ReadingSettings) -> Motion:
 
 def motion_of_tree(tree: Any, name: str, settings: ReadingSettings) -> Motion:
     """The person who is seen longest. Raises PoseGPTError if there is none."""
+    # Some tools save one array for all persons, or wrap the whole in a list of one.
     tree = _by_person(tree) or _mdm_mesh(tree) or tree
     people = list(_people(tree, "", 0))
     if not people:
         keys = ", ".join(str(key) for key in list(tree)[:8]) if isinstance(tree, Mapping) else "no names"
         raise PoseGPTError(f"{name} holds no SMPL parameters (it has {keys})", _EXPECTED)
+
+    # World coordinates beat camera coordinates, and then the longest track wins.
     best = max(people, key=lambda person: (person.rank, person.n_frames))
     arrays = dict(best.arrays)
     if "smpl_params" in best.place:  # GVHMR's, which are SMPL-X's without hands

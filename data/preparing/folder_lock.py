@@ -42,6 +42,7 @@ def folder_lock(folder: Path, shared: bool) -> Iterator[None]:
 
     Raises PoseGPTError if another run is there, OSError if the folder cannot be written to.
     """
+    # Whoever comes, comes through the gate.
     gate = _acquire(folder / _GATE, _PATIENCE, folder)
     held = [gate]
     try:
@@ -60,6 +61,7 @@ def folder_lock(folder: Path, shared: bool) -> Iterator[None]:
 
 def _wait_for_shards(folder: Path) -> None:
     """Returns when no shard is at work; files of shards that were killed are removed."""
+    # One patience for all of them together, so that a dead farm of shards is no long wait.
     deadline = time.monotonic() + _PATIENCE
     for path in sorted(folder.glob(f"{_SHARD}*")):
         left = max(0.0, deadline - time.monotonic())

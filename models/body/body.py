@@ -78,6 +78,8 @@ class Body:
             trans: (..., 3) metres.
         """
         self._check(poses, trans)
+
+        # The skin plays no part here, so joints cost a thousandth of a mesh.
         rotmats = roma.rotvec_to_rotmat(poses)
         return forward_kinematics(rotmats, trans, self.rest_joints.to(poses), self.parents)[0]
 
@@ -97,6 +99,8 @@ class Body:
         """
         if self.hands_mean is None:
             return poses
+
+        # The fingers are the last thirty joints of SMPL-H and SMPL-X, left hand first.
         relaxed = poses.clone()
         left_hand = slice(-30, -15)
         right_hand = slice(-15, None)

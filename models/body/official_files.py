@@ -76,6 +76,8 @@ def find_official(body_type: BodyType, place: Path, gender: str | None = None) -
     """
     if gender is not None and gender not in GENDERS:
         raise PoseGPTError(f"there is no gender {gender!r}", f"use {', '.join(GENDERS)}", parameter="gender")
+
+    # Genders in the order of preference, files in the order in which they were found.
     files = official_files(place)
     of_type = [file for file in files if file.body_type == body_type]
     for wanted in GENDERS if gender is None else (gender,):
@@ -110,6 +112,7 @@ def body_type_in(place: Path, wanted: BodyType) -> BodyType:
 
 def _model_files(place: Path) -> Iterator[Path]:
     """Files that may be models, folder by folder."""
+    # Breadth first and bounded: a home folder given by mistake must not be searched for minutes.
     n_seen = 0
     waiting = [(place, 0)]
     while waiting:
@@ -130,6 +133,7 @@ def _model_files(place: Path) -> Iterator[Path]:
 
 def _by_name(path: Path) -> OfficialFile | None:
     """What names say of a file; None if they do not say that it is a body."""
+    # smplx's own names, then those of the downloads, then folders named after the gender.
     match = _SMPLX_NAME.fullmatch(path.stem)
     if match:
         body_type = next(known for known in BODY_TYPES if known == match[1].lower())
@@ -163,6 +167,7 @@ def _single_file(path: Path) -> OfficialFile:
 
 def _by_content(path: Path) -> BodyType | None:
     """The body with as many joints as a file's skinning weights; None if it is no model."""
+    # Only the skinning weights are read: their width is the number of joints.
     try:
         if path.suffix.lower() == ".pkl":
             weights = numbers(read_pickle(path, ("weights",))["weights"])

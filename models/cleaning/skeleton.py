@@ -65,6 +65,7 @@ class RestBody:
     @property
     def offsets(self) -> FloatArray:
         """(22, 3) rest vector from each joint's parent to it."""
+        # The root has no parent: its offset is its place.
         parents = np.maximum(BODY_PARENTS, 0)
         return self.joints - np.where(np.array(BODY_PARENTS)[:, None] < 0, 0.0, self.joints[parents])
 
@@ -92,6 +93,7 @@ def rest_body(body_type: BodyType) -> RestBody:
     """The bundled body of a type."""
     from models.body.body import load_body
 
+    # Torch and the body are loaded once per type, and only if something is cleaned.
     body = load_body(body_type)
     joints = body.rest_joints.numpy()[: len(BODY_JOINTS)].astype(float)
     return RestBody(joints, float(body.v_template[:, 1].min()))

@@ -129,6 +129,7 @@ class Report(Config):
 
 def estimate(values: Iterable[float]) -> Estimate:
     """Mean of values with its 95 % interval by Student's t; values that are not finite make it undefined."""
+    # A figure that is not defined for one value is not defined for the mean.
     array = np.array(list(values), float)
     if not len(array) or not np.isfinite(array).all():
         return Estimate(mean=None, n=len(array))
@@ -136,6 +137,7 @@ def estimate(values: Iterable[float]) -> Estimate:
         return Estimate(mean=float(array[0]))
     from scipy.stats import t
 
+    # The interval of a mean of few values: Student's t, not the normal distribution.
     half = t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array))
     return Estimate(mean=float(array.mean()), half=float(half), n=len(array))
 
@@ -176,6 +178,7 @@ def bootstrap(
         n: motions.
         seed: of the draws.
     """
+    # The figure itself is that of the whole set; the draws only say how far chance moves it.
     rng = np.random.default_rng(seed)
     whole = figures(np.arange(n))
     draws = [figures(rng.integers(0, n, n)) for _ in range(BOOTSTRAPS)]

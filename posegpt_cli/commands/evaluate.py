@@ -61,6 +61,8 @@ def fid(request: FidRequest, shown: ReportSettings) -> None:
 def actions(request: ActionsRequest, shown: ReportSettings) -> None:
     refuse_together("--generated", request.generated, _given(request, (*_OF_GENERATOR, "per_name")))
     request = _with_data(request)
+
+    # What the library needs (torch, stores) is imported only when the request is known to be sound.
     with reporting(shown, with_sheet=True) as (on_progress, done):
         from data.evaluating.protocols import evaluate_actions
 
@@ -135,6 +137,8 @@ def compare(
         raise PoseGPTError(
             f"{first} holds {', '.join(a)}, {second} holds {', '.join(b)}", "compare reports of one protocol"
         )
+
+    # Figures of unlike data, classifiers or settings are not compared at all.
     rows = list[dict[str, Any]]()
     for protocol in a:
         check_comparable(a[protocol], b[protocol])
@@ -233,6 +237,8 @@ def _differences(a: Report, b: Report) -> list[dict[str, Any]]:
     for group, figures in a.figures.items():
         for name, first in figures.items():
             second = b.figures.get(group, {}).get(name)
+
+            # What only one report has, or could not measure, has no difference.
             if second is None or first.mean is None or second.mean is None:
                 continue
             rows.append(

@@ -158,6 +158,8 @@ def save_preview(stores: Sequence[Path], seq_len: int, seed: int, path: Path) ->
 
 def _settings(choices: Choices[PrepareSettings]) -> PrepareSettings:
     # What a person at a terminal leaves out is asked for; it counts less than --config would.
+
+    # Sources first: without one there is nothing to prepare, whatever else is said.
     given = {field.name for field in choices.flags}
     preset = dict[str, Path]()
     if not given.intersection(SOURCES):
@@ -177,6 +179,7 @@ def _settings(choices: Choices[PrepareSettings]) -> PrepareSettings:
 
 def _source_of(folder: Path) -> str:
     """The source whose files are the most in a folder; .bvh if it has none."""
+    # A folder may hold several kinds; the most frequent one is what it is for.
     counts = dict.fromkeys(SUFFIX, 0)
     for path in folder.rglob("*"):
         for kind, suffix in SUFFIX.items():
@@ -219,6 +222,7 @@ def _check(root: Path, choices: Choices[PrepareSettings], run: PrepareRun) -> No
     refuse_together("--check", root, {"--dry-run": run.dry_run, **foreign})
     _check_preview(run.preview, bool(flags.get("force")))
 
+    # Every store is read to its end: one that is damaged does not hide another.
     faults = check_stores(root)
     states = {str(path): fault or "whole" for path, fault in faults.items()}
     if run.as_json:
