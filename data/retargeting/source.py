@@ -97,6 +97,9 @@ class Recording:
 
     def turned(self, by: FloatArray) -> "Recording":
         """All of it turned by a (3, 3) rotation; the zero pose stays in the file's axes."""
+        # Most files have Y up already, and copies of long recordings cost memory.
+        if np.array_equal(by, np.eye(3)):
+            return self
         return replace(self, rotations=by @ self.rotations, positions=self.positions @ by.T)
 
 
