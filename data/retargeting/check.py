@@ -17,10 +17,22 @@ _ROOT_SPEED = 12.0
 """Metres per second; a pelvis that is faster jumps from one place to another."""
 _CENTIMETRES = (0.006, 0.016)
 """Metres per unit that are plainly centimetres, of children and of giants."""
+_LEGS = (0.2, 2.5)
+"""Metres from hip to ankle that a scale may make: toddlers to giants."""
 _HEAD_BELOW = -0.2
 """Metres; a head this far below the floor is upside down."""
 _UNITS = ((1.0, "metres"), (0.001, "millimetres"), (0.0254, "inches"), (0.3048, "feet"))
 _TELL = "say how the joints rest: t_pose_frame=N if frame N is a T-pose, or skeleton=FILE.json"
+
+
+def check_scale(recording: Recording, scale: float) -> None:
+    """Raises PoseGPTError if a scale that was given makes nobody's legs."""
+    legs = recording.leg_length * scale
+    if not _LEGS[0] < legs < _LEGS[1]:
+        raise PoseGPTError(
+            f"{recording.name}: with scale={scale:g} its legs would be {legs:.3g} m long",
+            "leave --scale out: legs tell the unit",
+        )
 
 
 def check_motion(recording: Recording, body: BodyMotion, scale: float, says_unit: bool) -> tuple[str, ...]:

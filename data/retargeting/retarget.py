@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from data.formats.bvh import Bvh
 from data.formats.settings import ReadingSettings
 from data.retargeting.body_motion import BONES, HIPS, JOINT, LEGS, OFFSETS, BodyMotion
-from data.retargeting.check import check_motion
+from data.retargeting.check import check_motion, check_scale
 from data.retargeting.flips import undo_flips
 from data.retargeting.from_positions import filled_positions, rotations_from_positions
 from data.retargeting.glitches import count_glitches, repair_spikes
@@ -80,6 +80,7 @@ def retarget_counted(
     # Laid on SMPL's body, then put on the floor: contacts are the source's, at the body's size.
     source = source_motion(bvh, map_joints(bvh, skeleton), settings)
     scale = settings.scale or leg_scale(source.recording)
+    check_scale(source.recording, scale)
     laid = to_body(source, scale)
     recording = source.recording
 

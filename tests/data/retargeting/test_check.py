@@ -7,10 +7,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from data.formats.bvh_read import read_bvh
+from data.formats.settings import ReadingSettings
 from data.retargeting.body_motion import BodyMotion
 from data.retargeting.check import check_motion
 from data.retargeting.mapping.mapper import map_joints
-from data.retargeting.retarget import leg_scale, source_motion, to_body
+from data.retargeting.retarget import leg_scale, retarget, source_motion, to_body
 from data.retargeting.source import Recording
 from data.synthetic import make_motion
 from models.errors import PoseGPTError
@@ -72,6 +73,14 @@ def test_units_that_are_not_centimetres_are_said(walk, scale, said):
     notes = check_motion(recording, body, scale, says_unit=False)
     assert notes == (() if said is None else (f"its unit is taken for {said}, by the length of the legs",))
     assert check_motion(recording, body, scale, says_unit=True) == ()
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.0001])
+def test_a_scale_that_makes_nobodys_legs_is_refused(tmp_path, scale):
+    write_rig(tmp_path / "walk.bvh", make_motion("walk", 10), Rig())
+    with pytest.raises(PoseGPTError, match=r"its legs would be .* m long") as caught:
+        retarget(read_bvh(tmp_path / "walk.bvh"), settings=ReadingSettings(scale=scale))
+    assert "--scale" in caught.value.hint
 
 
 def test_jumps_of_the_root_are_counted(walk):
