@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data.evaluating.files import folder_features, read_folder
 from data.evaluating.real import bundled_sets, open_split, real_features, real_pieces, real_sets
@@ -21,6 +22,7 @@ from data.evaluating.requests import (
     FidRequest,
     ForecastRequest,
     GeneratedRequest,
+    LikelihoodRequest,
     PhysicsRequest,
     RealMotion,
     ReconstructionRequest,
@@ -46,6 +48,7 @@ from models.evaluation.judge import (
     load_judge,
     load_second_judge,
 )
+from models.evaluation.likelihood import evaluate_likelihood as measure_likelihood
 from models.evaluation.motions.clips import cut_all, fit, subset
 from models.evaluation.motions.generated import (
     FINGERPRINT_LENGTH,
@@ -101,6 +104,8 @@ def evaluate_fid(request: FidRequest | None = None, on_progress: OnStage = no_st
 
     # Bundled sets may know one judge only; a second one then has nothing to compare with.
     keep = _chosen(len(sets.held_out.first), request)
+    if request.observed:
+        keep = _outlasting(keep, sets.held_out.first, request)
     second = sets.held_out.second
     real = JudgedSet(sets.held_out.first.rows(keep), None if second is None else second.rows(keep))
     judges = judges[: 1 if second is None else 2]
@@ -114,7 +119,10 @@ def evaluate_fid(request: FidRequest | None = None, on_progress: OnStage = no_st
     else:
         judged = _generator_sets(request, judges, real, sets.train, keep)
     settings = _part(FidSettings, request)
-    return fid.evaluate_fid(judged, settings, request.seed, _stage(on_progress, "generate and judge"))
+    report = fid.evaluate_fid(judged, settings, request.seed, _stage(on_progress, "generate and judge"))
+    if not request.observed:
+        return report
+    return report.replaced(settings=report.settings | {"observed": request.observed})
 
 
 def _generator_sets(
@@ -122,17 +130,20 @@ def _generator_sets(
     judges: Sequence[Judge],
     real: JudgedSet,
     train: Features,
-    keep: np.ndarray,
+    keep: NDArray[np.int64],
 ) -> fid.FidSets:
     """A generator's motion, the same without guidance, and the real motion through the tokenizer."""
     sampler = _sampler(request)
     fingerprints = checkpoint_fingerprints(request.gpt)
-    source = fid.GeneratorSource(judges, sampler, real.first, fingerprints, request.seed)
+    generator = sampler.generator
+    pasts: list[Motion] | None = None
     others: dict[str, fid.Source] = {}
     if request.data:
         pieces = real_pieces(open_split(request.data, request.split), request.max_frames, labelled=True)
         motions = [pieces.motions[k] for k in keep]
-        generator = sampler.generator
+        if request.observed:
+            fitted = [fit(motion, generator.fps, generator.body_type) for motion in motions]
+            pasts = [motion.crop(0, request.observed) for motion in fitted]
 
         # Only with the data at hand can its motions be put through the tokenizer; features do not do.
         def through_tokenizer(places: list[int]) -> list[Motion]:
@@ -146,7 +157,8 @@ def _generator_sets(
     codes = _part(CodeSettings, request)
     if request.unguided and codes.guidance != 1:
         plain = PromptSampler(sampler.generator, codes.replaced(guidance=1.0), request.batch_size)
-        others[fid.UNGUIDED] = fid.GeneratorSource(judges, plain, real.first, {}, request.seed)
+        others[fid.UNGUIDED] = fid.GeneratorSource(judges, plain, real.first, {}, request.seed, pasts)
+    source = fid.GeneratorSource(judges, sampler, real.first, fingerprints, request.seed, pasts)
     return fid.FidSets(source, real, train, others)
 
 
@@ -323,6 +335,22 @@ def evaluate_transfer(request: TransferRequest, on_progress: OnStage = no_stage)
     )
 
 
+def evaluate_likelihood(request: LikelihoodRequest, on_progress: OnStage = no_stage) -> Report:
+    """How likely real motion is: the tokenizer's likelihood and bounds, the generator's nll."""
+    generator = load_generator(request.gpt, request.device)
+    sets = {}
+    fingerprints = checkpoint_fingerprints(request.gpt)
+    for split in request.splits:
+        store = open_split(request.data, split)
+        pieces = real_pieces(store, request.max_frames, labelled=True).motions
+        sets[split] = subset(pieces, request.clips, request.seed)
+        # Reports are compared by the data of their first split.
+        fingerprints = {"data": store.manifest.fingerprint} | fingerprints
+    settings = {"motions": request.clips or "all", "max_frames": request.max_frames}
+    setup = Setup(seed=request.seed, fingerprints=fingerprints, settings=settings)
+    return measure_likelihood(generator, sets, setup, _stage(on_progress, "measure"))
+
+
 def evaluate_everything(request: EverythingRequest, on_progress: OnStage = no_stage) -> list[Report]:
     """All protocols, one report each."""
     # A classifier is trained once in a transfer, however many sets are judged.
@@ -364,11 +392,27 @@ def _real_motions(store: Store, request: RealMotion, seed: int, labelled: bool =
     return subset(real_pieces(store, request.max_frames, labelled).motions, request.clips, seed)
 
 
-def _chosen(n: int, request: FidRequest | ClassifierRequest) -> np.ndarray:
+def _chosen(n: int, request: FidRequest | ClassifierRequest) -> NDArray[np.int64]:
     """Places of the motions that are evaluated, among n."""
     if not request.clips or request.clips >= n:
         return np.arange(n)
     return np.sort(np.random.default_rng(request.seed).choice(n, request.clips, replace=False))
+
+
+def _outlasting(keep: NDArray[np.int64], real: Features, request: FidRequest) -> NDArray[np.int64]:
+    """Places of the motions that go on for as long as they are observed, at least."""
+    if request.data is None or request.generated is not None:
+        raise PoseGPTError(
+            "generation from an observed past needs real motion", "give data=DIR", ("observed", "data")
+        )
+    long_enough = keep[real.lengths[keep] >= 2 * request.observed]
+    if len(long_enough) < 2:
+        raise PoseGPTError(
+            f"fewer than two motions have {2 * request.observed} frames, twice of what is observed",
+            f"observed={max(1, int(real.lengths.max()) // 4)}",
+            "observed",
+        )
+    return long_enough
 
 
 def _setup(request: RealMotion, store: Store, seed: int, fingerprints: dict[str, str]) -> Setup:

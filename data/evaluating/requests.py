@@ -68,6 +68,8 @@ class GeneratedRequest(Conditions, CodeSettings, RealMotion, GeneratorInUse):
 class FidRequest(MotionFiles, FidSettings, ClassifierInUse, GeneratedRequest):
     """FID, accuracy and their companions, of a generator or of motion files."""
 
+    observed: Annotated[int, Field(ge=0)] = 0
+    """Frames of the real motion that generation goes on from (0: none)."""
     labels: Path | None = None
     """CSV (clip,labels) or JSON with the labels of the motion files."""
 
@@ -111,3 +113,16 @@ class PhysicsRequest(MotionFiles, PhysicsSettings, GeneratedRequest):
 
 class EverythingRequest(FidSettings, TransferSettings, ClassifierInUse, GeneratedRequest):
     """All protocols on one data set; each takes the settings that it knows."""
+
+
+class LikelihoodRequest(Conditions, GeneratorInUse):
+    """How likely real motion is, by the tokenizer and the generator."""
+
+    data: Path | None = None
+    """Prepared data set of real motion."""
+    splits: tuple[str, ...] = ("val", "test")
+    """Splits to measure; several for several."""
+    clips: Annotated[int, Field(ge=0)] = 0
+    """Number of motions of each split, at random (0: all)."""
+    max_frames: Annotated[int, Field(ge=4)] = 64
+    """Clips are cut into equal pieces of at most this many frames."""

@@ -6,7 +6,7 @@ repeat, which is the best that the measure can say for this mix at this number o
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -92,6 +92,8 @@ class GeneratorSource:
     real: Features
     fingerprints: dict[str, str]
     seed: int = 0
+    pasts: Sequence[Motion] | None = None
+    """What each motion goes on from, at the generator's rate and for its body (None: from nothing)."""
 
     @property
     def repeats(self) -> None:
@@ -105,6 +107,8 @@ class GeneratorSource:
     def judged(self, repeat: int, clock: Stopwatch, on_progress: OnProgress) -> JudgedSet:
         # Each repeat asks for what the real set holds, so that both sets have the same mix.
         prompts = prompts_like(self.real, self.sampler.generator.fps)
+        if self.pasts is not None:
+            prompts = [replace(p, past=past) for p, past in zip(prompts, self.pasts, strict=True)]
 
         def motions_at(places: list[int]) -> Sequence[Motion]:
             with clock.part("sampling"):

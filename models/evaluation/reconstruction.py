@@ -12,6 +12,7 @@ from models.batch import Batch
 from models.body.body import Body, load_body
 from models.body.skeleton import BODY_JOINTS
 from models.distributed import gather_rows, own_share
+from models.evaluation.likelihood import gaussian_likelihood
 from models.evaluation.motions.clips import batches, fit
 from models.evaluation.motions.generated import OnProgress, no_progress
 from models.evaluation.report import Estimate, FigureInfo, Report, Setup, estimate
@@ -187,13 +188,11 @@ def _code_figures(vqvae: VQVAE, indices: Tensor, residual: Tensor, frames: int) 
     """Of all motions together: indices (N, K), -1 for none, and the summed squared residual (F,)."""
     n_codes = vqvae.config.codes_per_book
     used = [len(torch.unique(book[book >= 0])) / n_codes for book in indices.T]
-    # A Gaussian with the deviation that fits best: half of the squared residual's share is 1/2 a channel.
-    variance = (residual / frames).clamp(min=1e-12)
-    likelihood = -0.5 * (torch.log(2 * math.pi * variance) + 1).sum()
+    likelihood = gaussian_likelihood(residual / frames)
     return {
         "code usage": Estimate(mean=sum(used) / len(used)),
         "perplexity": Estimate(mean=float(perplexity(indices, n_codes).mean())),
-        "likelihood": Estimate(mean=float(likelihood)),
+        "likelihood": Estimate(mean=likelihood),
     }
 
 

@@ -12,6 +12,7 @@ from data.evaluating.requests import (
     EverythingRequest,
     FidRequest,
     ForecastRequest,
+    LikelihoodRequest,
     PhysicsRequest,
     ReconstructionRequest,
     TransferRequest,
@@ -32,7 +33,7 @@ from posegpt_cli.questions import ask_path
 
 SPEC = OptionSpec(without=("k", "threshold", "motions_per_step"))
 """Settings that are for Python alone: figures with others could hardly be compared."""
-_OF_GENERATOR = ("gpt", "repeats", "unguided", *CodeSettings.model_fields)
+_OF_GENERATOR = ("gpt", "repeats", "unguided", "observed", *CodeSettings.model_fields)
 """Settings that say nothing of motion files."""
 
 
@@ -49,7 +50,7 @@ def fid(request: FidRequest, shown: ReportSettings) -> None:
     refuse_together("--generated", request.generated, _given(request, _OF_GENERATOR))
     if request.labels and not request.generated:
         raise UsageError("--labels are those of --generated", "add --generated DIR, or leave out --labels")
-    if request.classifier is not None or request.split != "val":
+    if request.classifier is not None or request.split != "val" or request.observed:
         request = _with_data(request)
     with reporting(shown) as (on_progress, done):
         from data.evaluating.protocols import evaluate_fid
@@ -118,6 +119,15 @@ def physics(request: PhysicsRequest, shown: ReportSettings) -> None:
 
 
 @with_options(SPEC)
+def likelihood(request: LikelihoodRequest, shown: ReportSettings) -> None:
+    request = _with_data(request)
+    with reporting(shown) as (on_progress, done):
+        from data.evaluating.protocols import evaluate_likelihood
+
+        done([evaluate_likelihood(request, on_progress)])
+
+
+@with_options(SPEC)
 def everything(request: EverythingRequest, shown: ReportSettings) -> None:
     request = _with_data(request)
     with reporting(shown, shared=False) as (on_progress, done):
@@ -160,6 +170,7 @@ _PROTOCOLS: tuple[tuple[str, Callable[..., None], str, tuple[str, ...]], ...] = 
         (
             "posegpt eval fid",
             "posegpt eval fid --gpt runs/gpt/default --data dataset/ --out report.html",
+            "posegpt eval fid --data dataset/ --past-frames 16",
             "posegpt eval fid --generated samples/ --labels labels.csv --json",
             "torchrun --nproc-per-node 2 --no-python posegpt eval fid",
         ),
@@ -203,6 +214,12 @@ _PROTOCOLS: tuple[tuple[str, Callable[..., None], str, tuple[str, ...]], ...] = 
         physics,
         "Sliding and floating feet, trembling hands, jerk, seams, beside real motion.",
         ("posegpt eval physics --data dataset/", "posegpt eval physics --generated samples/ --data dataset/"),
+    ),
+    (
+        "likelihood",
+        likelihood,
+        "How likely real motion is: nll of its codes, the tokenizer's ELBO.",
+        ("posegpt eval likelihood --data dataset/ --gpt runs/gpt/default",),
     ),
     (
         "all",

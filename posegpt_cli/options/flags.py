@@ -65,6 +65,8 @@ FLAGS: Mapping[str, Flag] = {
     "init": Flag(complete=runs_of("*")),
     "n": Flag(("-n",)),
     "pasts": Flag(("--past",)),
+    "observed": Flag(("--past-frames",)),
+    "splits": Flag(("--split",), panel=DATA),
     "with_labels": Flag(off="--without-labels"),
     **dict.fromkeys(("data", "split", "clips", "max_frames", "generated"), Flag(panel=DATA)),
     "batch_size": Flag(panel=BEHAVIOUR),

@@ -318,6 +318,26 @@ def test_some_actions_of_motion_files(posegpt, world, more_data, motion_files):
     assert posegpt(*words, "--per-name", 3).code == 2
 
 
+def test_generation_from_an_observed_past_is_judged(posegpt, fid):
+    found = report_of(posegpt(*fid, "--past-frames", 12, "--json"))
+    assert found["settings"]["observed"] == 12
+    plain = report_of(posegpt(*fid, "--json"))
+    assert found["counts"]["validation motions"] <= plain["counts"]["validation motions"]
+    assert found["figures"]["generated"]["fid"] != plain["figures"]["generated"]["fid"]
+    refused = posegpt(*fid, "--past-frames", 500)
+    assert refused.code == 1 and "--past-frames" in refused.err
+    assert "--data is missing" in posegpt("eval", "fid", "--past-frames", 8).err
+
+
+def test_likelihood_on_several_splits(posegpt, world):
+    words = ("eval", "likelihood", "--data", world["data"], "--gpt", world["gpt"], "--clips", 5, "--json")
+    found = report_of(posegpt(*words, "--split", "val", "--split", "train"))
+    assert found["counts"] == {"val motions": 5, "train motions": 5}
+    # 16 codes of random weights.
+    assert found["figures"]["val"]["nll"]["mean"] == pytest.approx(2.77, abs=0.3)
+    assert found["figures"]["val"]["elbo"]["mean"] < found["figures"]["val"]["likelihood"]["mean"]
+
+
 def test_transfer(posegpt, world):
     words = ("--data", world["data"], "--gpt", world["gpt"], "--clips", 6, "--steps", 3)
     found = report_of(posegpt("eval", "transfer", *words, "--json"))

@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import roma
 import torch
+from numpy.typing import NDArray
 
 from models.checkpoint import TOKENIZER, find_checkpoint, read_info
 from models.evaluation.motions.clips import label_matrix
 from models.motion import Motion
 from models.networks.condition import Condition
+from models.networks.features import Root, yaw_of
 from models.sampling.generate import Generator, decode
 from models.sampling.sampler import CodeRequest, sample_codes
 from models.sampling.settings import DEFAULT_CODES, CodeSettings
@@ -33,7 +36,9 @@ class Prompt:
     labels: tuple[str, ...]
     """The own name first."""
     n_frames: int
-    """At the generator's frame rate."""
+    """At the generator's frame rate, the past included."""
+    past: Motion | None = None
+    """Motion that it goes on from, at the generator's rate and for its body; all of a set are as long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +74,7 @@ class PromptSampler:
         order = sorted(places, key=lambda k: prompts[k].n_frames)
         for first in range(0, len(order), self.batch_size):
             part = order[first : first + self.batch_size]
-            lengths = [prompts[k].n_frames for k in part]
-            motions = self._batch(lengths, torch.from_numpy(k_hot[part]), [(*seed, k) for k in part])
+            motions = self._batch([prompts[k] for k in part], k_hot[part], [(*seed, k) for k in part])
             for k, motion in zip(part, motions, strict=True):
                 made[k] = replace(motion, labels=prompts[k].labels, name=f"generated {k}")
             on_progress(len(made), len(order))
@@ -78,25 +82,48 @@ class PromptSampler:
 
     @torch.no_grad()
     def _batch(
-        self, lengths: Sequence[int], k_hot: torch.Tensor, seeds: Sequence[tuple[int, ...]]
+        self, prompts: Sequence[Prompt], k_hot: NDArray[np.bool_], seeds: Sequence[tuple[int, ...]]
     ) -> list[Motion]:
         generator = self.generator
-        frames = torch.tensor(lengths, device=generator.device)
+        frames = torch.tensor([prompt.n_frames for prompt in prompts], device=generator.device)
         duration = -(-frames // generator.vqvae.config.factor)
-        condition = Condition.of(k_hot.float().to(generator.device), duration)
-
-        # Each motion is a whole action: it begins with its first token and ends with its last.
-        position = torch.arange(int(duration.max()), device=generator.device).expand(len(frames), -1)
-        remaining = (duration[:, None] - position).clamp(min=1)
-        condition = replace(condition, position=position, remaining=remaining)
+        labels = torch.from_numpy(k_hot).float().to(generator.device)
+        condition = whole_condition(labels, duration)
 
         rngs = list[torch.Generator]()
         for seed in seeds:
             state = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
             rngs.append(torch.Generator().manual_seed(int(state) >> 1))
-        request = CodeRequest(condition, rngs, self.codes)
+        past, start = self._encode_pasts([prompt.past for prompt in prompts])
+        request = CodeRequest(condition, rngs, self.codes, past)
         sampled = sample_codes(generator.gpt, request, int(duration.max()))
-        return decode(generator, sampled.codes, frames)
+        return decode(generator, sampled.codes, frames, start=start)
+
+    def _encode_pasts(self, pasts: Sequence[Motion | None]) -> tuple[torch.Tensor | None, Root | None]:
+        """Codes (B, P, K) of the pasts in whole tokens, and where they begin; None if there are none."""
+        motions = [past for past in pasts if past is not None]
+        if not motions:
+            return None, None
+        vqvae = self.generator.vqvae
+        n_frames = min(past.n_frames for past in motions) // vqvae.config.factor * vqvae.config.factor
+        device = self.generator.device
+        poses = torch.from_numpy(np.stack([past.poses[:n_frames] for past in motions])).to(device)
+        trans = torch.from_numpy(np.stack([past.trans[:n_frames] for past in motions])).to(device)
+        start = Root(yaw_of(roma.rotvec_to_rotmat(poses[:, 0, 0])), trans[:, 0])
+        return vqvae.encode(poses, trans), start
+
+
+def whole_condition(labels: torch.Tensor, duration: torch.Tensor) -> Condition:
+    """The condition of whole actions: each begins with its first token and ends with its last.
+
+    Args:
+        labels: (B, L) k-hot.
+        duration: (B,) tokens.
+    """
+    condition = Condition.of(labels, duration)
+    position = torch.arange(int(duration.max()), device=labels.device).expand(len(labels), -1)
+    remaining = (duration[:, None] - position).clamp(min=1)
+    return replace(condition, position=position, remaining=remaining)
 
 
 def checkpoint_fingerprints(gpt: Path | None) -> dict[str, str]:

@@ -1,7 +1,10 @@
 """Features and generated sets: what goes in comes out, and no batch changes it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from models.errors import PoseGPTError
 from models.evaluation import judge as features
@@ -110,3 +113,29 @@ def test_padding_never_enters_features(judge):
     alone = featured(judge, [short])
     beside = featured(judge, [short, long])
     np.testing.assert_allclose(beside.features[0], alone.features[0], atol=1e-5)
+
+
+def test_generation_goes_on_from_an_observed_past(generator):
+    """It begins where the past begins, and depends on it and on the seed."""
+    pasts = [swinging(8, k) for k in (1, 2)]
+    for past in pasts:
+        past.trans[:, 0] += 3
+    prompts = [generated.Prompt(("walk",), 16, past) for past in pasts]
+    sampler = generated.PromptSampler(generator)
+    made, other = (sampler.motions(prompts, (seed,)) for seed in (0, 1))
+    for motion in made:
+        assert motion.n_frames == 16
+        np.testing.assert_allclose(motion.trans[0, [0, 2]], [3, 0], atol=1e-4)
+    # With another past the second becomes another motion.
+    turned = replace(pasts[1], poses=np.random.default_rng(0).normal(0, 1, (8, 24, 3)))
+    changed = sampler.motions([prompts[0], replace(prompts[1], past=turned)], (0,))
+    assert not np.allclose(changed[1].poses, made[1].poses)
+    assert not np.allclose(made[0].poses[-1], other[0].poses[-1])
+
+
+def test_codes_of_the_past_are_kept(generator):
+    past = swinging(8, 1)
+    codes, start = generated.PromptSampler(generator)._encode_pasts([past])
+    expected = generator.vqvae.encode(torch.tensor(past.poses)[None], torch.tensor(past.trans)[None])
+    assert torch.equal(codes, expected) and torch.allclose(start.trans[0], torch.tensor(past.trans[0]))
+    assert generated.PromptSampler(generator)._encode_pasts([None, None]) == (None, None)
