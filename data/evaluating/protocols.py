@@ -5,8 +5,7 @@
 Under torch.distributed the processes share the work, and each gets the whole report.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,26 +15,30 @@ from numpy.typing import NDArray
 from data.evaluating.files import folder_features, read_folder
 from data.evaluating.real import bundled_sets, open_split, real_features, real_pieces, real_sets
 from data.evaluating.requests import (
-    ActionsRequest,
     ClassifierRequest,
     EverythingRequest,
     FidRequest,
     ForecastRequest,
-    GeneratedRequest,
     LikelihoodRequest,
     PhysicsRequest,
-    RealMotion,
     ReconstructionRequest,
     TransferRequest,
 )
-from data.store import Store
+from data.evaluating.shared import (
+    OnStage,
+    generate_like,
+    make_sampler,
+    make_setup,
+    no_stage,
+    part,
+    real_motions,
+    stage_of,
+)
 from models.checkpoint import find_checkpoint, load_vqvae
 from models.config import Config
 from models.distributed import resolve_device
 from models.errors import PoseGPTError
 from models.evaluation import fid
-from models.evaluation.actions import Clips, choose_clips
-from models.evaluation.actions import evaluate_actions as judge_actions
 from models.evaluation.classifier import evaluate_classifier as judge_classifier
 from models.evaluation.forecasts import evaluate_forecast as judge_forecasts
 from models.evaluation.judge import (
@@ -43,7 +46,6 @@ from models.evaluation.judge import (
     Judge,
     JudgedSet,
     SetInfo,
-    extract,
     extract_twice,
     load_judge,
     load_second_judge,
@@ -52,8 +54,6 @@ from models.evaluation.likelihood import evaluate_likelihood as measure_likeliho
 from models.evaluation.motions.clips import cut_all, fit, subset
 from models.evaluation.motions.generated import (
     FINGERPRINT_LENGTH,
-    OnProgress,
-    Prompt,
     PromptSampler,
     checkpoint_fingerprints,
 )
@@ -63,7 +63,6 @@ from models.evaluation.reconstruction import reconstruct
 from models.evaluation.report import Report, Setup
 from models.evaluation.seams import Joined, seam_figures
 from models.evaluation.settings import FidSettings, ForecastSettings, TransferSettings
-from models.evaluation.sharing import generate_shared
 from models.evaluation.transfer import evaluate_transfer as train_and_test
 from models.motion import Motion
 from models.sampling.generate import Segment, forecast, load_generator, timeline
@@ -72,13 +71,7 @@ from models.training.data_source import DataInfo
 
 SEAM_FRAMES = 32
 """Frames before and after a seam."""
-OnStage = Callable[[str, int, int], None]
-"""Called with (what is being done, items done, items in all)."""
 _C = TypeVar("_C", bound=Config)
-
-
-def no_stage(stage: str, done: int, total: int) -> None:
-    """Reports nothing."""
 
 
 def evaluate_fid(request: FidRequest | None = None, on_progress: OnStage = no_stage) -> Report:
@@ -95,7 +88,7 @@ def evaluate_fid(request: FidRequest | None = None, on_progress: OnStage = no_st
 
     # The real sets are judged first: their labels and lengths are what the generator is asked for.
     judges = _judges(request.classifier, request.device)
-    features = _stage(on_progress, "features")
+    features = stage_of(on_progress, "features")
     sets = (
         real_sets(request.data, request.split, judges, request.max_frames, features)
         if request.data
@@ -112,14 +105,14 @@ def evaluate_fid(request: FidRequest | None = None, on_progress: OnStage = no_st
 
     # Either motion files of any system, or what our own generator makes of the same prompts.
     if request.generated:
-        files = read_folder(request.generated, request.labels, on_progress=_stage(on_progress, "read"))
+        files = read_folder(request.generated, request.labels, on_progress=stage_of(on_progress, "read"))
         found = folder_features(files, judges, request.max_frames)
         source = fid.FixedSource(found, {"generated": files.fingerprint})
         judged = fid.FidSets(source, real, sets.train)
     else:
         judged = _generator_sets(request, judges, real, sets.train, keep)
-    settings = _part(FidSettings, request)
-    report = fid.evaluate_fid(judged, settings, request.seed, _stage(on_progress, "generate and judge"))
+    settings = part(FidSettings, request)
+    report = fid.evaluate_fid(judged, settings, request.seed, stage_of(on_progress, "generate and judge"))
     if not request.observed:
         return report
     return report.replaced(settings=report.settings | {"observed": request.observed})
@@ -133,7 +126,7 @@ def _generator_sets(
     keep: NDArray[np.int64],
 ) -> fid.FidSets:
     """A generator's motion, the same without guidance, and the real motion through the tokenizer."""
-    sampler = _sampler(request)
+    sampler = make_sampler(request)
     fingerprints = checkpoint_fingerprints(request.gpt)
     generator = sampler.generator
     pasts: list[Motion] | None = None
@@ -154,75 +147,12 @@ def _generator_sets(
         others[fid.RECONSTRUCTED] = fid.FixedSource(found, {})
 
     # Without guidance one sees what the generator itself has learned.
-    codes = _part(CodeSettings, request)
+    codes = part(CodeSettings, request)
     if request.unguided and codes.guidance != 1:
         plain = PromptSampler(sampler.generator, codes.replaced(guidance=1.0), request.batch_size)
         others[fid.UNGUIDED] = fid.GeneratorSource(judges, plain, real.first, {}, request.seed, pasts)
     source = fid.GeneratorSource(judges, sampler, real.first, fingerprints, request.seed, pasts)
     return fid.FidSets(source, real, train, others)
-
-
-@dataclass(frozen=True, eq=False)
-class ActionsResult:
-    """The report of `evaluate_actions`, and what to look at."""
-
-    report: Report
-    worst: list[Motion]
-    """A generated motion of each of the worst names, the worst first."""
-
-
-def evaluate_actions(request: ActionsRequest, on_progress: OnStage = no_stage) -> ActionsResult:
-    """Every action by itself, the worst first: generated motion of the labels and durations of real clips."""
-    judge = load_judge(request.classifier, request.device)
-
-    # What whole and usual means is learned from training clips; held-out ones are the scale.
-    train = _whole_clips(open_split(request.data, "train"), request, judge, on_progress)
-    held_out_store = open_split(request.data, request.split)
-    held_out = _whole_clips(held_out_store, request, judge, on_progress)
-    if request.generated:
-        files = read_folder(request.generated, request.labels, on_progress=_stage(on_progress, "read"))
-        motions = [motion.crop(0, min(motion.n_frames, request.max_frames)) for motion in files.motions]
-        fingerprints = {"generated": files.fingerprint}
-    else:
-        # As many prompts per name, each with the labels and the length of a real clip.
-        rng = np.random.default_rng(request.seed)
-        names = dict.fromkeys(m.labels[0] for m in train.motions)
-        chosen = [choose_clips(train.motions, name, request.per_name, rng) for name in names]
-        like = [train.motions[k] for k in np.concatenate(chosen)]
-        motions = _generate_like(like, request, on_progress)
-        fingerprints = checkpoint_fingerprints(request.gpt)
-    made = _judged_clips(motions, judge, request.max_frames, _stage(on_progress, "judge"))
-    setup = _setup(request, held_out_store, request.seed, fingerprints | {"classifier": judge.fingerprint})
-    settings = setup.settings | {"per_name": request.per_name}
-    if not request.generated:
-        settings |= {"sampling": _part(CodeSettings, request).model_dump()}
-    report, worst = judge_actions(made, train, held_out, setup.replaced(settings=settings), request.worst)
-
-    # The first motion of each name is the one that is shown.
-    by_name = {motion.labels[0]: motion for motion in reversed(made.motions)}
-    return ActionsResult(report, [by_name[name] for name in worst])
-
-
-def _whole_clips(store: Store, request: ActionsRequest, judge: Judge, on_progress: OnStage) -> Clips:
-    """The clips of a split that have a name, cut short where they are too long."""
-    motions = []
-    for k in range(len(store)):
-        motion = store.motion(k)
-        is_asked_for = not request.actions or motion.labels[:1] in {(name,) for name in request.actions}
-        if store.own_labels[k] >= 0 and motion.labels[0] in judge.names and is_asked_for:
-            motions.append(motion.crop(0, min(motion.n_frames, request.max_frames)))
-    if not motions:
-        raise PoseGPTError(
-            f"no clip of {store.path} has one of the names asked for", "posegpt actions lists them", "actions"
-        )
-    return _judged_clips(motions, judge, request.max_frames, _stage(on_progress, "features"))
-
-
-def _judged_clips(motions: Sequence[Motion], judge: Judge, max_frames: int, on_progress: OnProgress) -> Clips:
-    about = SetInfo("", max_frames, len(motions))
-    labels = [motion.labels for motion in motions]
-    features = extract(judge, labels, lambda places: [motions[k] for k in places], about, on_progress)
-    return Clips(motions, features)
 
 
 def evaluate_classifier(request: ClassifierRequest | None = None, on_progress: OnStage = no_stage) -> Report:
@@ -233,7 +163,7 @@ def evaluate_classifier(request: ClassifierRequest | None = None, on_progress: O
     else:
         store = open_split(request.data, request.split)
         judge = load_judge(request.classifier, request.device)
-        found = real_features(store, judge, request.max_frames, _stage(on_progress, "features"))
+        found = real_features(store, judge, request.max_frames, stage_of(on_progress, "features"))
     return judge_classifier(found.rows(_chosen(len(found), request)), request.seed)
 
 
@@ -242,10 +172,10 @@ def evaluate_reconstruction(request: ReconstructionRequest, on_progress: OnStage
     store = open_split(request.data, request.split)
     folder = find_checkpoint(request.vqvae, "vqvae")
     vqvae, info = load_vqvae(folder, resolve_device(request.device))
-    setup = _setup(request, store, request.seed, {"tokenizer": info.weights_sha256[:FINGERPRINT_LENGTH]})
+    setup = make_setup(request, store, request.seed, {"tokenizer": info.weights_sha256[:FINGERPRINT_LENGTH]})
     setup = setup.replaced(settings=setup.settings | {"body": info.body_type})
-    motions = _real_motions(store, request, request.seed)
-    return measure_reconstruction(vqvae, info.fps, motions, setup, _stage(on_progress, "reconstruct"))
+    motions = real_motions(store, request, request.seed)
+    return measure_reconstruction(vqvae, info.fps, motions, setup, stage_of(on_progress, "reconstruct"))
 
 
 def evaluate_forecast(request: ForecastRequest, on_progress: OnStage = no_stage) -> Report:
@@ -256,34 +186,34 @@ def evaluate_forecast(request: ForecastRequest, on_progress: OnStage = no_stage)
     return judge_forecasts(
         generator,
         subset(clips, request.clips, request.seed),
-        _part(ForecastSettings, request),
-        _part(CodeSettings, request),
+        part(ForecastSettings, request),
+        part(CodeSettings, request),
         Setup(
             seed=request.seed,
             fingerprints={"data": store.manifest.fingerprint, **checkpoint_fingerprints(request.gpt)},
         ),
-        _stage(on_progress, "forecast"),
+        stage_of(on_progress, "forecast"),
     )
 
 
 def evaluate_physics(request: PhysicsRequest, on_progress: OnStage = no_stage) -> Report:
     """Sliding and floating feet, trembling and seams, of generated motion beside real motion."""
     store = open_split(request.data, request.split)
-    real = _real_motions(store, request, request.seed, labelled=request.generated is None)
+    real = real_motions(store, request, request.seed, labelled=request.generated is None)
     seams = None
     if request.generated:
-        files = read_folder(request.generated, needs_labels=False, on_progress=_stage(on_progress, "read"))
+        files = read_folder(request.generated, needs_labels=False, on_progress=stage_of(on_progress, "read"))
         made = cut_all(files.motions, request.max_frames)
         fingerprints = {"generated": files.fingerprint}
     else:
-        sampler = _sampler(request)
-        made = _generate_like(real, request, on_progress)
+        sampler = make_sampler(request)
+        made = generate_like(real, request, on_progress)
         fingerprints = checkpoint_fingerprints(request.gpt)
         if request.seams:
             seams = seam_figures(_joined(sampler, real, request, on_progress), real)
-    setup = _setup(request, store, request.seed, fingerprints)
+    setup = make_setup(request, store, request.seed, fingerprints)
     sets = {"generated": made, "real": real}
-    return measure_physics(sets, setup, seams, _stage(on_progress, "measure"))
+    return measure_physics(sets, setup, seams, stage_of(on_progress, "measure"))
 
 
 def _joined(
@@ -319,8 +249,8 @@ def evaluate_transfer(request: TransferRequest, on_progress: OnStage = no_stage)
     manifest = store.manifest
 
     # As many generated motions as real ones, with the same labels and lengths.
-    real = _real_motions(store, request, request.seed, labelled=True)
-    made = _generate_like(real, request, on_progress)
+    real = real_motions(store, request, request.seed, labelled=True)
+    made = generate_like(real, request, on_progress)
     info = DataInfo(
         manifest.label_names, manifest.body_type, manifest.fps, manifest.fingerprint, names=store.own_names
     )
@@ -329,9 +259,9 @@ def evaluate_transfer(request: TransferRequest, on_progress: OnStage = no_stage)
         {"generated": made, "real": real},
         real_pieces(test, request.max_frames, labelled=True).motions,
         info,
-        _part(TransferSettings, request),
+        part(TransferSettings, request),
         Setup(seed=request.seed, fingerprints={"data": test.manifest.fingerprint} | fingerprints),
-        _stage(on_progress, "train and test"),
+        stage_of(on_progress, "train and test"),
     )
 
 
@@ -348,7 +278,7 @@ def evaluate_likelihood(request: LikelihoodRequest, on_progress: OnStage = no_st
         fingerprints = {"data": store.manifest.fingerprint} | fingerprints
     settings = {"motions": request.clips or "all", "max_frames": request.max_frames}
     setup = Setup(seed=request.seed, fingerprints=fingerprints, settings=settings)
-    return measure_likelihood(generator, sets, setup, _stage(on_progress, "measure"))
+    return measure_likelihood(generator, sets, setup, stage_of(on_progress, "measure"))
 
 
 def evaluate_everything(request: EverythingRequest, on_progress: OnStage = no_stage) -> list[Report]:
@@ -371,25 +301,6 @@ def _judges(classifier: Path | None, device: str) -> list[Judge]:
     second = load_second_judge(classifier, device)
     first = load_judge(classifier, device)
     return [first] if second is None else [first, second]
-
-
-def _sampler(request: GeneratedRequest) -> PromptSampler:
-    """The generator with the request's settings of sampling."""
-    generator = load_generator(request.gpt, request.device)
-    return PromptSampler(generator, _part(CodeSettings, request), request.batch_size)
-
-
-def _generate_like(real: Sequence[Motion], request: GeneratedRequest, on_progress: OnStage) -> list[Motion]:
-    """Generated motion with the labels and durations of real motion, at its rate and for its body."""
-    sampler = _sampler(request)
-    fps = sampler.generator.fps
-    prompts = [Prompt(motion.labels, max(1, round(motion.duration * fps))) for motion in real]
-    made = generate_shared(sampler, prompts, (request.seed, 0), _stage(on_progress, "generate"))
-    return [fit(motion, real[0].fps, real[0].body_type) for motion in made]
-
-
-def _real_motions(store: Store, request: RealMotion, seed: int, labelled: bool = False) -> list[Motion]:
-    return subset(real_pieces(store, request.max_frames, labelled).motions, request.clips, seed)
 
 
 def _chosen(n: int, request: FidRequest | ClassifierRequest) -> NDArray[np.int64]:
@@ -415,25 +326,7 @@ def _outlasting(keep: NDArray[np.int64], real: Features, request: FidRequest) ->
     return long_enough
 
 
-def _setup(request: RealMotion, store: Store, seed: int, fingerprints: dict[str, str]) -> Setup:
-    settings = {"split": request.split, "motions": request.clips or "all", "max_frames": request.max_frames}
-    return Setup(
-        seed=seed,
-        fingerprints={"data": store.manifest.fingerprint} | fingerprints,
-        settings=settings,
-    )
-
-
-def _part(kind: type[_C], request: Config) -> _C:
-    """The settings of one kind out of a request, which holds them among others."""
-    return kind.model_validate({name: getattr(request, name) for name in kind.model_fields})
-
-
 def _shared(kind: type[_C], request: EverythingRequest) -> _C:
     """A protocol's request with the settings that all of them share."""
     known = kind.model_fields.keys() & type(request).model_fields.keys()
     return kind.model_validate({name: getattr(request, name) for name in known})
-
-
-def _stage(on_progress: OnStage, stage: str) -> OnProgress:
-    return lambda done, total: on_progress(stage, done, total)

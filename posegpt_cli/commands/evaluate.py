@@ -65,7 +65,7 @@ def actions(request: ActionsRequest, shown: ReportSettings) -> None:
 
     # What the library needs (torch, stores) is imported only when the request is known to be sound.
     with reporting(shown, with_sheet=True) as (on_progress, done):
-        from data.evaluating.protocols import evaluate_actions
+        from data.evaluating.actions import evaluate_actions
 
         result = evaluate_actions(request, on_progress)
         done([result.report], result.worst)

@@ -1,0 +1,85 @@
+"""Every action by itself: the protocol behind `posegpt eval actions`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.evaluating.files import read_folder
+from data.evaluating.real import open_split
+from data.evaluating.requests import ActionsRequest
+from data.evaluating.shared import OnStage, generate_like, make_setup, no_stage, part, stage_of
+from data.store import Store
+from models.errors import PoseGPTError
+from models.evaluation.actions import Clips, choose_clips
+from models.evaluation.actions import evaluate_actions as judge_actions
+from models.evaluation.judge import Judge, SetInfo, extract, load_judge
+from models.evaluation.motions.generated import OnProgress, checkpoint_fingerprints
+from models.evaluation.report import Report
+from models.motion import Motion
+from models.sampling.settings import CodeSettings
+
+
+@dataclass(frozen=True, eq=False)
+class ActionsResult:
+    """The report of `evaluate_actions`, and what to look at."""
+
+    report: Report
+    worst: list[Motion]
+    """A generated motion of each of the worst names, the worst first."""
+
+
+def evaluate_actions(request: ActionsRequest, on_progress: OnStage = no_stage) -> ActionsResult:
+    """Every action by itself, the worst first: generated motion of the labels and durations of real clips."""
+    judge = load_judge(request.classifier, request.device)
+
+    # What whole and usual means is learned from training clips; held-out ones are the scale.
+    train = _whole_clips(open_split(request.data, "train"), request, judge, on_progress)
+    held_out_store = open_split(request.data, request.split)
+    held_out = _whole_clips(held_out_store, request, judge, on_progress)
+    if request.generated:
+        files = read_folder(request.generated, request.labels, on_progress=stage_of(on_progress, "read"))
+        motions = [motion.crop(0, min(motion.n_frames, request.max_frames)) for motion in files.motions]
+        fingerprints = {"generated": files.fingerprint}
+    else:
+        # As many prompts per name, each with the labels and the length of a real clip.
+        rng = np.random.default_rng(request.seed)
+        names = dict.fromkeys(m.labels[0] for m in train.motions)
+        chosen = [choose_clips(train.motions, name, request.per_name, rng) for name in names]
+        like = [train.motions[k] for k in np.concatenate(chosen)]
+        motions = generate_like(like, request, on_progress)
+        fingerprints = checkpoint_fingerprints(request.gpt)
+    made = _judged_clips(motions, judge, request.max_frames, stage_of(on_progress, "judge"))
+    setup = make_setup(
+        request, held_out_store, request.seed, fingerprints | {"classifier": judge.fingerprint}
+    )
+    settings = setup.settings | {"per_name": request.per_name}
+    if not request.generated:
+        settings |= {"sampling": part(CodeSettings, request).model_dump()}
+    report, worst = judge_actions(made, train, held_out, setup.replaced(settings=settings), request.worst)
+
+    # The first motion of each name is the one that is shown.
+    by_name = {motion.labels[0]: motion for motion in reversed(made.motions)}
+    return ActionsResult(report, [by_name[name] for name in worst])
+
+
+def _whole_clips(store: Store, request: ActionsRequest, judge: Judge, on_progress: OnStage) -> Clips:
+    """The clips of a split that have a name, cut short where they are too long."""
+    motions = []
+    for k in range(len(store)):
+        motion = store.motion(k)
+        is_asked_for = not request.actions or motion.labels[:1] in {(name,) for name in request.actions}
+        if store.own_labels[k] >= 0 and motion.labels[0] in judge.names and is_asked_for:
+            motions.append(motion.crop(0, min(motion.n_frames, request.max_frames)))
+    if not motions:
+        raise PoseGPTError(
+            f"no clip of {store.path} has one of the names asked for", "posegpt actions lists them", "actions"
+        )
+    return _judged_clips(motions, judge, request.max_frames, stage_of(on_progress, "features"))
+
+
+def _judged_clips(motions: Sequence[Motion], judge: Judge, max_frames: int, on_progress: OnProgress) -> Clips:
+    about = SetInfo("", max_frames, len(motions))
+    labels = [motion.labels for motion in motions]
+    features = extract(judge, labels, lambda places: [motions[k] for k in places], about, on_progress)
+    return Clips(motions, features)

@@ -1,0 +1,61 @@
+"""What the protocols share: parts of a request, real and generated motion, what a report records."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from data.evaluating.real import real_pieces
+from data.evaluating.requests import GeneratedRequest, RealMotion
+from data.store import Store
+from models.config import Config
+from models.evaluation.motions.clips import fit, subset
+from models.evaluation.motions.generated import OnProgress, Prompt, PromptSampler
+from models.evaluation.report import Setup
+from models.evaluation.sharing import generate_shared
+from models.motion import Motion
+from models.sampling.generate import load_generator
+from models.sampling.settings import CodeSettings
+
+OnStage = Callable[[str, int, int], None]
+"""Called with (what is being done, items done, items in all)."""
+_C = TypeVar("_C", bound=Config)
+
+
+def no_stage(stage: str, done: int, total: int) -> None:
+    """Reports nothing."""
+
+
+def make_sampler(request: GeneratedRequest) -> PromptSampler:
+    """The generator with the request's settings of sampling."""
+    generator = load_generator(request.gpt, request.device)
+    return PromptSampler(generator, part(CodeSettings, request), request.batch_size)
+
+
+def generate_like(real: Sequence[Motion], request: GeneratedRequest, on_progress: OnStage) -> list[Motion]:
+    """Generated motion with the labels and durations of real motion, at its rate and for its body."""
+    sampler = make_sampler(request)
+    fps = sampler.generator.fps
+    prompts = [Prompt(motion.labels, max(1, round(motion.duration * fps))) for motion in real]
+    made = generate_shared(sampler, prompts, (request.seed, 0), stage_of(on_progress, "generate"))
+    return [fit(motion, real[0].fps, real[0].body_type) for motion in made]
+
+
+def real_motions(store: Store, request: RealMotion, seed: int, labelled: bool = False) -> list[Motion]:
+    return subset(real_pieces(store, request.max_frames, labelled).motions, request.clips, seed)
+
+
+def make_setup(request: RealMotion, store: Store, seed: int, fingerprints: dict[str, str]) -> Setup:
+    settings = {"split": request.split, "motions": request.clips or "all", "max_frames": request.max_frames}
+    return Setup(
+        seed=seed,
+        fingerprints={"data": store.manifest.fingerprint} | fingerprints,
+        settings=settings,
+    )
+
+
+def part(kind: type[_C], request: Config) -> _C:
+    """The settings of one kind out of a request, which holds them among others."""
+    return kind.model_validate({name: getattr(request, name) for name in kind.model_fields})
+
+
+def stage_of(on_progress: OnStage, stage: str) -> OnProgress:
+    return lambda done, total: on_progress(stage, done, total)
