@@ -64,6 +64,7 @@ def motion_of_joints(joints: FloatArray, name: str, settings: ReadingSettings, n
         rate = HUMANML3D_FPS
         notes.append(f"no frame rate in the file: {rate:g} taken, HumanML3D's")
 
+    # Upright first: the fit needs to know which way the pelvis rests.
     joints = joints @ MATRICES[_up_axis(joints, name, settings, notes)].T
     fit = fit_joints(joints, rate, settings.scale)
     if fit.error > _LARGEST_ERROR:
@@ -72,6 +73,7 @@ def motion_of_joints(joints: FloatArray, name: str, settings: ReadingSettings, n
             _EXPECTED,
         )
     notes.append(f"rotations fitted to joints, which lie {1000 * fit.error:.0f} mm from the body's")
+    # Planted feet of the source stay planted on a body of other proportions.
     feet = source_feet(joints * fit.scale, np.ones(_N_JOINTS, bool), rate)
     motion = to_motion(plant(fit.body, feet, rate), rate, name)
     return replace(motion, notes=(*motion.notes, *notes))
@@ -100,6 +102,7 @@ def joints_of_features(features: FloatArray, name: str) -> FloatArray:
     root = np.cumsum(np.einsum("tij,tj->ti", to_world, steps), axis=0)
     root[:, 1] = height
 
+    # The other joints are given around the root's place on the floor, in its heading.
     around = features[:, 4 : 4 + 3 * (_N_JOINTS - 1)].reshape(len(features), _N_JOINTS - 1, 3)
     others = np.einsum("tij,tkj->tki", to_world, around)
     others[..., 0] += root[:, None, 0]

@@ -47,11 +47,13 @@ def rotation_shape(
         if not axes or axes[0] != n_frames:
             return None
         axes = axes[1:]
+    # What is left over by T frames is no motion.
     size = math.prod(shape)
     if size == 0 or size % n_frames:
         return None
     width = size // n_frames
 
+    # 144 numbers are 24 joints by six, and 48 by three: only skeletons that exist count.
     fitting = []
     for per_joint in _WIDTHS.values():
         if width % per_joint == 0 and width // per_joint in joint_counts and _says(axes, per_joint):
@@ -95,6 +97,7 @@ def _from_6d(values: FloatArray) -> FloatArray:
 
     Rows instead of columns are the inverse rotation, so that knees would bend forwards.
     """
+    # Interleaved columns show themselves: only then are both of length one.
     pairs = values.reshape(*values.shape[:-1], 3, 2)
     if np.allclose(np.linalg.norm(pairs, axis=-2), 1, atol=_UNIT):
         candidates = [_orthonormal(pairs[..., 0], pairs[..., 1])]
@@ -116,6 +119,7 @@ def _knee_bends(rotvecs: FloatArray) -> FloatArray:
     """Radians of the frames in which a knee bends most."""
     if rotvecs.shape[1] <= max(_KNEES):
         return np.zeros(1)
+    # Straight knees say nothing, and noise bends them either way.
     bends = rotvecs[:, _KNEES, 0].ravel()
     most = np.abs(bends) >= np.quantile(np.abs(bends), 0.8)
     return bends[most]

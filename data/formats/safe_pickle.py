@@ -148,6 +148,7 @@ class _JoblibArray:
         # The bytes begin at a multiple of 16: their number of padding bytes comes first.
         if self.state.get("numpy_array_alignment_bytes"):
             file.read(int.from_bytes(file.read(1), "little"))
+        # The shape is the file's claim: it is believed only up to a size.
         n_bytes = math.prod(shape) * dtype.itemsize
         if n_bytes > LARGEST_ARRAY:
             raise ValueError("an array is too large")

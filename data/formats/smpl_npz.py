@@ -47,6 +47,7 @@ def read_smpl_npz(
         # Prepared data knows no persons, and many small arrays cost as much time as a large one.
         return wanted if to_fps is None else wanted - PERSON_KEYS
 
+    # Names first: of two ways to say the same pose, only one is read.
     arrays = read_arrays(path, choose, _NO_SMPL)
     _check_names(path, there)
     parameters = read_parameters(arrays, path.name, there)
@@ -92,6 +93,7 @@ def write_smpl_npz(
     poses[:, 0], trans = turn_world(
         poses[:, 0], motion.trans.astype(float), motion.body_type, "+z", back=True
     )
+    # Loaders expect as many betas as AMASS's files of that body have.
     betas = np.zeros(max(_N_BETAS[motion.body_type], len(motion.betas)))
     betas[: len(motion.betas)] = motion.betas
     arrays: dict[str, NDArray[Any]] = {

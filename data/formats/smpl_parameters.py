@@ -150,6 +150,7 @@ def read_parameters(arrays: Arrays, name: str, there: Collection[str], place: st
 
     Raises PoseGPTError if something is missing, or shapes do not fit or could mean two things.
     """
+    # The translation has one row per frame whatever its shape, so it tells how to read the rotations.
     trans = _translation(arrays, name)
     n_frames = len(trans)
     try:
@@ -189,6 +190,7 @@ def _translation(arrays: Arrays, name: str) -> FloatArray:
 
 def _poses(arrays: Arrays, n_frames: int, name: str) -> tuple[FloatArray, tuple[str, ...]]:
     """(T, J, 3) rotation vectors of a whole body, and what was found out. Raises ValueError."""
+    # All joints in one array, or the root and the body apart; some files have both.
     whole = _first(_POSE_KEYS, arrays)
     root = _first(_ROOT_KEYS, arrays)
     body = _first(_BODY_KEYS, arrays)
@@ -335,6 +337,7 @@ def _betas(arrays: Arrays) -> tuple[float, ...]:
     key = _first(_BETAS_KEYS, arrays)
     if key is None or arrays[key].dtype.kind not in "fiu" or arrays[key].size == 0:
         return ()
+    # (N,), (1, N) or one row per frame.
     values = arrays[key].reshape(-1, arrays[key].shape[-1] if arrays[key].ndim else 1)
     mean = values.astype(float).mean(axis=0)[:_MOST_BETAS]
     if not np.isfinite(mean).all() or not mean.any():

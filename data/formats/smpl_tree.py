@@ -61,7 +61,7 @@ def read_smpl_tree(path: Path, settings: ReadingSettings) -> Motion:
 
 def motion_of_tree(tree: Any, name: str, settings: ReadingSettings) -> Motion:
     """The person who is seen longest. Raises PoseGPTError if there is none."""
-    # Some tools save one array for all persons, or wrap the whole in a list of one.
+    # Two layouts have their axes the other way round: frames before persons, and frames last.
     tree = _by_person(tree) or _mdm_mesh(tree) or tree
     people = list(_people(tree, "", 0))
     if not people:
@@ -121,6 +121,7 @@ def _by_person(tree: Any) -> dict[str, Any] | None:
     for frame in frames:
         if not (isinstance(frame, Mapping) and "smpl" in frame and "tracked_ids" in frame):
             return None
+    # Trackers number persons anew after a cut; the one with most frames comes first.
     seen: Counter[Any] = Counter()
     for frame in frames:
         seen.update(frame["tracked_ids"])

@@ -56,6 +56,7 @@ def to_motion(
 
     Raises PoseGPTError if the frame rate, the up axis or the unit cannot be told.
     """
+    # A unit that is known is applied first: the axis and the floor are looked for in metres.
     notes = list(parameters.notes)
     rate = _rate(parameters, name, settings, notes)
     poses = parameters.poses
@@ -96,6 +97,7 @@ def turn_world(
 
     The pelvis turns with the world.
     """
+    # SMPL turns the root about the pelvis, so what turns with the world is where the pelvis is.
     pelvis = np.array(REST_PELVIS[body_type])
     turn = TO_Y[axis]
     matrix = MATRICES[axis]
@@ -147,6 +149,7 @@ def _sampled(parameters: SmplParameters, unit: float) -> SmplParameters:
 
 def _unit(parameters: SmplParameters, up: Axis, rate: float, name: str, notes: list[str]) -> float:
     """Metres per unit of the translation. Raises PoseGPTError if it is none of the usual ones."""
+    # Metres unless something speaks against them: speed, height, or feet that would slide.
     locked = _locked_unit(parameters)
     fits = [unit for unit in (1.0, *_UNITS) if _is_plausible(parameters, up, rate, unit)]
     if 1.0 in fits and (locked is None or locked > 0.1):
@@ -186,6 +189,7 @@ def _is_plausible(parameters: SmplParameters, up: Axis, rate: float, unit: float
         return False
     if len(trans) == 1:
         return True
+    # A single glitch may be as fast as it likes.
     speeds = np.linalg.norm(np.diff(trans, axis=0), axis=1) * rate
     return float(np.median(speeds)) < _FASTEST and float(np.percentile(speeds, 90)) < 2 * _FASTEST
 
@@ -229,6 +233,7 @@ def _on_floor(motion: Motion) -> Motion:
     if abs(height) < _OFF_FLOOR:
         return motion
     trans = motion.trans - np.array([0.0, height, 0.0], np.float32)
+    # Estimates from video put the floor anywhere, and AMASS's own files never come here.
     way = "lowered" if height > 0 else "raised"
     note = f"{way} by {abs(height):.2f} m, so that its feet are on the floor"
     return replace(motion, trans=trans, notes=(*motion.notes, note))

@@ -90,6 +90,7 @@ def find_up(stance: Stance, usual: Axis | None, name: str, notes: list[str]) -> 
     if usual and stance.along(usual) >= _STANDS:
         return usual
 
+    # Somebody who does not stand along the usual axis lies, bends, or is in another world.
     other = max(AXES, key=stance.along)
     if stance.along(other) < _STANDS_SURELY:
         # Nobody stands: bent, sitting or lying people say nothing against the usual axis.
@@ -117,6 +118,7 @@ def _stands_surely(stance: Stance, axis: Axis, usual: Axis | None) -> bool:
         return False
     if usual is None or not stance.has_floor(usual):
         return True
+    # Two floors: who travels upright walks, and who lies on a floor has no joint below it.
     across = np.delete(stance.positions[:, 0], "xyz".index(axis[1]), axis=1)
     if np.ptp(across, axis=0).max() > _TRAVELS:
         return True

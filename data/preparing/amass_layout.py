@@ -28,6 +28,7 @@ class AmassLayout:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        # The folder's own name may be the release's, or there may be no folder of a release at all.
         self._bases: dict[Release, tuple[str, ...]] = {}
         for release, names in _FOLDERS.items():
             bases = [f"{name}/" for name in names if (root / name).is_dir()]

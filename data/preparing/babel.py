@@ -108,6 +108,7 @@ def _convert(
     else:
         results = convert_files(work, sources, settings.jobs, on_progress)
 
+    # Results come in the order of the clips, one at a time, so that memory does not grow with the data.
     skipped: list[tuple[str, str]] = []
     notes: list[tuple[str, str]] = []
     converted = 0
@@ -192,6 +193,7 @@ def _read_splits(
 
     A split that was asked for by name must be there.
     """
+    # Without a wish, splits that were not downloaded are passed over.
     records: list[tuple[str, Record]] = []
     faulty: list[tuple[str, str]] = []
     for split in settings.splits:

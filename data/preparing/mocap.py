@@ -271,13 +271,20 @@ class _MocapStores:
         self.settings = settings
         self.used = used
         self.names = [clip.name for clip, _ in used]
-        self.vocabulary = order_labels(name for clip, _ in used for name in clip.labels)
-        there = {body_type for _, result in used for body_type in result.body_types}
+        names: list[str] = []
+        for clip, _ in used:
+            names += clip.labels
+        self.vocabulary = order_labels(names)
+        # A body that no file could give gets no store.
+        there: set[BodyType] = set()
+        for _, result in used:
+            there.update(result.body_types)
         self.types = [body_type for body_type in settings.body_types if body_type in there]
         self.tally = Tally((self._key(b, split) for b in self.types for split in SPLITS), settings.fps)
 
     def write(self) -> PrepareReport:
         # Thinned hashes show only a share of the common frames.
+        # One recording cut into several clips may not be split: it would be tested on what was trained.
         hashes, factor = thinned(result.hashes() for _, result in self.used)
         groups = shared_groups(hashes, max(1, SHARED_FRAMES // factor))
         splits = self._assign(groups)
@@ -316,6 +323,7 @@ class _MocapStores:
         settings = self.settings
         if settings.split_list:
             return [clip.group for clip, _ in self.used]
+        # A clip counts for its first label: each label's share is held out.
         labels = [clip.labels[0] if clip.labels else "" for clip, _ in self.used]
         if settings.actor_pattern:
             # An actor shows many labels, so that actors cannot be split within each label.

@@ -114,6 +114,7 @@ def _finished(settings: PrepareSettings, sources: Sequence[SourceFile]) -> int:
 
 def random_windows(folders: Sequence[Path], n: int, seq_len: int, seed: int = 0) -> list[Motion]:
     """Up to n windows at random places of random clips out of stores, each clip at most once."""
+    # A split may be empty.
     stores = [store for store in map(open_store, folders) if len(store)]
     # Clips are numbered through all stores; `ends` says where each store's numbers begin and end.
     ends = np.cumsum([0, *(len(store) for store in stores)])

@@ -73,6 +73,7 @@ def group_reasons(skipped: Iterable[tuple[str, str]]) -> list[LeftOut]:
 
     Reasons are of one kind if they differ only in the file's name and in numbers.
     """
+    # Numbers differ from file to file: joints, frames, millimetres.
     first_reasons: dict[str, str] = {}
     files: dict[str, list[str]] = {}
     for file, reason in skipped:

@@ -180,6 +180,7 @@ class WorkFolder:
         except Exception as error:  # a damaged file can raise anything, and must not end the run
             reason = f"{type(error).__name__}: {error}"
 
+        # The log is opened late: a run that finds everything converted writes none.
         with as_written(self.path):
             if self._log is None:
                 self._log = ConversionLog(self.path)
@@ -253,6 +254,7 @@ def finished_files(
 
     Raises PoseGPTError if one is not converted yet.
     """
+    # All of them are looked up before the first is used: a missing one would be noticed too late.
     results = []
     left = []
     for source in sources:
