@@ -31,7 +31,7 @@ def check_scale(recording: Recording, scale: float) -> None:
     if not _LEGS[0] < legs < _LEGS[1]:
         raise PoseGPTError(
             f"{recording.name}: with scale={scale:g} its legs would be {legs:.3g} m long",
-            "leave scale out: legs tell the unit",
+            "leave it out: the length of the legs tells the unit",
             parameter="scale",
         )
 
