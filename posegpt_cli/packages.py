@@ -21,6 +21,7 @@ def foreign_packages(home: Path) -> dict[str, str]:
 
 def describe_foreign(foreign: Mapping[str, str]) -> tuple[str, str]:
     """Message and hint about packages that are not ours."""
+    # Where each was found tells what to move or uninstall.
     places = "; ".join(f"'{name}' from {place}" for name, place in foreign.items())
     return (
         f"Python imports {places} instead of posegpt's own",

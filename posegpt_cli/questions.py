@@ -186,6 +186,7 @@ def _woken_up() -> Iterator[None]:
     if not hasattr(signal, "setitimer"):
         yield
         return
+    # The handler does nothing: that the read was interrupted is all that is needed.
     before = signal.signal(signal.SIGALRM, lambda signum, frame: None)
     signal.setitimer(signal.ITIMER_REAL, _WAKE_UP_SECONDS, _WAKE_UP_SECONDS)
     try:
@@ -212,6 +213,7 @@ def _line_editing(complete: Completer | None, history: str) -> Iterator[None]:
             offers[:] = complete(text) if complete else []
         return offers[state] if state < len(offers) else None
 
+    # macOS comes with another library under the same name, which has other commands.
     is_editline = "libedit" in (readline.__doc__ or "")
     readline.parse_and_bind("bind ^I rl_complete" if is_editline else "tab: complete")
     readline.parse_and_bind("set enable-bracketed-paste off")

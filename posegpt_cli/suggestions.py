@@ -26,6 +26,7 @@ class Suggestion:
 
 def suggest(folder: Path) -> list[Suggestion]:
     """Commands that fit what lies in a folder, the likeliest first."""
+    # The bundled generator is always there.
     found = [Suggestion(("sample",), "generate motion for an action")]
     generator = _newest_run(folder, "gpt")
     tokenizer = _newest_run(folder, "vqvae")
@@ -64,6 +65,7 @@ def suggest(folder: Path) -> list[Suggestion]:
 def choose(folder: Path) -> list[str]:
     """The words of the command that the person at the terminal chooses; --help if none."""
     offers = suggest(folder)
+    # Commands in a column, so that the reasons stand below each other.
     width = max(len(shlex.join(offer.words)) for offer in offers)
     for k, offer in enumerate(offers, start=1):
         say(f"{k:2}  posegpt {shlex.join(offer.words):{width}}  {offer.why}")

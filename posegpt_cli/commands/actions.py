@@ -50,6 +50,7 @@ def actions(request: ActionsRequest) -> None:
         show_json({"source": str(source), "actions": names, "styles": styles})
         return
 
+    # One label per line, so that grep and sort work on them.
     for name in names:
         show_result(name)
     for name in styles:

@@ -49,6 +49,7 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
 
 @with_options()
 def doctor(shown: JsonSettings) -> None:
+    # All checks are run before anything is shown: the table needs all widths.
     checks = list(run_checks())
     broken = [check for check in checks if check.state == "broken"]
     if shown.as_json:
@@ -190,6 +191,7 @@ def _check_ffmpeg(name: str) -> Check:
 
 
 def _check_disk(name: str) -> Check:
+    # Runs are written below the working folder, if --out says nothing else.
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     if free < FREE_GB:
         return Check(name, "warning", f"{free:.1f} GB free here", "free some space before training")

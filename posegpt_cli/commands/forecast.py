@@ -37,7 +37,7 @@ SPEC = OptionSpec(without=("chapters", "fps", "past_frames"))
 """`past_frames` of a picture is how long the observed motion is; the command's own option shortens that."""
 
 
-class ForecastRequest(LabelSettings):
+class ForecastRequest(LabelSettings, GeneratorSettings):
     """What `posegpt forecast` continues, and how."""
 
     past_motion: Path
@@ -75,7 +75,7 @@ def forecast(
     if len(picture.titles) > n:
         raise UsageError(f"--title is given {len(picture.titles)} times for {n} futures", "once for each")
     # Labels, length and files are checked before the motion is read and the network loaded.
-    info = read_info(find_checkpoint(generator.gpt, "gpt"))
+    info = read_info(find_checkpoint(request.gpt, "gpt"))
     labels = resolve_labels(request.actions, request.style, info.labels)
     n_frames = parse_length(request.length, info.fps)
     outs = target.out or (() if target.preview else (Path(f"{request.past_motion.stem}_forecast.mp4"),))
@@ -87,7 +87,8 @@ def forecast(
     options = complete_options(
         picture, outs, fps=info.fps, past_frames=observed.n_frames, titles=picture.titles or seeds
     )
-    generated = _generate(generator, observed, labels, n_frames, sampling)
+    # What was observed stays as it was: only the future is cleaned.
+    generated = _generate(request, observed, labels, n_frames, sampling)
     motions = cleaned(generated, cleaning, kept=observed.n_frames)
     if target.preview:
         preview(motions, options, is_all=not outs)
@@ -95,13 +96,11 @@ def forecast(
 
     if target.as_json:
         lengths = [motion.n_frames for motion in motions]
-        show_json(
-            describe(files, motions[0], lengths, sampling)
-            | {"past_frames": observed.n_frames, "clean": cleaning.clean}
-        )
+        described = describe(files, motions[0], lengths, sampling)
+        show_json(described | {"past_frames": observed.n_frames, "clean": cleaning.clean})
     else:
         show_files(files)
-    show_next(files, generator.gpt, sampling, _words(request, labels))
+    show_next(files, request.gpt, sampling, _words(request, labels))
 
 
 def _words(request: ForecastRequest, labels: Sequence[str]) -> list[str]:

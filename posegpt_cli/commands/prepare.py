@@ -99,6 +99,7 @@ def prepare(choices: Choices[PrepareSettings], run: PrepareRun) -> None:
     if run.check:
         _check(run.check, choices, run)
         return
+    # Asked for, checked, and only then read or written.
     settings = _settings(choices)
     refuse_together("--preview", run.preview, {"--shard": settings.shard})
     if run.dry_run:

@@ -152,6 +152,7 @@ def _refuse_contradictions(
     refuse_together("--loop", request.loop, cut_elsewhere | {"--len auto": request.length == AUTO})
     if request.in_place and not request.loop:
         raise UsageError("--in-place goes with --loop alone", "add --loop, or leave out --in-place")
+    # A stream has one motion, no end that is known before, and no file.
     not_streamed = {
         "--timeline": request.timeline,
         "--out": target.out,
@@ -174,6 +175,7 @@ def _warn_of_many(outs: Sequence[Path], n: int) -> None:
 
 def _ask(request: SampleRequest, info: CheckpointInfo) -> SampleRequest:
     """The request with an action, and what goes with it, from the person at the terminal."""
+    # The generator's first action, if it does not know how to walk.
     names, styles = split_labels(info.labels)
     default = "walk" if "walk" in names else names[0]
     asked: dict[str, object] = {

@@ -8,22 +8,29 @@ import typer
 
 def complete_action(ctx: typer.Context, incomplete: str) -> list[str]:
     """Actions that begin like this, of the checkpoint given with --gpt, or of the bundled one."""
-    return [name for name in _vocabulary(ctx)[0] if name.startswith(incomplete)]
+    actions, _ = _vocabulary(ctx)
+    return _beginning(actions, incomplete)
 
 
 def complete_style(ctx: typer.Context, incomplete: str) -> list[str]:
     """Styles that begin like this, of the same checkpoint."""
-    return [name for name in _vocabulary(ctx)[1] if name.startswith(incomplete)]
+    _, styles = _vocabulary(ctx)
+    return _beginning(styles, incomplete)
 
 
 def runs_of(stage: str) -> Callable[[str], list[str]]:
     """Completes folders below `runs`; `*` is any stage. If none fits, it offers files."""
 
     def complete(incomplete: str) -> list[str]:
-        found = [path.parent.as_posix() for path in sorted(Path("runs").glob(f"{stage}/*/checkpoints"))]
-        return [path for path in found if path.startswith(incomplete)]
+        # A run that has no checkpoint yet is of no use.
+        checkpoints = sorted(Path("runs").glob(f"{stage}/*/checkpoints"))
+        return _beginning([path.parent.as_posix() for path in checkpoints], incomplete)
 
     return complete
+
+
+def _beginning(names: list[str], text: str) -> list[str]:
+    return [name for name in names if name.startswith(text)]
 
 
 def _vocabulary(ctx: typer.Context) -> tuple[list[str], list[str]]:

@@ -63,6 +63,7 @@ def show_warnings(report: PrepareReport) -> None:
     """What did not go as the tables and lists given would have it."""
     show_left_out(report.skipped)
     show_notes(report.notes)
+    # Rows that name no file are probably misspelt.
     by_table: dict[str, list[str]] = {}
     for table, row in report.unmatched:
         by_table.setdefault(table, []).append(row)
@@ -156,6 +157,7 @@ def _show_labels(report: PrepareReport) -> None:
     # Windows by split; clips, frames and hours of all splits together.
     rows = []
     for name, splits in report.labels.items():
+        # Windows by split, the rest in all.
         windows = [summary.windows for summary in splits.values()]
         clips = sum(summary.clips for summary in splits.values())
         frames = sum(summary.frames for summary in splits.values())
