@@ -38,7 +38,9 @@ def evaluate_actions(request: ActionsRequest, on_progress: OnStage = no_stage) -
     held_out_store = open_split(request.data, request.split)
     held_out = _whole_clips(held_out_store, request, judge, on_progress)
     if request.generated:
-        files = read_folder(request.generated, request.labels, on_progress=stage_of(on_progress, "read"))
+        files = read_folder(
+            request.generated, request.labels, request.reading, on_progress=stage_of(on_progress, "read")
+        )
         motions = [motion.crop(0, min(motion.n_frames, request.max_frames)) for motion in files.motions]
         fingerprints = {"generated": files.fingerprint}
     else:

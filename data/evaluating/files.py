@@ -1,11 +1,13 @@
 """Motion files of any system as a set to be evaluated."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data.formats.load import read_motion
+from data.formats.settings import ReadingSettings
 from data.preparing.labels import default_labels, table_labeller
 from models.errors import PoseGPTError
 from models.evaluation.judge import Judge, JudgedSet, SetInfo, extract_twice
@@ -13,7 +15,7 @@ from models.evaluation.motions.clips import cut
 from models.evaluation.motions.generated import OnProgress, no_progress
 from models.motion import Motion
 
-SUFFIXES = (".npz", ".bvh")
+SUFFIXES = (".npz", ".bvh", ".amc")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,25 +30,39 @@ class MotionFolder:
 def read_folder(
     folder: Path,
     labels: Path | None = None,
+    reading: ReadingSettings | None = None,
     needs_labels: bool = True,
     on_progress: OnProgress = no_progress,
 ) -> MotionFolder:
-    """All .npz and .bvh files at or below a folder, with labels if they are needed.
+    """All motion files at or below a folder, with labels if they are needed.
 
     Labels are those of the table, or those in the file, or else the name of the folder the file lies in.
+
+    Args:
+        folder: searched with its subfolders.
+        labels: table of labels.
+        reading: what the files do not say of themselves.
+        needs_labels: whether a file without a label is refused.
+        on_progress: called after every file.
 
     Raises PoseGPTError if there is no file, one cannot be read, or one has no label: none is left out.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
         raise PoseGPTError(
-            f"no .npz or .bvh files in {folder}", "generated=DIR, a folder of motion files", "generated"
+            f"no motion files ({', '.join(SUFFIXES)}) in {folder}",
+            "generated=DIR, a folder of motion files",
+            "generated",
         )
     labeller = table_labeller(labels) if labels else None
     digest = hashlib.sha256()
+    # The same files read otherwise are other motion.
+    given = reading.model_dump(mode="json", exclude_defaults=True) if reading else {}
+    if given:
+        digest.update(json.dumps(given, sort_keys=True).encode())
     motions = []
     for k, path in enumerate(files):
-        motion = read_motion(path)
+        motion = read_motion(path, reading)
         relative = path.relative_to(folder)
         names = labeller(relative) if labeller else motion.labels or default_labels(relative)
         if not names and needs_labels:

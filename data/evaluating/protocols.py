@@ -105,7 +105,9 @@ def evaluate_fid(request: FidRequest | None = None, on_progress: OnStage = no_st
 
     # Either motion files of any system, or what our own generator makes of the same prompts.
     if request.generated:
-        files = read_folder(request.generated, request.labels, on_progress=stage_of(on_progress, "read"))
+        files = read_folder(
+            request.generated, request.labels, request.reading, on_progress=stage_of(on_progress, "read")
+        )
         found = folder_features(files, judges, request.max_frames)
         source = fid.FixedSource(found, {"generated": files.fingerprint})
         judged = fid.FidSets(source, real, sets.train)
@@ -202,7 +204,12 @@ def evaluate_physics(request: PhysicsRequest, on_progress: OnStage = no_stage) -
     real = real_motions(store, request, request.seed, labelled=request.generated is None)
     seams = None
     if request.generated:
-        files = read_folder(request.generated, needs_labels=False, on_progress=stage_of(on_progress, "read"))
+        files = read_folder(
+            request.generated,
+            reading=request.reading,
+            needs_labels=False,
+            on_progress=stage_of(on_progress, "read"),
+        )
         made = cut_all(files.motions, request.max_frames)
         fingerprints = {"generated": files.fingerprint}
     else:

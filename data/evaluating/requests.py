@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from data.formats.settings import ReadingSettings
 from models.config import Config, Positive, Seed
 from models.evaluation.settings import (
     ActionSettings,
@@ -59,6 +60,8 @@ class MotionFiles(Config):
 
     generated: Path | None = None
     """Folder of .npz or .bvh files of any system, in place of a generator."""
+    reading: ReadingSettings = ReadingSettings()
+    """What the motion files do not say of themselves."""
 
 
 class GeneratedRequest(Conditions, CodeSettings, RealMotion, GeneratorInUse):

@@ -13,6 +13,7 @@ from data.evaluating.requests import (
     FidRequest,
     ForecastRequest,
     LikelihoodRequest,
+    MotionFiles,
     PhysicsRequest,
     ReconstructionRequest,
     TransferRequest,
@@ -31,7 +32,7 @@ from posegpt_cli.options.shared import JsonSettings
 from posegpt_cli.output.report import format_estimate
 from posegpt_cli.questions import ask_path
 
-SPEC = OptionSpec(without=("k", "threshold", "motions_per_step"))
+SPEC = OptionSpec(without=("k", "threshold", "motions_per_step", "write_skeleton"))
 """Settings that are for Python alone: figures with others could hardly be compared."""
 _OF_GENERATOR = ("gpt", "repeats", "unguided", "observed", *CodeSettings.model_fields)
 """Settings that say nothing of motion files."""
@@ -47,6 +48,7 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
 
 @with_options(SPEC)
 def fid(request: FidRequest, shown: ReportSettings) -> None:
+    _refuse_reading(request)
     refuse_together("--generated", request.generated, _given(request, _OF_GENERATOR))
     if request.labels and not request.generated:
         raise UsageError("--labels are those of --generated", "add --generated DIR, or leave out --labels")
@@ -60,6 +62,7 @@ def fid(request: FidRequest, shown: ReportSettings) -> None:
 
 @with_options(SPEC)
 def actions(request: ActionsRequest, shown: ReportSettings) -> None:
+    _refuse_reading(request)
     refuse_together("--generated", request.generated, _given(request, (*_OF_GENERATOR, "per_name")))
     request = _with_data(request)
 
@@ -110,6 +113,7 @@ def transfer(request: TransferRequest, shown: ReportSettings) -> None:
 
 @with_options(SPEC)
 def physics(request: PhysicsRequest, shown: ReportSettings) -> None:
+    _refuse_reading(request)
     refuse_together("--generated", request.generated, _given(request, (*_OF_GENERATOR, "seams")))
     request = _with_data(request)
     with reporting(shown) as (on_progress, done):
@@ -234,6 +238,14 @@ _PROTOCOLS: tuple[tuple[str, Callable[..., None], str, tuple[str, ...]], ...] = 
         ("posegpt eval compare a.json b.json",),
     ),
 )
+
+
+def _refuse_reading(request: MotionFiles) -> None:
+    """Raises UsageError if there is an option for motion files, and no motion files."""
+    given = sorted(request.reading.model_fields_set)
+    if given and request.generated is None:
+        flag = flag_of(given[0])
+        raise UsageError(f"{flag} is for motion files", f"add --generated DIR, or leave out {flag}")
 
 
 def _given(request: Config, names: tuple[str, ...]) -> dict[str, object]:

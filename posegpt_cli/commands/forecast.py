@@ -65,7 +65,6 @@ def forecast(
     request: ForecastRequest,
     target: TargetSettings,
     sampling: SamplingSettings,
-    generator: GeneratorSettings,
     reading: ReadingSettings,
     cleaning: GeneratedCleaning,
     picture: RenderOptions,

@@ -429,3 +429,8 @@ def test_clips_without_labels_are_no_reference_for_labels(tmp_path):
     store = open_store(tmp_path / "s")
     assert [m.labels for m in real_pieces(store, 64).motions] == [("walk",), ()]
     assert [m.labels for m in real_pieces(store, 64, labelled=True).motions] == [("walk",)]
+
+
+def test_options_of_motion_files_need_motion_files(posegpt):
+    ran = posegpt("eval", "physics", "--up", "z")
+    assert ran.code == 2 and "--up is for motion files" in ran.err and "--generated DIR" in ran.err
