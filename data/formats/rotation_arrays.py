@@ -1,7 +1,7 @@
 """Joint rotations in any of the forms that files have, as rotation vectors. Imports no torch.
 
 Rotation vectors, matrices, and the six numbers of Zhou et al. 2019, flat or by joint, with or without a batch
-of one. What a width could mean twice is told apart by the numbers themselves, or refused.
+of one. What a width could mean twice is decided by the numbers themselves, or refused.
 """
 
 import math

@@ -1,7 +1,7 @@
 """SMPL parameters from any world into ours: metres, Y up, feet on the floor; what was put right is said.
 
 Up axis and unit are known of some files (AMASS has Z and metres). Of the others they are found from the
-motion; what cannot be told is refused with the setting that says it. Imports no torch.
+motion; what stays unclear is refused with the setting that says it. Imports no torch.
 """
 
 from dataclasses import replace
@@ -54,7 +54,7 @@ def to_motion(
         settings: what the file does not say of itself.
         to_fps: frame rate of the result (None: the file's own).
 
-    Raises PoseGPTError if the frame rate, the up axis or the unit cannot be told.
+    Raises PoseGPTError if the frame rate, the up axis or the unit stays unclear.
     """
     # A unit that is known is applied first: the axis and the floor are looked for in metres.
     notes = list(parameters.notes)
@@ -124,7 +124,7 @@ def _rate(parameters: SmplParameters, name: str, settings: ReadingSettings, note
 def _up_axis(
     parameters: SmplParameters, name: str, settings: ReadingSettings, rate: float, notes: list[str]
 ) -> Axis:
-    """The axis of the file that points up. Raises PoseGPTError if it cannot be told."""
+    """The axis of the file that points up. Raises PoseGPTError if it stays unclear."""
     convention = parameters.convention
     if settings.up != "auto":
         return "+y" if settings.up == "y" else "+z"

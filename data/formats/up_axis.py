@@ -2,7 +2,7 @@
 
 Most tools have a usual axis: it stands if the person stands along it, even bent, or if nothing speaks against
 it. A person who lies in one world stands in the other, and there the floor tells: along the true axis the
-lowest point of a body that moves stays where it is. What cannot be told is refused, never guessed.
+lowest point of a body that moves stays where it is. What stays unclear is refused, never guessed.
 """
 
 from collections.abc import Mapping
@@ -85,7 +85,7 @@ def find_up(stance: Stance, usual: Axis | None, name: str, notes: list[str]) -> 
         name: of the file, for messages.
         notes: what was found out, for the user.
 
-    Raises PoseGPTError if it cannot be told.
+    Raises PoseGPTError if it stays unclear.
     """
     if usual and stance.along(usual) >= _STANDS:
         return usual
@@ -103,7 +103,7 @@ def find_up(stance: Stance, usual: Axis | None, name: str, notes: list[str]) -> 
     elif usual and stance.has_floor(usual) and not stance.has_floor(other):
         return usual
     raise PoseGPTError(
-        f"{name}: which axis is up cannot be told from how the person stands or lies",
+        f"{name}: which axis is up is not clear from how the person stands or lies",
         "say it, e.g. up=y or up=z",
         parameter="up",
     )

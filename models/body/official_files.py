@@ -21,7 +21,7 @@ _SUFFIXES = (".npz", ".pkl")
 _DEEPEST = 5
 """Folders within one another: SMPL_python_v.1.1.0/smpl/models is three deep."""
 _MOST_FILES = 20_000
-"""Files that are looked at: a folder of bodies has fewer, a home folder more."""
+"""Files that are checked: a folder of bodies has fewer, a home folder more."""
 _SMPLX_NAME = re.compile(r"(smpl|smplh|smplx)_(neutral|female|male)", re.IGNORECASE)
 """SMPL_NEUTRAL.pkl, SMPLH_male.pkl, SMPLX_FEMALE.npz."""
 _SMPL_NAME = re.compile(r"basicmodel_(neutral|f|m)_lbs_.*", re.IGNORECASE)

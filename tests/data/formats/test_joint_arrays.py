@@ -72,8 +72,8 @@ def test_any_size_is_scaled_by_its_legs(walk, tmp_path):
     small = read_array(tmp_path, joints * 0.7)
     large = read_array(tmp_path, joints * 100)
     np.testing.assert_allclose(small.trans, large.trans, atol=2e-3)
-    told = read_array(tmp_path, joints * 100, scale=0.01)
-    np.testing.assert_allclose(told.trans, large.trans, atol=2e-3)
+    given = read_array(tmp_path, joints * 100, scale=0.01)
+    np.testing.assert_allclose(given.trans, large.trans, atol=2e-3)
 
 
 SHAPES = {
