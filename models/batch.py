@@ -31,7 +31,7 @@ class Batch:
     rows: Tensor | None = None
     """(B,) numbers of windows that will come again, int64 (None: they will not)."""
     tokens: Tensor | None = None
-    """(B, S, K) indices of the whole windows, if they are known."""
+    """(B, S, K) codes of the whole windows, if they are known."""
 
     def to(self, device: torch.device | str) -> Self:
         # Copies from pinned memory overlap with the network's work on the batch before.

@@ -104,7 +104,7 @@ class GPTStage(TrainStage):
 
     @torch.no_grad()
     def validate(self, network: GPT, batches: Iterable[Batch]) -> dict[str, float]:
-        """Negative log-likelihood (nats per index) and share of indices predicted right."""
+        """Negative log-likelihood (nats per code) and share of codes predicted right."""
         nll = 0.0
         right = 0.0
         count = 0
