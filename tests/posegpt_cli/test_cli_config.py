@@ -1,24 +1,29 @@
 """Options made from configs: preset, then file, then flags; what does not fit is named."""
 
+import importlib
 from typing import Any
 
 import pytest
 import yaml
 
+from models.config import Config
 from models.errors import PoseGPTError, SettingsError
 from models.training.config import ClassifierRun, GPTRun, VQVAERun
 from models.training.presets import PRESETS
+from posegpt_cli.app import COMMANDS
 from posegpt_cli.commands.train import SET_BY_DATA
 from posegpt_cli.console import UsageError
 from posegpt_cli.options.config_file import merge, read_config_file, switch_words
 from posegpt_cli.options.fields import config_fields
-from posegpt_cli.options.flags import with_flags_named
+from posegpt_cli.options.flags import FLAGS, with_flags_named
 from posegpt_cli.options.from_config import Choices
 from posegpt_cli.options.parsing import parse_length, parse_size
 from posegpt_cli.options.picture import complete_options
 from posegpt_cli.rendering.options import RenderOptions
 from posegpt_cli.training.original_spelling import original_spelling
 
+PARAMETERS = ("n_frames", "model_dir")
+"""Of functions of the library, which errors name; no config has them."""
 FIELDS = {field.name: field for field in config_fields(VQVAERun)}
 
 
@@ -179,3 +184,16 @@ def test_sizes_of_videos_are_even(tmp_path):
     with pytest.raises(UsageError) as caught:
         complete_options(odd, [tmp_path / "a.png", tmp_path / "a.mp4"])
     assert caught.value.hint == "--size 642x480"
+
+
+def test_the_table_of_flags_names_only_settings_that_exist():
+    """A setting that is renamed would lose its flag, its panel and its completion without a word."""
+    for command in COMMANDS:
+        importlib.import_module(f"posegpt_cli.commands.{command.module or command.name}")
+    known = set(PARAMETERS)
+    waiting = [Config]
+    while waiting:
+        config = waiting.pop()
+        known |= config.model_fields.keys()
+        waiting += config.__subclasses__()
+    assert set(FLAGS) <= known
