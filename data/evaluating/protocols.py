@@ -6,6 +6,7 @@ Under torch.distributed the processes share the work, and each gets the whole re
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -130,6 +131,8 @@ def _generator_sets(
     """A generator's motion, the same without guidance, and the real motion through the tokenizer."""
     sampler = make_sampler(request)
     fingerprints = checkpoint_fingerprints(request.gpt)
+    if request.clean:
+        fingerprints["cleaned"] = "yes"  # another report than that of the network alone
     generator = sampler.generator
     pasts: list[Motion] | None = None
     others: dict[str, fid.Source] = {}
@@ -151,7 +154,7 @@ def _generator_sets(
     # Without guidance one sees what the generator itself has learned.
     codes = part(CodeSettings, request)
     if request.unguided and codes.guidance != 1:
-        plain = PromptSampler(sampler.generator, codes.replaced(guidance=1.0), request.batch_size)
+        plain = replace(sampler, codes=codes.replaced(guidance=1.0))
         others[fid.UNGUIDED] = fid.GeneratorSource(judges, plain, real.first, {}, request.seed, pasts)
     source = fid.GeneratorSource(judges, sampler, real.first, fingerprints, request.seed, pasts)
     return fid.FidSets(source, real, train, others)
@@ -238,12 +241,13 @@ def _joined(
         second = long_enough[rng.integers(len(long_enough))]
         settings = SamplingSettings.of(sampler.codes, 1, request.seed + k)
         segments = [Segment(motion.labels, SEAM_FRAMES) for motion in (first, second)]
-        (story,) = timeline(sampler.generator, segments, settings)
+        (story,) = sampler.cleaned(timeline(sampler.generator, segments, settings))
         joined["timelines"].append(Joined(story, SEAM_FRAMES))
 
         # The past of a forecast is real, so that its seam is between real and generated frames.
         past = fit(first, sampler.generator.fps, sampler.generator.body_type).crop(0, SEAM_FRAMES)
-        (future,) = forecast(sampler.generator, past, second.labels, SEAM_FRAMES, settings)
+        futures = forecast(sampler.generator, past, second.labels, SEAM_FRAMES, settings)
+        (future,) = sampler.cleaned(futures, kept=past.n_frames)
         joined["forecasts"].append(Joined(future, past.n_frames))
         on_progress("join", k + 1, request.seams)
     return joined

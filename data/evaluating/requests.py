@@ -64,11 +64,18 @@ class MotionFiles(Config):
     """What the motion files do not say of themselves."""
 
 
+class CleaningInUse(Config):
+    """Whether what the generator makes is cleaned before it is measured."""
+
+    clean: bool = False
+    """Clean generated motion first, as `posegpt sample` does: measures what people get, not the network."""
+
+
 class GeneratedRequest(Conditions, CodeSettings, RealMotion, GeneratorInUse):
     """Motion sampled by a generator, beside real motion."""
 
 
-class FidRequest(MotionFiles, FidSettings, ClassifierInUse, GeneratedRequest):
+class FidRequest(MotionFiles, FidSettings, ClassifierInUse, CleaningInUse, GeneratedRequest):
     """FID, accuracy and their companions, of a generator or of motion files."""
 
     observed: Annotated[int, Field(ge=0)] = 0
@@ -77,7 +84,7 @@ class FidRequest(MotionFiles, FidSettings, ClassifierInUse, GeneratedRequest):
     """CSV (clip,labels) or JSON with the labels of the motion files."""
 
 
-class ActionsRequest(MotionFiles, ActionSettings, ClassifierInUse, GeneratedRequest):
+class ActionsRequest(MotionFiles, ActionSettings, ClassifierInUse, CleaningInUse, GeneratedRequest):
     """Every action by itself."""
 
     labels: Path | None = None
@@ -110,7 +117,7 @@ class TransferRequest(TransferSettings, GeneratedRequest):
     """Number of motions to train on, at random (0: all)."""
 
 
-class PhysicsRequest(MotionFiles, PhysicsSettings, GeneratedRequest):
+class PhysicsRequest(MotionFiles, PhysicsSettings, CleaningInUse, GeneratedRequest):
     """Sliding feet, jerk, feet below the floor."""
 
 

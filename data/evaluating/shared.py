@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from data.evaluating.real import real_pieces
-from data.evaluating.requests import GeneratedRequest, RealMotion
+from data.evaluating.requests import CleaningInUse, GeneratedRequest, RealMotion
 from data.store import Store
 from models.config import Config
 from models.evaluation.motions.clips import fit, subset
@@ -27,7 +27,8 @@ def no_stage(stage: str, done: int, total: int) -> None:
 def make_sampler(request: GeneratedRequest) -> PromptSampler:
     """The generator with the request's settings of sampling."""
     generator = load_generator(request.gpt, request.device)
-    return PromptSampler(generator, part(CodeSettings, request), request.batch_size)
+    is_cleaned = isinstance(request, CleaningInUse) and request.clean
+    return PromptSampler(generator, part(CodeSettings, request), request.batch_size, is_cleaned)
 
 
 def generate_like(real: Sequence[Motion], request: GeneratedRequest, on_progress: OnStage) -> list[Motion]:
@@ -45,6 +46,8 @@ def real_motions(store: Store, request: RealMotion, seed: int, labelled: bool = 
 
 def make_setup(request: RealMotion, store: Store, seed: int, fingerprints: dict[str, str]) -> Setup:
     settings = {"split": request.split, "motions": request.clips or "all", "max_frames": request.max_frames}
+    if isinstance(request, CleaningInUse) and request.clean:
+        settings["clean"] = True
     return Setup(
         seed=seed,
         fingerprints={"data": store.manifest.fingerprint} | fingerprints,

@@ -34,7 +34,7 @@ from posegpt_cli.questions import ask_path
 
 SPEC = OptionSpec(without=("k", "threshold", "motions_per_step", "write_skeleton"))
 """Settings that are for Python alone: figures with others could hardly be compared."""
-_OF_GENERATOR = ("gpt", "repeats", "unguided", "observed", *CodeSettings.model_fields)
+_OF_GENERATOR = ("gpt", "clean", "repeats", "unguided", "observed", *CodeSettings.model_fields)
 """Settings that say nothing of motion files."""
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.checkpoint import TOKENIZER, find_checkpoint, read_info
+from models.cleaning.clean import clean
 from models.evaluation.motions.clips import label_matrix
 from models.motion import Motion
 from models.networks.condition import Condition
@@ -48,6 +49,8 @@ class PromptSampler:
     generator: Generator
     codes: CodeSettings = DEFAULT_CODES
     batch_size: int = BATCH_SIZE
+    is_cleaned: bool = False
+    """Whether motions are cleaned, as people get them."""
 
     def motions(
         self,
@@ -75,10 +78,15 @@ class PromptSampler:
         for first in range(0, len(order), self.batch_size):
             part = order[first : first + self.batch_size]
             motions = self._batch([prompts[k] for k in part], k_hot[part], [(*seed, k) for k in part])
+            motions = self.cleaned(motions)
             for k, motion in zip(part, motions, strict=True):
                 made[k] = replace(motion, labels=prompts[k].labels, name=f"generated {k}")
             on_progress(len(made), len(order))
         return [made[k] for k in places]
+
+    def cleaned(self, motions: list[Motion], kept: int = 0) -> list[Motion]:
+        """The motions, cleaned from frame `kept` on if this sampler cleans."""
+        return clean(motions, kept) if self.is_cleaned else motions
 
     @torch.no_grad()
     def _batch(

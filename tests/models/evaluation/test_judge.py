@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.cleaning.clean import clean
 from models.errors import PoseGPTError
 from models.evaluation import judge as features
 from models.evaluation.motions import clips, generated
@@ -86,6 +87,15 @@ def test_generated_motion_has_the_lengths_and_labels_asked_for(generator):
     made = generated.PromptSampler(generator, batch_size=2).motions(prompts, (0, 0))
     assert [m.n_frames for m in made] == [9, 4, 16, 1, 7]
     assert [m.labels for m in made] == [p.labels for p in prompts]
+
+
+def test_generated_motion_is_cleaned_if_asked(generator):
+    prompts = [generated.Prompt((LABELS[k % 2],), n) for k, n in enumerate((9, 4, 16))]
+    raw = generated.PromptSampler(generator).motions(prompts, (0, 0))
+    cleaned = generated.PromptSampler(generator, is_cleaned=True).motions(prompts, (0, 0))
+    for ours, expected in zip(cleaned, clean(raw), strict=True):
+        np.testing.assert_allclose(ours.poses, expected.poses, atol=1e-4)
+    assert np.abs(cleaned[2].poses - raw[2].poses).max() > 1e-3
 
 
 def test_a_generated_motion_depends_on_its_place_and_the_seed_alone(generator):
