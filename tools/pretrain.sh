@@ -20,13 +20,11 @@ mkdir -p "$out"
 "$bin/python" tools/label_mocap.py "$mocap" "$out/labels.json"
 [ -d "$out/dataset" ] || "$bin/posegpt" prepare --bvh "$mocap" --amc "$mocap" --labels "$out/labels.json" \
   --out "$out/dataset" --jobs 2
-train classifier mocap 9 --hid-dim 96 --n-layers 3 --balance-actions 0.3
+MINUTES="$minutes" "$(dirname "$0")/pretrain_judge.sh" "$mocap" "$out" "$box"
 losses="--alpha-joint 4 --alpha-velocity 0.8 --alpha-contact 0.6"
 train vqvae mocap 150 --balance-actions 0.4 $losses
 train gpt mocap 95 --vqvae "$out/runs/vqvae/mocap" --learning-rate 1e-3 --balance-actions 0.75 --gpt-attn-pdrop 0 \
   --token-copies 8
 train vqvae online 37 --model OnlineVQVAE --encoder "$out/runs/vqvae/mocap" --balance-actions 0.4 $losses
-"$bin/python" tools/pack_classifier.py "$out/runs/classifier/mocap" --data "$out/dataset" \
-  --out "$box/classifier"
 "$bin/python" tools/pack_checkpoint.py "$out/runs/gpt/mocap" --streaming "$out/runs/vqvae/online" \
   --out "$box/gpt"
