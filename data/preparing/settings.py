@@ -19,6 +19,10 @@ _DECISIVE = ("type", "fps", "skeleton", "up", "scale", "t_pose_frame", "fps_in",
 """Settings that decide what a file is converted to."""
 
 
+WORK_PREFIX = ".posegpt-work-"
+"""Names of work folders begin with it."""
+
+
 class PrepareSettings(Config):
     """`posegpt prepare`."""
 
@@ -135,7 +139,7 @@ class PrepareSettings(Config):
         """Where converted files wait; the same for all runs that convert the same files alike."""
         # Labels and splits can change between two runs: the converted files stay valid.
         text = repr([(name, str(getattr(self, name))) for name in (*SOURCES, *_DECISIVE)])
-        return self.out / f".posegpt-work-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+        return self.out / f"{WORK_PREFIX}{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
 
     def in_shard(self, index: int) -> bool:
         """Whether file number `index` belongs to this run."""

@@ -11,7 +11,7 @@ from data.preparing.conversion import SUFFIX
 from data.preparing.prepare import check_stores, plan, random_windows
 from data.preparing.prepare import prepare as prepare_data
 from data.preparing.report import PrepareReport
-from data.preparing.settings import SOURCES, PrepareSettings
+from data.preparing.settings import SOURCES, WORK_PREFIX, PrepareSettings
 from data.store import find_store
 from models.errors import PoseGPTError
 from posegpt_cli.console import (
@@ -39,6 +39,7 @@ from posegpt_cli.output.prepare_report import (
     show_warnings,
 )
 from posegpt_cli.questions import ask_path, is_interactive
+from posegpt_cli.training.live import show_size
 
 HELP = """
 BABEL with AMASS becomes windows of labelled segments, as in the paper. Any other motion capture (BVH, \
@@ -130,10 +131,21 @@ def prepare(choices: Choices[PrepareSettings], run: PrepareRun) -> None:
         say(f"converted {report.converted} files of shard {settings.shard}")
         next_step("the same command with --merge instead of --shard, when all shards are done")
         return
+    _say_unfinished(settings)
     if run.preview:
         save_preview(list(report.folders.values()), settings.seq_len, settings.seed, run.preview)
     data = _data_to_train_with(settings, report)
     next_step(shlex.join(["posegpt", "train", "vqvae", "--data", str(data)]))
+
+
+def _say_unfinished(settings: PrepareSettings) -> None:
+    """Name what interrupted runs with other settings have left here: it can be as large as the data."""
+    for folder in sorted(settings.out.glob(f"{WORK_PREFIX}*")):
+        n_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+        warn(
+            f"{folder} keeps {show_size(n_bytes)} of an interrupted prepare with other settings: "
+            "repeat that command to go on from there, or delete the folder"
+        )
 
 
 def _data_to_train_with(settings: PrepareSettings, report: PrepareReport) -> Path:

@@ -330,3 +330,14 @@ def test_the_next_command_names_one_of_several_stores(posegpt, tmp_path):
     ran = posegpt("prepare", "--babel", tmp_path, "--amass", tmp_path / "amass", "--out", tmp_path / "out")
     data = ran.err.splitlines()[-1].partition("--data ")[2]
     assert open_store(data).manifest.body_type == "smpl" and data == str(find_store(data, "train"))
+
+
+def test_what_an_interrupted_run_of_other_settings_left_is_named(posegpt, bvh_folder, tmp_path):
+    """Faults 7: it stayed unseen, as large as a data set."""
+    left = tmp_path / "out" / ".posegpt-work-01234567"
+    left.mkdir(parents=True)
+    (left / "1.log").write_bytes(b"x" * 3_000_000)
+    ran = posegpt("prepare", "--bvh", bvh_folder, "--label-pattern", PATTERN, "--out", tmp_path / "out")
+    assert ran.code == 0
+    assert f"{left} keeps 3 MB of an interrupted prepare" in ran.err
+    assert (left / "1.log").exists()
