@@ -77,21 +77,25 @@ def download(folder: Path) -> Path:
 
 def build(assets: MakeHuman) -> dict[str, np.ndarray]:
     """The arrays of models/assets/body.npz; models/body/body.py reads them."""
+    # The body is dressed and shaped as one mesh of skin and eyes; MakeHuman's helper geometry is left out.
     skin, eyes = (
         triangulate([face for group in groups for face in assets.groups[group]])
         for groups in (["body"], ["helper-l-eye", "helper-r-eye"])
     )
     kept = np.unique(np.concatenate([skin, eyes]))
     naked, joints, scale = sample_shapes(assets, kept)
+    # Clothes are a fixed, linear function of the naked mesh, so that every shape wears the same.
     dressed = dress(naked[0], np.searchsorted(kept, skin), np.searchsorted(kept, eyes), joints[0])
     shapes = np.stack([dressed.mix @ vertices + dressed.lift for vertices in naked])
     weights = dressed.mix @ soften(smplx_weights(assets)[kept], np.searchsorted(kept, skin))
+    # Betas are what most of the sampled people differ in; expressions are single face units.
     betas, explained = shape_space(shapes, N_BETAS)
     print(f"{N_BETAS} betas explain {explained:.1%} of the variance")
     expressions = np.stack(
         [dressed.mix @ sum(assets.face_unit(unit) for unit in units)[kept] * scale for units in EXPRESSIONS],
         axis=-1,
     )
+    # Joints must follow from the vertices alone, as smplx computes them.
     regressor = regress_joints(shapes, joints, regressor_support(weights))
     missed = np.linalg.norm(np.einsum("jv,nvc->njc", regressor, shapes) - joints, axis=-1) * 1e3
     print(
@@ -112,6 +116,7 @@ def sample_shapes(assets: MakeHuman, kept: np.ndarray) -> tuple[Array, Array, fl
         joints.append(smplx_joints(posed.heads))
         vertices.append(posed.vertices[kept] - joints[-1][0])
         joints[-1] = joints[-1] - joints[-1][0]
+    # One scale for all, by the template: tall people stay taller than short ones.
     scale = PELVIS_TO_SOLE / -vertices[0][:, 1].min()
     return np.stack(vertices) * scale, np.stack(joints) * scale, scale
 
@@ -121,6 +126,7 @@ def soften(weights: Array, faces: np.ndarray) -> Array:
 
     MakeHuman's weights change abruptly at the crotch and under the arm, where SMPL has pose blend shapes.
     """
+    # Head, hands and feet keep their sharp weights: only where trunk and limbs meet they are blended.
     mean = averaging(faces, len(weights))
     body = [
         j for j, name in enumerate(JOINTS) if j < 22 and name not in ("head", "left_wrist", "right_wrist")
@@ -137,6 +143,7 @@ def regressor_support(weights: Array) -> Array:
     Body joints and the middle knuckle, which is SMPL's hand joint, keep away from the fingers, so that their
     rows hold for SMPL's template too, whose fingers are bent.
     """
+    # 25 and up are the fingers.
     allowed = np.ones((len(JOINTS), len(weights)), bool)
     unbent = weights[:, 25:].sum(1) < 1e-6
     body = [j for j, name in enumerate(JOINTS) if j < 22 or name.endswith("middle1")]
@@ -148,6 +155,8 @@ def pack(
     dressed: Dressed, template: Array, weights: Array, directions: Array, regressor: Array, joints: Array
 ) -> dict[str, np.ndarray]:
     """Compact arrays: sparse weights and regressor, halves for blend shapes."""
+    # The eight strongest joints of each vertex, as integers that sum to WEIGHT_UNIT: what rounding
+    # loses goes to the strongest.
     strongest = np.argsort(-weights, axis=1, kind="stable")[:, :WEIGHTS_PER_VERTEX]
     top = np.take_along_axis(weights, strongest, 1)
     top = np.round(top / top.sum(1, keepdims=True) * WEIGHT_UNIT)

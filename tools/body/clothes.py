@@ -72,10 +72,12 @@ def dress(vertices: Array, faces: IntArray, eye_faces: IntArray, joints: Array) 
     }  # fmt: skip
     for part, fields in shapes.items():
         surface = _carve(surface, vertices, fields, part, EYES if part == IRIS else SKIN)
+    # Cloth stands off the skin: each part has its own displacement, zero for paint such as lips.
     lifts = np.zeros((len(COLORS), *vertices.shape))
     for part, fabric in FABRICS.items():
         flat = _chest(at)(vertices) if part == SHIRT else np.zeros(len(vertices))
         lifts[part] = _lift(vertices, faces, shapes[part][0](vertices), flat, fabric)
+    # Where two parts meet, each gets its own vertices, and a rim closes the step between them.
     parts = separate(surface)
     mix = surface.mix[parts.source]
     lift = sum((parts.lift == p)[:, None] * (mix @ lifts[p]) for p in range(len(COLORS)))
@@ -99,14 +101,17 @@ def _lift(vertices: Array, faces: IntArray, field: Array, flat: Array, fabric: F
 
     Where `flat` (V,) in [0, 1] is positive, cloth spans what it covers instead of following it.
     """
+    # Smoothing sets in two centimetres outside the hem, so that the cloth does not end in a fold.
     share = _smoothstep((field + 0.02) / 0.05)[:, None]
     mean = averaging(faces, len(vertices))
     spanned = vertices
     for _ in range(FLATTEN_ROUNDS if flat.any() else 0):
         spanned = spanned + flat[:, None] * (mean @ spanned - spanned)
+    # Taubin's two alternating steps: plain averaging would shrink the body.
     smooth = spanned
     for k in range(2 * fabric.rounds):
         smooth = smooth + (TAUBIN[k % 2] * share) * (mean @ smooth - smooth)
+    # Normals are smoothed too, or the cloth would show every muscle again.
     outward = normals(smooth, faces)
     for _ in range(10):
         outward = mean @ outward
@@ -162,6 +167,7 @@ def _brows(at: dict[str, Array]) -> list[Field]:
 
     def offset(points: Array) -> tuple[Array, Array]:
         """Height above the middle line of the brow, and its half-width there."""
+        # A parabola across the brow's length, from -1 at the nose to 1 at the temple.
         along = (np.abs(points[:, 0]) - eye[0] - 0.001) / 0.021
         middle = eye[1] + 0.0185 + 0.0015 * along - 0.0035 * along**2
         return points[:, 1] - middle, 0.0026 * (1 - along**2) + 0.0005 * (1 - along)

@@ -36,12 +36,15 @@ def shape_space(shapes: Array, n_components: int) -> tuple[Array, float]:
 
     Signs are fixed so that a positive first beta makes a taller body, and the rest repeat from run to run.
     """
+    # Principal components by an SVD of the deviations from the mean shape.
     flat = shapes.reshape(len(shapes), -1)
     _, values, directions = np.linalg.svd(flat - flat.mean(0), full_matrices=False)
     basis = directions[:n_components] * values[:n_components, None] / np.sqrt(len(shapes) - 1)
+    # The sign of a component is arbitrary: its largest entry is made positive.
     largest = basis[np.arange(n_components), np.abs(basis).argmax(1)]
     basis *= np.sign(largest)[:, None]
     basis = basis.reshape(n_components, -1, 3).transpose(1, 2, 0)
+    # The first one is stature: positive makes a taller body, as people expect of betas.
     top, sole = shapes[0, :, 1].argmax(), shapes[0, :, 1].argmin()
     basis[..., 0] *= np.sign(basis[top, 1, 0] - basis[sole, 1, 0])
     return basis, float((values[:n_components] ** 2).sum() / (values**2).sum())
@@ -56,8 +59,10 @@ def regress_joints(shapes: Array, joints: Array, allowed: Array) -> Array:
     """
     regressor = np.zeros((joints.shape[1], shapes.shape[1]))
     for j in range(joints.shape[1]):
+        # Candidates lie within a radius that holds at least forty of the vertices allowed.
         distance = np.where(allowed[j], np.linalg.norm(shapes[0] - joints[0, j], axis=1), np.inf)
         nearest = np.sort(distance)[40]
+        # Fitted on the even shapes, judged on the odd ones.
         rows = []
         for radius in (nearest * 1.3 + 0.01, nearest * 1.6 + 0.03, nearest * 2 + 0.06):
             support = _spread(shapes[0], np.flatnonzero(distance < radius), distance)
@@ -81,6 +86,7 @@ def _spread(points: Array, pool: Array, distance: Array) -> Array:
 
 def _ridge(vertices: Array, targets: Array) -> Array:
     """(K,) weights that sum to 1 and take vertices (N, K, 3) to targets (N, 3), the first one exactly."""
+    # The template and the sum of 1 are met exactly: ridge regression moves only in what that leaves free.
     k = vertices.shape[1]
     exact = np.vstack([np.ones(k), vertices[0].T])
     start = np.linalg.lstsq(exact, np.r_[1, targets[0]], rcond=None)[0]

@@ -30,6 +30,7 @@ def hand_components() -> Array:
 
 
 def _components(mirror: float) -> Array:
+    # Four fingers bend together first; what single fingers do beside that comes next.
     fist = np.zeros((15, 3))
     fist[:12, 2] = -mirror
     rows = [fist]
@@ -39,6 +40,7 @@ def _components(mirror: float) -> Array:
         rows.append(row)
     thumb = np.zeros((15, 3))
     thumb[12:] = (0.5, 0.5 * mirror, 0)
+    # Gram-Schmidt: what earlier rows span already falls out, unit vectors fill up to 45.
     basis: list[Array] = []
     for row in [*(r.reshape(45) for r in [*rows, thumb]), *np.eye(45)]:
         rest = row - sum((row @ b) * b for b in basis)

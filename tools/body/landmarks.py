@@ -24,6 +24,7 @@ def find(vertices: Array, weights: Array, joints: Array) -> np.ndarray:
     def farthest(where: np.ndarray, along: Array) -> int:
         return int(np.where(where, along, -np.inf).argmax())
 
+    # Each is the extreme point of a body part along some direction.
     head = of("head", "jaw")
     found = {"nose": farthest(head & (np.abs(x) < 0.01), z)}
     for mark, side, mirror in (("l", "left", 1), ("r", "right", -1)):

@@ -61,6 +61,7 @@ class MakeHuman:
 
     def shape(self, phenotype: Phenotype, local: dict[str, float]) -> Array:
         """(19158, 3) vertices of a phenotype; `local` maps further targets to their strengths."""
+        # A shape is the base mesh plus weighted offsets; combinations without a target add nothing.
         vertices = self.base.copy()
         for path, strength in [*_macro_targets(phenotype), *local.items()]:
             target = self._target(f"{ASSETS}targets/{path}.target.gz")
@@ -82,6 +83,7 @@ class MakeHuman:
         return offsets
 
     def _read_mesh(self) -> tuple[Array, dict[str, list[list[int]]]]:
+        # Wavefront OBJ: vertices first, then faces in groups.
         vertices: list[list[float]] = []
         groups: dict[str, list[list[int]]] = {}
         group = ""
@@ -121,6 +123,7 @@ class MakeHuman:
 
     def _read_weights(self) -> Array:
         """(19158, n_bones) skinning weights; rows of skinned vertices sum to 1."""
+        # The file has pairs (vertex, weight) for each bone.
         weights = np.zeros((len(self.base), len(self.bones)))
         for bone, pairs in self._read_json("rigs/standard/weights.default.json")["weights"].items():
             if pairs:
@@ -145,6 +148,7 @@ def _mix(names: tuple[str, ...], value: float) -> dict[str, float]:
 
 def _macro_targets(p: Phenotype) -> list[tuple[str, float]]:
     """Paths and strengths of the targets that a phenotype blends."""
+    # Strengths multiply along the axes of the phenotype, as MakeHuman blends its macro targets.
     targets: list[tuple[str, float]] = []
     genders, ages = _mix(("male", "female"), p.gender), _mix(AGES, p.age)
     heights, firmness = _mix(("minheight", "maxheight"), p.height), _mix(FIRMNESS, 0.5)

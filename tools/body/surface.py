@@ -38,6 +38,7 @@ def cut(surface: Surface, field: Array, part: int, within: int = 0) -> Surface:
 
     The field (N,) holds one value a vertex and is taken as linear along edges.
     """
+    # New vertices on cut edges are shared by the faces on both sides, so that no gap opens.
     mix, field = _snap(surface, field, within)
     crossings: dict[tuple[int, int], int] = {}
     faces: list[tuple[int, ...]] = []
@@ -60,6 +61,7 @@ def cut(surface: Surface, field: Array, part: int, within: int = 0) -> Surface:
 
 def _snap(surface: Surface, field: Array, within: int) -> tuple[sp.csr_array, Array]:
     """Slide vertices that almost lie on the zero line along an edge onto it."""
+    # Both directions of every crossed edge: either end may be the near one.
     a, b = edges(surface.faces[surface.part == within]).T
     crossed = field[a] * field[b] < 0
     a, b = np.r_[a[crossed], b[crossed]], np.r_[b[crossed], a[crossed]]
@@ -94,6 +96,7 @@ def edges(faces: IntArray) -> IntArray:
 
 def averaging(faces: IntArray, n_vertices: int) -> sp.csr_array:
     """(V, V) operator that replaces each vertex by the mean of its neighbours."""
+    # Rows are divided by the number of neighbours; a vertex without any stays zero.
     a, b = edges(faces).T
     adjacency = sp.coo_array(
         (np.ones(2 * len(a)), (np.r_[a, b], np.r_[b, a])), shape=(n_vertices, n_vertices)
@@ -139,6 +142,7 @@ def separate(surface: Surface) -> Parts:
         tuple(vertex(v, p, p) for v in f)
         for f, p in zip(surface.faces.tolist(), surface.part.tolist(), strict=True)
     ]
+    # A directed edge belongs to one face; its twin to the face on the other side, perhaps of another part.
     owner = {}
     for face, part in zip(surface.faces.tolist(), surface.part.tolist(), strict=True):
         for k in range(3):

@@ -45,6 +45,7 @@ def align(source: Array, target: Array) -> Array:
 
 def to_tpose(assets: MakeHuman, vertices: Array) -> Skeleton163:
     """Pose base-mesh vertices so that arms lie along x, soles are flat and the head looks ahead."""
+    # Down the skeleton: a bone turns to where it points in SMPL's T-pose, and carries its children along.
     heads, tails = assets.bone_ends(vertices, "head"), assets.bone_ends(vertices, "tail")
     turns: dict[str, Array] = {}
     placed: dict[str, Array] = {}
@@ -53,6 +54,7 @@ def to_tpose(assets: MakeHuman, vertices: Array) -> Skeleton163:
         base = turns[parent] if parent else np.eye(3)
         turns[bone] = _bone_turn(bone, base, turns, heads, tails)
         placed[bone] = placed[parent] + base @ (heads[bone] - heads[parent]) if parent else heads[bone]
+    # Linear blend skinning moves the skin after the bones.
     rotations = np.stack([turns[b] for b in assets.bones])
     offsets = np.stack([placed[b] - turns[b] @ heads[b] for b in assets.bones])
     blended = np.einsum("vb,bij->vij", assets.weights, rotations)
@@ -106,6 +108,7 @@ def _mirrored(direction: tuple[float, ...], mirror: float) -> Array:
 
 def _untwist(name: str, side: str, forearm: Array, heads: dict[str, Array]) -> Array:
     """Turn the hand so that its knuckles lie level, palm down; the forearm takes half of the twist."""
+    # The hand is turned about its own axis until index and little finger are level.
     knuckles = forearm @ (heads["finger5-1" + side] - heads["finger2-1" + side])
     middle = (heads["finger3-1" + side] + heads["finger4-1" + side]) / 2
     along = align(forearm @ (middle - heads["wrist" + side]), _mirrored(HAND, 1.0 if side == ".L" else -1.0))
@@ -124,6 +127,7 @@ def smplx_joints(heads: dict[str, Array]) -> Array:
     def between(a: str, b: str, share: float) -> Array:
         return heads[a] * (1 - share) + heads[b] * share
 
+    # SMPL's joints lie between MakeHuman's bones; the shares and shifts are by eye, against SMPL's template.
     hips = (heads["upperleg01.L"] + heads["upperleg01.R"]) / 2
     joints = {
         "pelvis": np.array([0, heads["spine04"][1], hips[2] + 0.006]),
@@ -153,6 +157,7 @@ def smplx_joints(heads: dict[str, Array]) -> Array:
 
 def smplx_weights(assets: MakeHuman) -> Array:
     """(19158, 55) skinning weights: each bone's weight goes to the SMPL-X joints that move it."""
+    # A bone that SMPL lacks gives its weight to the joints that stand for it.
     merge = np.zeros((len(assets.bones), len(JOINTS)))
     for b, bone in enumerate(assets.bones):
         for joint, share in _joints_of_bone(assets, bone).items():
