@@ -1,5 +1,6 @@
 """The `posegpt` command: its sub-commands, and how every error becomes two lines and an exit code."""
 
+import contextlib
 import errno
 import importlib
 import shlex
@@ -103,7 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         drop_output()
         return ExitStatus.DONE
     except OSError as error:
-        show_error(*describe(error, ())[:2])
+        # Where stdout cannot be written, stderr may not be either.
+        with contextlib.suppress(OSError):
+            show_error(*describe(error, ())[:2])
         drop_output()
         return ExitStatus.FAILED
 
