@@ -69,6 +69,17 @@ def from_every_process(t: Tensor) -> Tensor:
     return torch.stack(parts)
 
 
+def rows_of_all(t: Tensor) -> Tensor:
+    """(N, D) the rows (n, D) of all processes, one process after the other; n may differ between them."""
+    if not is_distributed():
+        return t
+    lengths = from_every_process(torch.tensor(len(t), device=t.device)).tolist()
+    padded = t.new_zeros(max(lengths), t.shape[1])
+    padded[: len(t)] = t
+    parts = zip(from_every_process(padded), lengths, strict=True)
+    return torch.cat([part[:n] for part, n in parts])
+
+
 def from_first_process(t: Tensor) -> Tensor:
     """t as the first process has it, in place."""
     if is_distributed():

@@ -102,12 +102,15 @@ class GPTConfig(Config):
     """Dropout on the residual branches."""
     gpt_attn_pdrop: Dropout = 0.2
     """Dropout on attention weights."""
-    head: Literal["autoregressive", "independent"] = "autoregressive"
-    """Predict the books of a token one after the other, or independently."""
+    head: Literal["autoregressive", "independent", "mlp"] = "autoregressive"
+    """Predict the books of a token one after the other, or each by itself: by a linear layer (independent) or
+    by a layer more (mlp)."""
     class_conditional: bool = True
     """Condition on action labels."""
     seqlen_conditional: bool = True
     """Condition on the duration."""
+    seqlen_emb: Literal["scratch", "sine_frozen", "sine_ft"] = "scratch"
+    """Embedding of the duration: learned, sines, or sines to begin with."""
     phase_conditional: bool = False
     """Condition every token on its place in the clip: tokens since the beginning and tokens that remain."""
     gen_eos: bool = False

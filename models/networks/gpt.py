@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from models.networks import fused
 from models.networks.condition import HIDDEN, Condition, PhaseEmbedding
 from models.networks.config import GPTConfig
-from models.networks.layers import BlockSizes, KVCache, Transformer, make_norm
+from models.networks.layers import BlockSizes, KVCache, Transformer, make_norm, sine_positions
 
 
 class BookHead(nn.Module):
@@ -35,6 +35,9 @@ class BookHead(nn.Module):
             self.place = nn.Parameter(torch.zeros(k, dim))
             self.norm = nn.RMSNorm(dim)
             self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.SiLU(), nn.Linear(2 * dim, dim))
+        self.layers = nn.ModuleList()
+        if config.head == "mlp":
+            self.layers.extend(nn.Sequential(nn.Linear(dim, dim), nn.ReLU()) for _ in range(k))
 
     def forward(self, hidden: Tensor, codes: Tensor) -> Tensor:
         """Training: hidden (B, S, D) and true codes (B, S, K) to logits (B, S, K, C)."""
@@ -44,7 +47,9 @@ class BookHead(nn.Module):
     def by_book(self, hidden: Tensor, codes: Tensor) -> Tensor:
         """Hidden (N, D) and true codes (N, K) to logits (K, N, C)."""
         n_books = self.out.shape[0]
-        if not self.autoregressive:
+        if self.layers:
+            x = torch.stack([layer(hidden) for layer in self.layers])
+        elif not self.autoregressive:
             x = repeat(hidden, "n d -> k n d", k=n_books)
         else:
             # What book k knows of the books before it: the sum of their codes' embeddings.
@@ -58,7 +63,11 @@ class BookHead(nn.Module):
 
     def logits_of(self, k: int, hidden: Tensor) -> Tensor:
         """Sampling: logits (B, C) of book k, given hidden (B, D) that knows the books before it."""
-        x = self._mix(hidden + self.place[k]) if self.autoregressive else hidden
+        x = hidden
+        if self.autoregressive:
+            x = self._mix(hidden + self.place[k])
+        elif self.layers:
+            x = self.layers[k](hidden)
         return x @ self.out[k].to(x.dtype)
 
     def with_code(self, k: int, hidden: Tensor, codes: Tensor) -> Tensor:
@@ -117,6 +126,10 @@ class GPT(nn.Module):
         self.norm = make_norm(dim, config.arch)
         self.head = BookHead(config)
         self.apply(_init)
+        if config.seqlen_conditional and config.seqlen_emb != "scratch":
+            table = self.embed_steps.weight
+            table.data.copy_(sine_positions(0, len(table), dim, table.device))
+            table.requires_grad_(config.seqlen_emb == "sine_ft")
 
     def forward(self, codes: Tensor, condition: Condition) -> Tensor:
         """Logits (B, S, K, C) of every token of codes (B, S, K), each from the tokens before it."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from models.distributed import from_first_process, sum_over_processes
+from models.distributed import from_first_process, rows_of_all, sum_over_processes
 from models.networks.config import VQVAEConfig
 
 DEAD_USES_PER_STEP = 0.02
@@ -250,9 +250,14 @@ def make_quantizer(config: VQVAEConfig) -> BookQuantizer | FiniteScalarQuantizer
 
 
 def _random_rows(x: Tensor, n: int) -> Tensor:
-    """n random rows of x (with repetition if x has fewer), the same on every process."""
-    if len(x) >= n:
-        rows = torch.randperm(len(x), device=x.device)[:n]
+    """n random rows of the x of all processes (with repetition if there are fewer), the same on each.
+
+    Sorted first, so that it makes no difference how the rows were shared out over the processes.
+    """
+    rows = rows_of_all(x)
+    rows = rows[rows.sum(-1).argsort(stable=True)]
+    if len(rows) >= n:
+        chosen = torch.randperm(len(rows), device=x.device)[:n]
     else:
-        rows = torch.randint(len(x), (n,), device=x.device)
-    return from_first_process(x[rows])
+        chosen = torch.randint(len(rows), (n,), device=x.device)
+    return rows[from_first_process(chosen)]

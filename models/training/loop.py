@@ -82,6 +82,7 @@ class TrainingLoop:
         self.folder = folder
         self.stage = stage
         self.info = data.info
+        self.all_train_data = data.train
         self.train_data = data.train
         self.val_data = data.val
         self.second_data = data.second
@@ -111,9 +112,12 @@ class TrainingLoop:
         self.ema = EMA(stage.network, plain)
 
     def fit_statistics(self) -> None:
-        """Measure what the stage normalises its input by on the first batches of the run."""
+        """Measure what the stage normalises its input by on the first batches of the run.
+
+        Every process reads them whole, so that all have the statistics that one would have.
+        """
         n_batches = self.run.accumulate * min(STATISTICS_BATCHES, self.run.n_steps)
-        batches = (self.train_data.batch(i).to(self.fabric.device) for i in range(n_batches))
+        batches = (self.all_train_data.batch(i).to(self.fabric.device) for i in range(n_batches))
         self.stage.fit_statistics(batches)
 
     def run_all(self) -> TrainResult:

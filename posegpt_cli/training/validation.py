@@ -132,6 +132,13 @@ class ValidationObserver:
 
         assert isinstance(self.run, GPTRun)
         judge = load_judge(self.run.classifier, self.run.device)
+        # Its features are defined for any motion, but were learned without these actions.
+        unknown = [label for label in self.info.labels if label not in judge.info.labels]
+        if unknown:
+            warn(
+                f"the classifier does not know {', '.join(map(repr, unknown[:3]))}: its FID says little of "
+                "them; train one on this data (posegpt train classifier) and give it as --classifier"
+            )
         return ValidationJudge.of(judge, self.batches, self.info, self.run.eval_fid, self.run.eval_classif)
 
 

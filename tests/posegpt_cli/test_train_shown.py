@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from data.synthetic import ACTIONS
 from models.batch import Batch
 from models.errors import PoseGPTError
 from models.evaluation.in_training.fid import ValidationJudge
@@ -194,3 +195,13 @@ def test_off_a_terminal_a_silent_run_says_a_line_now_and_then(monkeypatch, capsy
 
 def test_sizes():
     assert [show_size(n) for n in (850e6, 1.24e9, 1000)] == ["850 MB", "1.2 GB", "0 MB"]
+
+
+def test_a_judge_that_does_not_know_the_labels_is_named(posegpt, runs, tmp_path):
+    """`train gpt --eval-fid` went on without a word, while `eval fid` on the same data refused."""
+    known = load_judge().info.labels
+    unknown = [label for label in ACTIONS if label not in known]
+    assert unknown
+    ran = posegpt(*SMALL_GPT, "--vqvae", runs / "vqvae" / "default", "--out", tmp_path, "--eval-fid", 1)
+    assert ran.code == 0, ran.err
+    assert f"does not know {unknown[0]!r}" in ran.err and "posegpt train classifier" in ran.err

@@ -165,7 +165,7 @@ def gradients(network: nn.Module, loss: Callable[[], Tensor]) -> tuple[Tensor, d
 
 
 @pytest.mark.parametrize("gen_eos", [False, True])
-@pytest.mark.parametrize("head", ["autoregressive", "independent"])
+@pytest.mark.parametrize("head", ["autoregressive", "independent", "mlp"])
 @pytest.mark.parametrize("n_tokens", [7, 8])
 def test_the_generators_loss_of_rows_is_the_loss_of_all(gen_eos, head, n_tokens):
     """Only positions that predict something are computed on a CPU: that must change nothing."""

@@ -12,7 +12,7 @@ from models.errors import PoseGPTError, SettingsError
 from models.networks.condition import Condition
 from models.networks.config import GPTConfig
 from models.networks.gpt import GPT
-from models.networks.layers import bare
+from models.networks.layers import bare, sine_positions
 from models.sampling.sampler import CodeRequest, sample_codes, sample_from
 from models.sampling.settings import CodeSettings
 from models.training.config import GPTRun
@@ -40,7 +40,7 @@ def rngs(*values):
 
 
 @pytest.mark.parametrize("arch", ["modern", "paper"])
-@pytest.mark.parametrize("head", ["autoregressive", "independent"])
+@pytest.mark.parametrize("head", ["autoregressive", "independent", "mlp"])
 @pytest.mark.parametrize("every", [True, False])
 @pytest.mark.parametrize("concat", [True, False])
 @torch.no_grad()
@@ -60,7 +60,7 @@ def test_a_bare_twin_computes_the_same_with_the_same_weights(arch):
     assert twin.blocks[0].attn.qkv.weight is gpt.blocks[0].attn.qkv.weight
 
 
-@pytest.mark.parametrize("head", ["autoregressive", "independent"])
+@pytest.mark.parametrize("head", ["autoregressive", "independent", "mlp"])
 def test_books_one_by_one_equal_all_at_once(head):
     gpt = small(head=head)
     codes = torch.randint(16, (2, 7, 3))
@@ -72,7 +72,7 @@ def test_books_one_by_one_equal_all_at_once(head):
         known = gpt.head.with_code(k, known, codes[:, 4, k])
 
 
-@pytest.mark.parametrize("head", ["autoregressive", "independent"])
+@pytest.mark.parametrize("head", ["autoregressive", "independent", "mlp"])
 def test_logits_see_the_past_only(head):
     gpt = small(head=head)
     codes = torch.randint(16, (1, 7, 3))
@@ -82,7 +82,7 @@ def test_logits_see_the_past_only(head):
     now = gpt(changed, condition(0))
     torch.testing.assert_close(now[:, :4], logits[:, :4])
     torch.testing.assert_close(now[:, 4, :2], logits[:, 4, :2])
-    assert torch.allclose(now[:, 4, 2], logits[:, 4, 2]) == (head == "independent")
+    assert torch.allclose(now[:, 4, 2], logits[:, 4, 2]) == (head != "autoregressive")
     assert not torch.allclose(now[:, 5], logits[:, 5])
 
 
@@ -278,3 +278,12 @@ def test_what_older_versions_called_the_architecture_is_still_read():
         "network": {"arch": "paper"},
         "seed": 1,
     }
+
+
+@pytest.mark.parametrize(("kind", "learns"), [("sine_frozen", False), ("sine_ft", True), ("scratch", True)])
+def test_durations_are_embedded_as_sines(kind, learns):
+    gpt = GPT(GPTConfig(gpt_blocksize=8, gpt_nlayer=1, gpt_nhead=2, gpt_nembd=32, seqlen_emb=kind))
+    table = gpt.embed_steps.weight
+    expected = sine_positions(0, len(table), 32, torch.device("cpu"))
+    assert torch.equal(table.data, expected) == (kind != "scratch")
+    assert table.requires_grad == learns

@@ -40,10 +40,9 @@ class Uneven(SwingingArms):
         return batch
 
 
-def plain_run(stage, vqvae, gen_eos=False, **more):
+def plain_run(stage, vqvae, gen_eos=False, quantizer="fsq", **more):
     if stage == "vqvae":
-        # fsq: the others start their codes on random latents of the processes.
-        network = TINY_VQVAE.model_copy(update={"quantizer": "fsq"})
+        network = TINY_VQVAE.model_copy(update={"quantizer": quantizer, "quantizer_dropout": 0.0})
         return vqvae_run(**{"network": network} | more)
     shares = ("label_dropout", "label_subset", "seqlen_dropout", "past_dropout", "token_corruption")
     quiet = dict.fromkeys(shares, 0)
@@ -132,6 +131,19 @@ def test_two_processes_equal_one_at_the_same_global_batch(tmp_path, trained, sta
     assert_same(last_weights(tmp_path / "one"), last_weights(tmp_path / "two"))
     load = load_vqvae if stage == "vqvae" else load_gpt
     load(find_checkpoint(tmp_path / "two", stage))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("quantizer", ["pq", "rvq", "fsq"])
+def test_two_processes_learn_the_codebooks_of_one(tmp_path, quantizer, strategy):
+    """First codes and the replacements of dead ones came from the first process's part of the batch."""
+    long = {"iter": 20, "eval_every": 10, "quantizer": quantizer}
+    train(plain_run("vqvae", None, **long), tmp_path / "one", training_data(Uneven()))
+    train_by_two("vqvae", None, tmp_path / "two", strategy=strategy, **long)
+    one, two = last_weights(tmp_path / "one"), last_weights(tmp_path / "two")
+    for name, weights in one.items():
+        torch.testing.assert_close(two[name], weights, atol=1e-4, rtol=1e-3, msg=name)
 
 
 @pytest.mark.slow
