@@ -27,7 +27,7 @@ _EXPECTED = "give SMPL parameters: a dictionary with poses and trans, or global_
 
 
 @dataclass(frozen=True, eq=False)
-class Person:
+class PersonTrack:
     """One dictionary of parameters in a tree."""
 
     place: str
@@ -83,7 +83,7 @@ def motion_of_tree(tree: Any, name: str, settings: ReadingSettings) -> Motion:
     return motion
 
 
-def _people(tree: Any, place: str, depth: int) -> Iterator[Person]:
+def _people(tree: Any, place: str, depth: int) -> Iterator[PersonTrack]:
     """All dictionaries of parameters."""
     if depth > _DEEPEST:
         return
@@ -93,7 +93,7 @@ def _people(tree: Any, place: str, depth: int) -> Iterator[Person]:
             arrays = {key: array for key in names & KEYS if (array := _array(tree[key])) is not None}
             if has_parameters(arrays):
                 n_frames = max(len(array) if array.ndim else 0 for array in arrays.values())
-                yield Person(place, arrays, n_frames)
+                yield PersonTrack(place, arrays, n_frames)
                 return
         children = list(tree.items())
     elif isinstance(tree, Sequence) and not isinstance(tree, str | bytes):

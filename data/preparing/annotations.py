@@ -56,7 +56,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Segment:
+class LabelledSegment:
     """Frames start to stop (exclusive) of a clip, and their labels."""
 
     start: int
@@ -121,7 +121,7 @@ def amass_path(feat_p: str, body_type: BodyType) -> str:
 
 def segments(
     spans: Sequence[Span] | None, n_frames: int, fps: float, columns: Mapping[str, int]
-) -> list[Segment]:
+) -> list[LabelledSegment]:
     """One segment for each span that has a chosen category: the frames k with start <= k / fps < stop.
 
     Args:
@@ -131,18 +131,20 @@ def segments(
         columns: chosen categories.
     """
     if spans is None:
-        return [Segment(0, n_frames, ())]
+        return [LabelledSegment(0, n_frames, ())]
     chosen = []
     for span in spans:
         labels = tuple(dict.fromkeys(name for name in span.categories if name in columns))
         start = _first_frame(span.start, fps, n_frames)
         stop = _first_frame(span.stop, fps, n_frames)
         if labels and start < stop:
-            chosen.append(Segment(start, stop, labels))
+            chosen.append(LabelledSegment(start, stop, labels))
     return chosen
 
 
-def frame_labels(segments: Sequence[Segment], n_frames: int, columns: Mapping[str, int]) -> NDArray[np.bool_]:
+def frame_labels(
+    segments: Sequence[LabelledSegment], n_frames: int, columns: Mapping[str, int]
+) -> NDArray[np.bool_]:
     """(n_frames, L) k-hot labels of every frame."""
     labels = np.zeros((n_frames, len(columns)), bool)
     for segment in segments:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from data.actions import BABEL_CATEGORIES
 from data.preparing.amass_layout import AmassLayout, Release
 from data.preparing.annotations import (
+    LabelledSegment,
     Record,
-    Segment,
     amass_path,
     cut_windows,
     find_babel,
@@ -287,7 +287,7 @@ class _BabelStores:
             else:
                 self._add_segments(cutter, record, labelled)
 
-    def _add_segments(self, clip: "_ClipWriter", record: Record, labelled: Sequence[Segment]) -> None:
+    def _add_segments(self, clip: "_ClipWriter", record: Record, labelled: Sequence[LabelledSegment]) -> None:
         """Each segment in windows, with the segment's labels."""
         for number, segment in enumerate(labelled):
             windows = self._windows(segment.start, segment.stop)
@@ -295,7 +295,7 @@ class _BabelStores:
             for window in windows:
                 clip.put(window, segment.labels, f"{record.sid}_{number}_{window[0]}")
 
-    def _add_whole(self, clip: "_ClipWriter", record: Record, labelled: Sequence[Segment]) -> None:
+    def _add_whole(self, clip: "_ClipWriter", record: Record, labelled: Sequence[LabelledSegment]) -> None:
         """The clip with the labels of each frame, in windows if it is longer than one."""
         n_frames = clip.motion.n_frames
         labels = frame_labels(labelled, n_frames, self.columns)

@@ -5,6 +5,7 @@ SMPL-H or SMPL-X files are used instead, posed by the smplx package, of mean sha
 """
 
 import functools
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +26,12 @@ from models.body.official_files import body_type_in, official_files
 from models.body.skeleton import BODY_TYPES, PARENTS, BodyType, share_betas
 from models.errors import PoseGPTError
 
+_logger = logging.getLogger(__name__)
 UNRECORDED_HAND = 0.05
 """Radians: a hand whose fingers never bend more than this was not recorded."""
 
 
-class Person(Protocol):
+class BodyOwner(Protocol):
     """Whose body it is: what a Motion says of it."""
 
     @property
@@ -151,7 +153,7 @@ def load_body(
     return _to_body(model.shaped(betas) if betas else model)
 
 
-def load_body_of(person: Person, model_dir: Path | None = None, body_type: BodyType | None = None) -> Body:
+def load_body_of(person: BodyOwner, model_dir: Path | None = None, body_type: BodyType | None = None) -> Body:
     """The body to draw a person on; `motion.to_body_type(body.body_type)` fits it.
 
     Of official files it has the person's gender and shape if they are there: betas belong to one gender's
@@ -170,6 +172,10 @@ def load_body_of(person: Person, model_dir: Path | None = None, body_type: BodyT
     genders = {file.gender for file in official_files(model_dir) if file.body_type == body_type}
     gender = person.gender or "neutral"  # estimates from video do not say, and mean the neutral one
     if gender not in genders:
+        if person.gender:
+            _logger.warning(
+                "no %s %s model under %s: another is drawn, of mean shape", gender, body_type, model_dir
+            )
         return load_body(body_type, model_dir)
     betas = person.betas if share_betas(person.body_type, body_type) else ()
     return load_body(body_type, model_dir, gender, betas)
