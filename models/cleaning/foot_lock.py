@@ -203,6 +203,7 @@ def _step(now: Touch, before: LockState, settings: CleaningSettings, fps: float)
 
 def _slip(now: Touch, last: Touch) -> FloatArray:
     """(B, 4, 3) how far each foot and hand has moved since the frame before, by the part that rests."""
+    # A foot that rolls from the heel to the ball hands its weight over: neither point rests all the time.
     heel_share = ((now.heel_share + last.heel_share) / 2)[..., None]
     feet = heel_share * (now.heels - last.heels) + (1 - heel_share) * (now.balls - last.balls)
     return np.concatenate([feet, now.palms - last.palms], axis=1)
@@ -220,6 +221,7 @@ def _rise(now: Touch, before: LockState, fps: float) -> FloatArray:
 
 def _kept(since: FloatArray, release: float, fps: float) -> FloatArray:
     """What a correction keeps of that of the frame before: all of it while held, then less and less."""
+    # The quotient of two values of the S, so that it needs no memory of where the correction began.
     now = 1 - _eased(np.minimum(since / release, 1.0))
     earlier = 1 - _eased(np.minimum(np.maximum(since - 1 / fps, 0.0) / release, 1.0))
     return np.where(since > 0, now / np.maximum(earlier, 1e-9), 1.0)

@@ -21,6 +21,7 @@ def move_ends(pose: Pose, by: FloatArray) -> None:
         where = np.nonzero(np.abs(by[:, :, k]).max(axis=-1) > _LEAST)
         if len(where[0]) == 0:
             continue
+        # Only the frames in which the limb has to move: in most it has not.
         start = pose.positions[limb.upper][where]
         middle = pose.positions[limb.lower][where]
         end = pose.positions[limb.end][where]

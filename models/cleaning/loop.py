@@ -129,6 +129,7 @@ def _find_cycle(clip: _Clip, least_movement: float) -> _Cycle | None:
     for start in range(fade, motion.n_frames - shortest):
         moved = np.maximum.accumulate(clip.apart[start, start:])
         for stop in range(start + shortest, motion.n_frames):
+            # The farthest pose so far says how much of the movement the cycle would hold.
             if moved[stop - start] < least_movement:
                 continue
             # The two moments must be alike over the whole fade.

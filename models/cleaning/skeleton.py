@@ -112,6 +112,7 @@ class Pose:
     @classmethod
     def of(cls, rest: RestBody, local: FloatArray, trans: FloatArray) -> "Pose":
         """From local rotations (22, B, T, 3, 3) and translations (B, T, 3)."""
+        # One joint after the other, all clips and frames at once: a parent stands before its children.
         rotations = np.empty_like(local)
         positions = np.empty(local.shape[:-1])
         offsets = rest.offsets

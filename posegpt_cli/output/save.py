@@ -66,7 +66,7 @@ def save_motion(
     options = options or RenderOptions()
     motions = [motions] if isinstance(motions, Motion) else list(motions)
     licence = licence_of(motions)
-    untold = licence if path.suffix.lower() in LICENCELESS_SUFFIXES else ""
+    unwritten = licence if path.suffix.lower() in LICENCELESS_SUFFIXES else ""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise PoseGPTError(
@@ -78,7 +78,7 @@ def save_motion(
 
         write = write_scene if suffix in SCENE_SUFFIXES else write_numbers
         write(motions, path, options)
-        return Saved(path, "", 0, licence=untold)
+        return Saved(path, "", 0, licence=unwritten)
     if suffix == ".gif":
         options = options.at_fps(min(options.fps, GIF_FPS))
     if suffix == ".mp4":
@@ -87,7 +87,7 @@ def save_motion(
     save = _save_still if suffix == ".png" else _save_video
     with open_renderer(options, composition.cell_size) as backend:
         n_pictures = save(composition, backend, path, on_progress or _quiet)
-    return Saved(path, backend.name, n_pictures, backend.warning, untold)
+    return Saved(path, backend.name, n_pictures, backend.warning, unwritten)
 
 
 def _save_video(composition: Composition, backend: Backend, path: Path, on_progress: OnProgress) -> int:

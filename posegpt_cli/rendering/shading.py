@@ -72,11 +72,12 @@ class FloorPaint:
     color: Color
     """The background's own, lighter if that is dark: nothing is darker than black."""
     contrast: float
-    """Times the pattern of a floor before a white background: dark tiles need more to be told apart."""
+    """Times the pattern of a floor before a white background: dark tiles need more to be seen."""
 
     @classmethod
     def before(cls, background: Color) -> Self:
         """The floor that fades into this background."""
+        # On black nothing could be darker: the floor is lifted towards white, and its pattern is stronger.
         luma = float(np.dot(_LUMA, background))
         lift = _LIFT * (1 - luma) ** 2
         red, green, blue = background

@@ -17,6 +17,7 @@ _PERSON_ASPECT = 1.5
 
 def grid_shape(n: int) -> tuple[int, int]:
     """Columns and rows for n pictures: up to four in a row, rows as even as can be."""
+    # A second division spreads the pictures evenly: five stand as three and two, not as four and one.
     columns = min(n, 4) if n <= 8 else int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)
     return -(-n // rows), rows
