@@ -83,7 +83,7 @@ def test_version(posegpt):
         (["sampel"], "Did you mean 'sample'?", "posegpt --help"),
         (["sample", "--actoin", "walk"], "--action", "posegpt sample --help"),
         (["train", "vqae"], "Did you mean 'vqvae'?", "posegpt train --help"),
-        (["train", "gpt", "--n_labels", "3"], "No such option", "posegpt train gpt --help"),
+        (["train", "gpt", "--n-labels", "3"], "No such option", "posegpt train gpt --help"),
         (["sample", "-n", "many"], "'-n'", "posegpt sample --help"),
         (["eval", "fid", "--repeat", "2"], "--repeats", "posegpt eval fid --help"),
         (["eval"], "Missing command", "posegpt eval --help"),
