@@ -8,6 +8,7 @@ manifest is whole.
 """
 
 import os
+import time
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -45,8 +46,8 @@ MIN_NAMED = 5
 """Clips that a label must be the own name of, to be one of those that a classifier tells apart."""
 _DEPTH = 6
 """Levels of folders below the root that find_store searches."""
-_ATTEMPTS = 5
-"""How often a store is opened anew that is replaced meanwhile."""
+_PATIENCE = 10.0
+"""Seconds in which a store is opened anew that is replaced meanwhile."""
 
 
 class StoreHeader(Config):
@@ -208,7 +209,8 @@ def open_store(path: Path | str) -> Store:
     Raises PoseGPTError if there is no store, or it is damaged or of a newer version.
     """
     path = Path(path).resolve()
-    for _ in range(_ATTEMPTS):
+    begun = time.monotonic()
+    while time.monotonic() - begun < _PATIENCE:
         path = standing_folder(path)
         before = _identity(path)
         try:

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -416,6 +417,7 @@ def test_a_store_is_old_or_new_while_it_is_replaced(tmp_path, motions):
     if child == 0:
         for k in range(60):
             write(tmp_path / "s", motions[: 1 + k % len(motions)], force=True)
+            time.sleep(0.01)
         os._exit(0)
     seen = set()
     while os.waitpid(child, os.WNOHANG) == (0, 0):

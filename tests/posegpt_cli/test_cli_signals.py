@@ -140,3 +140,11 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path, name):
     assert ran.returncode == 1
     assert "\x1b" not in ran.stderr and "\x07" not in ran.stderr and "\r" not in ran.stderr
     assert len(ran.stderr.splitlines()[0]) <= 310
+
+
+@pytest.mark.parametrize("words", [("actions", "--gpt", "nowhere"), ("no-such-command",)])
+def test_an_error_that_cannot_be_said_is_one_all_the_same(words):
+    """The campaign found a traceback and another exit code."""
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run([POSEGPT, *words], stdout=subprocess.PIPE, stderr=full, text=True, timeout=60)
+    assert ran.returncode == 1
