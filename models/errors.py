@@ -6,8 +6,8 @@ from collections.abc import Iterable
 LONGEST = 300
 """Characters of a message or a hint, whatever a damaged file brings into it."""
 
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Control characters except tab and newline, and those that turn the direction of writing."""
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters except tab and newline, changes of direction, and halves of characters."""
 
 
 def printable(text: str) -> str:

@@ -238,3 +238,10 @@ def test_names_of_runs(name):
 def test_zeros_stand_for_nothing(tmp_path):
     np.savez(tmp_path / "a.npz", poses=np.zeros((0, 3)))
     assert read_arrays(tmp_path / "a.npz", ["poses"], "hint")["poses"].shape == (0, 3)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\x1b[31mb", "\u202egnp.exe", "\x00", "x" * 1000, "a\n\n b"])
+def test_any_text_makes_a_printable_message(text):
+    """The campaign found half a character, which no terminal can show."""
+    message = PoseGPTError(f"{text} is wrong", "hint").message
+    assert message.isprintable() and len(message) <= LONGEST and message.endswith("is wrong")
