@@ -164,7 +164,7 @@ class RunConfig(WindowsConfig):
     compile: bool = False
     """Compile the network's blocks (CUDA only): slower to start, then faster."""
     debug: bool = False
-    """Ten steps on small batches: does everything run?"""
+    """Ten steps on small batches, to see whether everything runs."""
     dummy_data: bool = False
     """Procedural motions instead of --data."""
 

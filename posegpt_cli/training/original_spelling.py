@@ -100,6 +100,7 @@ def original_spelling(words: Sequence[str]) -> list[str]:
 
     Raises UsageError if an option means something else there, or has no counterpart.
     """
+    # Of our own spelling nothing looks like this, so it tells where a command comes from.
     first, options = _parse(words)
     is_original = any("_" in option.flag or option.flag in SHORT for option in options)
     stage = words[1] if len(words) > 1 else ""
@@ -110,6 +111,7 @@ def original_spelling(words: Sequence[str]) -> list[str]:
         say("PoseGPT's own spelling: --preset paper, unless you give another one")
         result.append(Option("--preset", ("paper",)))
 
+    # Switches take a 0 or a 1 there, and a flag of their own to turn them off here.
     translated_words = [word for option in result for word in option.words()]
     runs = (VQVAERun, GPTRun, ClassifierRun)
     fields = [field for run in runs for field in config_fields(run, aliases=ALIASES)]
@@ -136,6 +138,7 @@ def _is_option(word: str) -> bool:
 
 
 def _dashed(flag: str) -> str:
+    # Before underscores are replaced, because the short options have some.
     flag = SHORT.get(flag, flag)
     if flag.startswith("--"):
         flag = flag.replace("_", "-")
@@ -146,6 +149,7 @@ def _translate(option: Option, stage: str) -> list[Option]:
     """An option in this program's words: one, several or none."""
     if stage == "gpt":
         option = Option(OLD_FLAGS.get(option.flag, option.flag), option.values)
+        # The generator has none of these itself.
         if option.flag in OF_TOKENIZER:
             return [Option("--vq-" + option.flag.removeprefix("--"), option.values)]
     if option.flag in _BY_VALUE:
@@ -210,6 +214,7 @@ def _autoregressive(option: Option, stage: str) -> list[Option]:
 
 def _tokenizer(option: Option, stage: str) -> list[Option]:
     """`./logs/NAME/checkpoints/best_val.pt`, as PoseGPT names a tokenizer: the run NAME."""
+    # A file that exists is left alone, for the error that says what a tokenizer is here.
     path = Path(option.value)
     if path.suffix != ".pt" or path.exists() or path.parent.name != "checkpoints":
         return [option]
