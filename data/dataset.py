@@ -19,7 +19,7 @@ from data.augment import mirror_labels, mirror_poses, mirror_trans, rotate_freel
 from data.rotations import slerp
 from data.store import Store
 from data.transitions import join_at
-from data.window_plan import WindowPlan
+from data.window_plan import IntArray, WindowPlan
 from models.body.skeleton import REST_PELVIS, n_joints
 from models.config import FADE_FRAMES
 from models.errors import PoseGPTError
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from models.batch import Batch
 
-IntArray = NDArray[np.int64]
 MOST_OFTEN = 100.0
 """A clip never comes up more than this many times as often as its length would have it."""
 

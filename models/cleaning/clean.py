@@ -19,7 +19,7 @@ from models.cleaning.ik import bend_toes, move_ends
 from models.cleaning.settings import DEFAULT_CLEANING, CleaningSettings
 from models.cleaning.skeleton import (
     FloatArray,
-    Pose,
+    WorldPose,
     matrices_to_rotvecs,
     rest_body,
     to_matrices,
@@ -147,13 +147,13 @@ def _clean_window(
     n_joints = len(BODY_JOINTS)
     rest = rest_body(window.body_type)
     quaternions = to_quaternions(rearrange(window.poses[:, :, :n_joints], "b t j xyz -> j b t xyz"))
-    seen = Pose.of(rest, to_matrices(quaternions), window.trans)
+    seen = WorldPose.of(rest, to_matrices(quaternions), window.trans)
 
     # Smoothing first: what trembles must not be taken for a foot that slips.
     shares = rest_shares(seen, settings, fps, reach)
     local = smooth_rotations(quaternions, shares, settings, fps)
     trans = smooth_positions(window.trans, shares[0], settings, fps)
-    pose = Pose.of(rest, to_matrices(local), trans)
+    pose = WorldPose.of(rest, to_matrices(local), trans)
 
     contacts = find_contacts(seen, settings, fps, reach)
     state = hold_feet(pose, contacts, state, fps)

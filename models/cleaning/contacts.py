@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from models.body.skeleton import BODY_JOINTS
 from models.cleaning.settings import DEFAULT_CLEANING, CleaningSettings
-from models.cleaning.skeleton import FloatArray, Pose, rest_body, to_matrices, to_quaternions
+from models.cleaning.skeleton import FloatArray, WorldPose, rest_body, to_matrices, to_quaternions
 from models.motion import Motion
 
 BoolArray = NDArray[np.bool_]
@@ -41,13 +41,13 @@ def planted_points(motion: Motion, settings: CleaningSettings = DEFAULT_CLEANING
     return [points[frame, rests[frame]] for frame in range(motion.n_frames)]
 
 
-def _window_of(motion: Motion, reach: int) -> Pose:
+def _window_of(motion: Motion, reach: int) -> WorldPose:
     """One motion, its first and last frame repeated."""
     edges = ((reach, reach), (0, 0), (0, 0))
     poses = np.pad(motion.poses[:, : len(BODY_JOINTS)].astype(float), edges, mode="edge")
     trans = np.pad(motion.trans.astype(float), edges[:2], mode="edge")
     local = to_matrices(to_quaternions(poses.swapaxes(0, 1)[:, None]))
-    return Pose.of(rest_body(motion.body_type), local, trans[None])
+    return WorldPose.of(rest_body(motion.body_type), local, trans[None])
 
 
 def frames_around(fps: float) -> int:
@@ -55,7 +55,7 @@ def frames_around(fps: float) -> int:
     return 2 * max(1, round(fps / 30))
 
 
-def find_contacts(window: Pose, settings: CleaningSettings, fps: float, reach: int) -> Contacts:
+def find_contacts(window: WorldPose, settings: CleaningSettings, fps: float, reach: int) -> Contacts:
     """Contacts of all frames but the first and last `reach`, which are looked at to decide on the others."""
     feet = (settings.contact_height, settings.contact_speed)
     palms = (settings.palm_height, settings.palm_speed)

@@ -17,7 +17,7 @@ from models.cleaning.skeleton import (
     LIMBS,
     N_FEET,
     FloatArray,
-    Pose,
+    WorldPose,
     matrices_to_quaternions,
     to_matrices,
 )
@@ -75,7 +75,7 @@ class Touch:
     """(...) how far the feet carry the body, 0 to 1."""
 
     @classmethod
-    def of(cls, pose: Pose, contacts: Contacts) -> "Touch":
+    def of(cls, pose: WorldPose, contacts: Contacts) -> "Touch":
         """Of all frames of a pose."""
         heel_share = np.where(contacts.heels == contacts.balls, 0.5, contacts.heels)
         pelvis = pose.positions[JOINT["pelvis"], ..., 1]
@@ -109,7 +109,7 @@ def start_state(n_clips: int) -> LockState:
     )
 
 
-def hold_feet(pose: Pose, contacts: Contacts, state: LockState, fps: float) -> LockState:
+def hold_feet(pose: WorldPose, contacts: Contacts, state: LockState, fps: float) -> LockState:
     """Feet that stand flat hardly turn, in place of a pose; the state with their rotations in its last frame.
 
     While heel and ball are down a foot follows its own turns slowly, and in the air at once.

@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.body.ik import axis_turn, reach
-from models.cleaning.skeleton import FEET, LIMBS, N_FEET, FloatArray, Pose
+from models.cleaning.skeleton import FEET, LIMBS, N_FEET, FloatArray, WorldPose
 
 _LEAST = 1e-5
 """Metres; less is not worth a new pose."""
@@ -11,7 +11,7 @@ _MOST_BENT = 1.0
 """Radians by which toes bend upwards at most."""
 
 
-def move_ends(pose: Pose, by: FloatArray) -> None:
+def move_ends(pose: WorldPose, by: FloatArray) -> None:
     """Move the ends of the limbs by (B, T, 4, 3) metres, in place; they and the toes keep their directions.
 
     Rotations of the two bones are exact; of the joints' positions only those of the limb itself follow.
@@ -41,7 +41,7 @@ def move_ends(pose: Pose, by: FloatArray) -> None:
             pose.positions[FEET[k]][where] += new_end - end
 
 
-def bend_toes(pose: Pose) -> None:
+def bend_toes(pose: WorldPose) -> None:
     """Toes that would dip into the floor bend upwards, in place: a foot rolls off over its ball."""
     for side in range(N_FEET):
         joint = FEET[side]

@@ -8,7 +8,7 @@ import numpy as np
 from models.body.skeleton import BODY_JOINTS
 from models.cleaning.skeleton import (
     FloatArray,
-    Pose,
+    WorldPose,
     rest_body,
     to_matrices,
     to_quaternions,
@@ -190,7 +190,7 @@ def _seen_from_root(motion: Motion) -> tuple[FloatArray, FloatArray]:
     n_joints = len(BODY_JOINTS)
     local = to_matrices(to_quaternions(motion.poses[:, :n_joints].astype(float)))
     trans = motion.trans[None].astype(float)
-    pose = Pose.of(rest_body(motion.body_type), local.swapaxes(0, 1)[:, None], trans)
+    pose = WorldPose.of(rest_body(motion.body_type), local.swapaxes(0, 1)[:, None], trans)
     joints = pose.positions[:, 0].swapaxes(0, 1)
     velocities = np.gradient(joints, axis=0) * motion.fps if len(joints) > 1 else np.zeros_like(joints)
     yaw = _yaw(motion)

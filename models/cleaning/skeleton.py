@@ -100,7 +100,7 @@ def rest_body(body_type: BodyType) -> RestBody:
 
 
 @dataclass(frozen=True, eq=False)
-class Pose:
+class WorldPose:
     """A posed body in the world."""
 
     rest: RestBody
@@ -110,7 +110,7 @@ class Pose:
     """(22, B, T, 3) metres."""
 
     @classmethod
-    def of(cls, rest: RestBody, local: FloatArray, trans: FloatArray) -> "Pose":
+    def of(cls, rest: RestBody, local: FloatArray, trans: FloatArray) -> "WorldPose":
         """From local rotations (22, B, T, 3, 3) and translations (B, T, 3)."""
         # One joint after the other, all clips and frames at once: a parent stands before its children.
         rotations = np.empty_like(local)

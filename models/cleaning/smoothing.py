@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.cleaning.settings import CleaningSettings
-from models.cleaning.skeleton import JOINT, FloatArray, Pose
+from models.cleaning.skeleton import JOINT, FloatArray, WorldPose
 
 _LEGS = (
     "pelvis",
@@ -27,7 +27,7 @@ _GROUPS = (
 """Joints that are smoothed together, and the joints that must all be slow for it."""
 
 
-def rest_shares(window: Pose, settings: CleaningSettings, fps: float, reach: int) -> FloatArray:
+def rest_shares(window: WorldPose, settings: CleaningSettings, fps: float, reach: int) -> FloatArray:
     """(22, B, T - 2 reach) how far each joint rests, 0 to 1, in all frames but the first and last `reach`."""
     # Over the whole window: what trembles moves fast, but comes back.
     n_joints, n_clips, n_frames = window.positions.shape[:3]

@@ -62,7 +62,7 @@ class Classifier(nn.Module):
             self.blocks = Transformer(config.n_layers, sizes)
         else:
             strides = STRIDES[: config.n_layers] + (1,) * (config.n_layers - len(STRIDES))
-            self.convs = nn.ModuleList(ConvBlock(dim, stride, config.dropout) for stride in strides)
+            self.convs = nn.ModuleList(TemporalBlock(dim, stride, config.dropout) for stride in strides)
             self.pool = nn.Linear(2 * dim, dim)
         self.norm = nn.RMSNorm(dim)
         self.head = nn.Linear(dim, config.n_labels)
@@ -127,7 +127,7 @@ class Classifier(nn.Module):
         return self.pool(torch.cat([mean, most], -1))
 
 
-class ConvBlock(nn.Module):
+class TemporalBlock(nn.Module):
     """A residual block of convolutions over time that sees nothing beyond a motion's length."""
 
     def __init__(self, dim: int, stride: int, dropout: float) -> None:

@@ -22,7 +22,7 @@ from models.networks.vqvae import VQVAE
 from models.sampling.blend import join
 from models.sampling.sampler import CodeRequest, OnProgress, sample_codes
 from models.sampling.seams import append_at_best, spare_frames
-from models.sampling.settings import DEFAULT, SamplingSettings
+from models.sampling.settings import DEFAULT, SamplingSettings, Segment
 
 MAX_BATCH = 256
 """Motions sampled at once; more are sampled one batch after the other, so that memory stays bounded."""
@@ -43,14 +43,6 @@ class Generator:
     device: str
     licence: str = ""
     """Terms of its weights; its motions carry them."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One part of a timeline."""
-
-    labels: tuple[str, ...]
-    n_frames: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ All defaults of sampling stand here; the command line makes its options of these
 """
 
 import math
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -52,6 +53,15 @@ class SamplingSettings(CodeSettings):
     def of(cls, codes: CodeSettings, n: int, seed: int) -> "SamplingSettings":
         """n motions from a seed, their codes sampled as in `codes`."""
         return cls.model_validate(codes.model_dump() | {"n": n, "seed": seed})
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One part of a timeline."""
+
+    labels: tuple[str, ...]
+    """In the vocabulary's spelling."""
+    n_frames: int
 
 
 DEFAULT_CODES = CodeSettings()

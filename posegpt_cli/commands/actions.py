@@ -21,7 +21,7 @@ An action goes to `posegpt sample --action`, a style to `--style`.
 """
 
 
-class ActionsRequest(GeneratorChoice, JsonSettings):
+class ActionsCommand(GeneratorChoice, JsonSettings):
     """Whose labels `posegpt actions` lists."""
 
     data: Path | None = None
@@ -37,7 +37,7 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
 
 
 @with_options()
-def actions(request: ActionsRequest) -> None:
+def actions(request: ActionsCommand) -> None:
     refuse_together("--gpt", request.gpt, {"--data": request.data})
     if request.data:
         source = request.data

@@ -37,7 +37,7 @@ SPEC = OptionSpec(without=("chapters", "fps", "past_frames"))
 """`past_frames` of a picture is how long the observed motion is; the command's own option shortens that."""
 
 
-class ForecastRequest(LabelSettings, GeneratorSettings):
+class ForecastCommand(LabelSettings, GeneratorSettings):
     """What `posegpt forecast` continues, and how."""
 
     past_motion: Path
@@ -62,7 +62,7 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
 
 @with_options(SPEC)
 def forecast(
-    request: ForecastRequest,
+    request: ForecastCommand,
     target: TargetSettings,
     sampling: SamplingSettings,
     reading: ReadingSettings,
@@ -102,7 +102,7 @@ def forecast(
     show_next(files, request.gpt, sampling, _words(request, labels))
 
 
-def _words(request: ForecastRequest, labels: Sequence[str]) -> list[str]:
+def _words(request: ForecastCommand, labels: Sequence[str]) -> list[str]:
     """The command and what it asked for, as typed."""
     words = ["forecast", str(request.past_motion)]
     if request.until:
@@ -112,7 +112,7 @@ def _words(request: ForecastRequest, labels: Sequence[str]) -> list[str]:
     return [*words, *label_words(labels), "--len", request.length]
 
 
-def _observed(request: ForecastRequest, reading: ReadingSettings, fps: float) -> "Motion":
+def _observed(request: ForecastCommand, reading: ReadingSettings, fps: float) -> "Motion":
     """The part of a motion file that is observed, at a frame rate; raises PoseGPTError for too few frames."""
     path = request.past_motion
     # --until and --past-frames count frames at the generator's rate, so the motion is resampled first.

@@ -12,7 +12,7 @@ import typer
 
 from data.actions import split_labels
 from models.checkpoint import CheckpointInfo, find_checkpoint, read_info
-from models.sampling.settings import SamplingSettings
+from models.sampling.settings import SamplingSettings, Segment
 from posegpt_cli.cleaned import cleaned
 from posegpt_cli.console import UsageError, progress, say, show_json, warn
 from posegpt_cli.generated import check_sampling, describe, show_next
@@ -23,7 +23,7 @@ from posegpt_cli.options.parsing import parse_length, refuse_together
 from posegpt_cli.options.picture import complete_options
 from posegpt_cli.options.shared import GeneratedCleaning, GeneratorSettings, LabelSettings, TargetSettings
 from posegpt_cli.options.targets import check_targets, numbered, preview, save_all, show_files
-from posegpt_cli.options.timeline import Part, chapters_of, parse_timeline
+from posegpt_cli.options.timeline import chapters_of, parse_timeline
 from posegpt_cli.output import DRAWN_SUFFIXES
 from posegpt_cli.output.video import VIDEO_SUFFIXES
 from posegpt_cli.questions import ask_choice, ask_text, is_interactive
@@ -95,7 +95,7 @@ def sample(
     _refuse_contradictions(request, target, sampling)
     # The labels of a checkpoint are read without torch, so that a misspelt action is refused at once.
     info = read_info(find_checkpoint(generator.gpt, "gpt"))
-    segments = list[Part]()
+    segments = list[Segment]()
     if request.timeline is not None:
         segments = parse_timeline(request.timeline, info.labels, info.fps)
     if not (segments or request.actions):
@@ -207,7 +207,7 @@ def _generate(
     settings: GeneratorSettings,
     labels: Sequence[str],
     n_frames: int | None,
-    segments: Sequence[Part],
+    segments: Sequence[Segment],
     sampling: SamplingSettings,
 ) -> "Iterator[list[Motion]]":
     """Motions through the segments of a timeline, or without one of `n_frames` for labels.
@@ -217,15 +217,14 @@ def _generate(
     from models.sampling import generate
 
     generator = generate.load_generator(settings.gpt, settings.device)
-    plan = [generate.Segment(part.labels, part.n_frames) for part in segments]
     for first in range(0, sampling.n, generate.MAX_BATCH):
         n = min(generate.MAX_BATCH, sampling.n - first)
         # Motion k has the seed seed + k, whatever batch it is in.
         batch = sampling.replaced(n=n, seed=sampling.seed + first)
         title = "sample" if n == sampling.n else f"sample {first + n}/{sampling.n}"
         with progress(title) as on_progress:
-            if plan:
-                yield generate.timeline(generator, plan, batch, on_progress)
+            if segments:
+                yield generate.timeline(generator, segments, batch, on_progress)
             else:
                 yield generate.sample(generator, labels, n_frames, batch, on_progress)
 

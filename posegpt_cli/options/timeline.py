@@ -1,11 +1,11 @@
 """Timelines as they are typed: "walk 2s, wave+walk/happy 1.5s, run 60"."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
 from data.actions import resolve_label, split_labels
 from models.errors import PoseGPTError
+from models.sampling.settings import Segment
 from posegpt_cli.console import UsageError
 from posegpt_cli.options.labels import resolve_labels
 from posegpt_cli.options.parsing import parse_length
@@ -13,16 +13,7 @@ from posegpt_cli.options.parsing import parse_length
 GRAMMAR = "ACTION[+ACTION][/STYLE] LENGTH, ..."
 
 
-@dataclass(frozen=True)
-class Part:
-    """One segment of a timeline."""
-
-    labels: tuple[str, ...]
-    """In the vocabulary's spelling."""
-    n_frames: int
-
-
-def parse_timeline(text: str, vocabulary: tuple[str, ...], fps: float) -> list[Part]:
+def parse_timeline(text: str, vocabulary: tuple[str, ...], fps: float) -> list[Segment]:
     """Segments separated by commas; a length is frames (60) or seconds (2s).
 
     Raises UsageError if a segment reads otherwise, and PoseGPTError for unknown labels.
@@ -30,14 +21,14 @@ def parse_timeline(text: str, vocabulary: tuple[str, ...], fps: float) -> list[P
     return [_parse_part(part.strip(), vocabulary, fps) for part in text.split(",")]
 
 
-def chapters_of(parts: Sequence[Part], fps: float) -> tuple[tuple[float, str], ...]:
+def chapters_of(parts: Sequence[Segment], fps: float) -> tuple[tuple[float, str], ...]:
     """When each part begins, in seconds, and what it shows."""
     # A part starts where the one before it ends; the end of the last is no start.
     starts = accumulate((part.n_frames / fps for part in parts[:-1]), initial=0.0)
     return tuple((start, " + ".join(part.labels)) for start, part in zip(starts, parts, strict=False))
 
 
-def _parse_part(text: str, vocabulary: tuple[str, ...], fps: float) -> Part:
+def _parse_part(text: str, vocabulary: tuple[str, ...], fps: float) -> Segment:
     # The length is the last word; an action's name may have spaces.
     done, _, length = text.rpartition(" ")
     if not done.strip():
@@ -51,7 +42,7 @@ def _parse_part(text: str, vocabulary: tuple[str, ...], fps: float) -> Part:
     if "/" in actions[-1] and not _is_known(actions[-1], names):
         actions[-1], _, style = actions[-1].rpartition("/")
     labels = resolve_labels(actions, style, vocabulary)
-    return Part(labels, _frames(length, fps, done.strip()))
+    return Segment(labels, _frames(length, fps, done.strip()))
 
 
 def _frames(length: str, fps: float, done: str) -> int:

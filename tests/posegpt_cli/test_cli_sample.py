@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from data.formats.load import read_motion
-from posegpt_cli.options.timeline import Part, chapters_of, parse_timeline
+from models.sampling.settings import Segment
+from posegpt_cli.options.timeline import chapters_of, parse_timeline
 
 SCRIPT = Path(sys.executable).with_name("posegpt")
 QUICK = ("--len", 4, "--device", "cpu", "--renderer", "skeleton", "--size", "64x64")
@@ -398,7 +399,7 @@ def test_a_sample_is_drawn_without_what_takes_seconds_to_import(tmp_path):
 
 
 def test_chapters_begin_where_their_parts_do():
-    parts = [Part(("walk",), 60), Part(("wave", "style:happy"), 45), Part(("run",), 30)]
+    parts = [Segment(("walk",), 60), Segment(("wave", "style:happy"), 45), Segment(("run",), 30)]
     assert chapters_of(parts, 30.0) == ((0.0, "walk"), (2.0, "wave + style:happy"), (3.5, "run"))
     assert chapters_of([], 30.0) == ()
 
