@@ -99,8 +99,8 @@ for k in range(200):
     timer = threading.Timer(random.uniform(0, 0.01), lambda: signal.raise_signal(signal.SIGUSR1))
     def stop(*_): raise SystemExit
     signal.signal(signal.SIGUSR1, stop)
-    timer.start()
     try:
+        timer.start()  # within the block: on a busy machine the signal may be there before the next line
         while True: writer.write(np.zeros((8, 8, 3), np.uint8))
     except SystemExit: pass
     finally: writer.finish()
