@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from data.rotations import rotate_vectors, rotvec_to_quat, turn_rotvecs
 from models.body.skeleton import BodyType, mirror_indices
+from models.rotations import rotate_vectors, rotvec_to_quat, turn_rotvecs
 
 Float32Array = NDArray[np.float32]
 

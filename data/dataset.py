@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from data.actions import STYLE_PREFIX
 from data.augment import mirror_labels, mirror_poses, mirror_trans, rotate_freely, rotate_heading
-from data.rotations import slerp
 from data.store import Store
 from data.transitions import join_at
 from data.window_plan import IntArray, WindowPlan
 from models.body.skeleton import REST_PELVIS, n_joints
 from models.config import FADE_FRAMES
 from models.errors import PoseGPTError
+from models.rotations import slerp
 from models.training.config import FrameLabelWindowsConfig, WindowsConfig
 
 if TYPE_CHECKING:

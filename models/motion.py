@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from models.body.skeleton import HAND_TWIN, JOINT_NAMES, REST_PELVIS, BodyType, n_joints, share_betas
 from models.errors import PoseGPTError
+from models.resample import resample
 
 Float32Array = NDArray[np.float32]
 
@@ -114,17 +115,5 @@ class Motion:
         """
         if abs(fps - self.fps) < 1e-6 or self.n_frames == 1:
             return replace(self, fps=float(fps))
-        from scipy.spatial.transform import Rotation, Slerp
-
-        # The small addition keeps the last frame if it falls on the end but for rounding.
-        last = (self.n_frames - 1) / self.fps
-        times = np.arange(int(np.floor(last * fps + 1e-6)) + 1) / fps
-        times = np.minimum(times, last)
-        source_times = np.arange(self.n_frames) / self.fps
-
-        # Rotations along the shortest arc, joint by joint; the translation on straight lines.
-        poses = np.empty((len(times), *self.poses.shape[1:]), np.float32)
-        for j in range(self.poses.shape[1]):
-            poses[:, j] = Slerp(source_times, Rotation.from_rotvec(self.poses[:, j]))(times).as_rotvec()
-        trans = np.stack([np.interp(times, source_times, self.trans[:, k]) for k in range(3)], axis=1)
-        return replace(self, poses=poses, trans=trans.astype(np.float32), fps=float(fps))
+        poses, trans = resample(self.poses, self.trans, self.fps, fps)
+        return replace(self, poses=poses, trans=trans, fps=float(fps))

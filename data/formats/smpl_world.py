@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from data.formats.settings import ReadingSettings
 from data.formats.smpl_parameters import SmplParameters
 from data.formats.up_axis import AXES, MATRICES, TO_Y, Axis, Stance, component, find_up
-from data.resample import resample
 from data.retargeting.body_motion import JOINT, body_motion
 from data.retargeting.ground import floor_height
-from data.rotations import rotvec_to_matrix, turn_rotvecs
 from models.body.skeleton import REST_PELVIS, BodyType
 from models.errors import PoseGPTError
 from models.motion import Motion
+from models.resample import resample
+from models.rotations import rotvec_to_matrix, turn_rotvecs
 
 FloatArray = NDArray[np.float64]
 

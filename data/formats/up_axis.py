@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data.rotations import quat_to_rotvec, rotvec_to_matrix
 from models.errors import PoseGPTError
+from models.rotations import quat_to_rotvec, rotvec_to_matrix
 
 FloatArray = NDArray[np.float64]
 Axis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]

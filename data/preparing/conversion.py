@@ -19,7 +19,6 @@ from data.formats.bvh_read import read_bvh, read_skeleton
 from data.formats.settings import ReadingSettings
 from data.formats.smpl_npz import check_smpl_npz, read_smpl_npz, smplh_to_smpl
 from data.preparing.splits import frame_hashes
-from data.resample import resample
 from data.retargeting.mapping.mapper import map_joints
 from data.retargeting.mapping.skeletons import named_skeleton
 from data.retargeting.retarget import RetargetedMotion, retarget_counted
@@ -27,6 +26,7 @@ from models.body.skeleton import BodyType
 from models.config import Config
 from models.errors import PoseGPTError
 from models.motion import Motion
+from models.resample import resample
 
 SourceKind = Literal["bvh", "amc", "amass"]
 SUFFIX: dict[SourceKind, str] = {"bvh": ".bvh", "amc": ".amc", "amass": ".npz"}

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.rotations import rotvec_to_matrix
-from models.body.skeleton import BODY_JOINTS, BODY_PARENTS, REST_PELVIS, BodyType
+from models.body.skeleton import BODY_JOINTS, BODY_PARENTS, JOINT, REST_PELVIS, BodyType
+from models.rotations import rotvec_to_matrix
 
 FloatArray = NDArray[np.float64]
 
@@ -26,8 +26,6 @@ REST_JOINTS = np.array([
 SOLE = REST_PELVIS["smpl"][1] - 0.935
 """Height of the soles in the rest pose: the pelvis stands 0.935 m above them."""
 
-JOINT = {name: j for j, name in enumerate(BODY_JOINTS)}
-"""Index of each body joint."""
 
 OFFSETS = REST_JOINTS - np.where(np.array(BODY_PARENTS)[:, None] < 0, 0.0, REST_JOINTS[list(BODY_PARENTS)])
 """(22, 3) rest vector from each joint's parent to it."""

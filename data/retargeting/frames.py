@@ -5,8 +5,8 @@ from itertools import permutations, product
 import numpy as np
 from numpy.typing import NDArray
 
-from data.rotations import matrix_to_quat
 from models.body.ik import cross
+from models.rotations import matrix_to_quat
 
 FloatArray = NDArray[np.float64]
 

@@ -14,9 +14,9 @@ from scipy.spatial.transform import Rotation
 
 from data.retargeting.body_motion import BONES, HIPS, JOINT, LEGS, LIMBS, OFFSETS, BodyMotion
 from data.retargeting.frames import unit
-from data.rotations import rotvec_to_matrix, slerp
 from models.body.ik import apply, smallest_turn
 from models.body.skeleton import BODY_PARENTS
+from models.rotations import rotvec_to_matrix, slerp
 
 FloatArray = NDArray[np.float64]
 

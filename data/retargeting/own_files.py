@@ -3,9 +3,9 @@
 import numpy as np
 
 from data.formats.bvh import OWN_CHANNELS, Bvh, forward_kinematics, local_rotations
-from data.rotations import matrix_to_quat, quat_to_rotvec
 from models.body.skeleton import BODY_TYPES, JOINT_NAMES, REST_PELVIS, BodyType
 from models.motion import Motion
+from models.rotations import matrix_to_quat, quat_to_rotvec
 
 _LEG = (60.0, 110.0)
 """Shortest and longest leg, thigh and shin, that a body of ours has, in centimetres."""

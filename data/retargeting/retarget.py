@@ -25,10 +25,10 @@ from data.retargeting.rest_pose.rest import Rest, find_rest
 from data.retargeting.rest_pose.t_pose import leading_t_pose
 from data.retargeting.rest_pose.upright import find_upright
 from data.retargeting.source import Z_UPRIGHT, Recording, read_recording
-from data.rotations import matrix_to_quat, quat_to_rotvec, rotvec_to_quat
 from models.body.skeleton import BODY_PARENTS, REST_PELVIS
 from models.errors import PoseGPTError
 from models.motion import Motion
+from models.rotations import matrix_to_quat, quat_to_rotvec, rotvec_to_quat
 
 FloatArray = NDArray[np.float64]
 

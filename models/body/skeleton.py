@@ -17,6 +17,8 @@ BODY_JOINTS = (
     "left_wrist", "right_wrist",
 )  # fmt: skip
 """The 22 joints that all three bodies share, in SMPL's order."""
+JOINT = {name: j for j, name in enumerate(BODY_JOINTS)}
+"""Index of each of the body's joints, the same in all body types."""
 
 BODY_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
 

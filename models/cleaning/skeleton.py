@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from models.body.skeleton import BODY_JOINTS, BODY_PARENTS, BodyType
+from models.body.skeleton import BODY_JOINTS, BODY_PARENTS, JOINT, BodyType
 
 FloatArray = NDArray[np.float64]
 
-JOINT = {name: j for j, name in enumerate(BODY_JOINTS)}
 _HEEL_BACK = -0.05
 """Metres from the ankle forward to the heel's lowest point; bodies of all types have this foot."""
 _TIP_FORWARD = 0.06

@@ -11,11 +11,11 @@ from scipy.spatial.transform import Rotation
 from data.formats.load import read_motion
 from data.formats.settings import ReadingSettings
 from data.formats.smpl_npz import write_smpl_npz
-from data.rotations import turn_rotvecs
 from data.synthetic import make_motion
 from models.body.skeleton import REST_PELVIS
 from models.errors import PoseGPTError
 from models.motion import Motion
+from models.rotations import turn_rotvecs
 
 CASES = Path(__file__).parents[2] / "cases"
 Z_UP = np.array([0.5**0.5, 0.0, 0.0, 0.5**0.5])

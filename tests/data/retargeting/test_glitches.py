@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from data.retargeting.glitches import count_glitches, repair_spikes
-from data.rotations import quat_to_rotvec, rotvec_to_quat
 from data.synthetic import make_motion
+from models.rotations import quat_to_rotvec, rotvec_to_quat
 
 
 def turning(degrees: list[float]) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.rotations import slerp
+from models.rotations import slerp
 
 FloatArray = NDArray[Any]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation, Slerp
 
-from data.rotations import quat_to_rotvec, rotvec_to_quat, slerp, turn_rotvecs
+from models.rotations import quat_to_rotvec, rotvec_to_quat, slerp, turn_rotvecs
 
 
 @pytest.fixture(scope="module")
