@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from data.preparing.conversion import SUFFIX
+from data.preparing.conversion import SUFFIX, find_files
 from data.preparing.prepare import check_stores, plan, random_windows
 from data.preparing.prepare import prepare as prepare_data
 from data.preparing.report import PrepareReport
@@ -20,6 +20,7 @@ from posegpt_cli.console import (
     progress,
     say,
     show_json,
+    show_result,
     show_table,
     warn,
 )
@@ -93,6 +94,8 @@ class PrepareRun(PlanSettings):
     """Draw random windows with their labels on one sheet, a .png."""
     check: Path | None = None
     """Only read prepared data from end to end."""
+    write_skeleton: Path | None = None
+    """Write a draft map of the first BVH file's joints, to edit and give as --skeleton, and stop."""
 
 
 @with_options(OptionSpec(panels=PANELS))
@@ -103,6 +106,9 @@ def prepare(choices: Choices[PrepareSettings], run: PrepareRun) -> None:
     # Asked for, checked, and only then read or written.
     settings = _settings(choices)
     refuse_together("--preview", run.preview, {"--shard": settings.shard})
+    if run.write_skeleton:
+        _write_skeleton(settings, run.write_skeleton)
+        return
     if run.dry_run:
         with progress("read headers") as on_progress:
             planned = plan(settings, on_progress)
@@ -146,6 +152,21 @@ def _say_unfinished(settings: PrepareSettings) -> None:
             f"{folder} keeps {show_size(n_bytes)} of an interrupted prepare with other settings: "
             "repeat that command to go on from there, or delete the folder"
         )
+
+
+def _write_skeleton(settings: PrepareSettings, path: Path) -> None:
+    """Draft the map of a folder's skeleton. Raises PoseGPTError if there is no BVH, or `path` exists."""
+    from data.formats.bvh_read import read_bvh
+    from data.retargeting.mapping.mapper import write_draft_map
+
+    if settings.bvh is None:
+        raise UsageError("--write-skeleton goes with --bvh", "add --bvh DIR")
+    # All files of a folder share a skeleton, as far as --skeleton can help.
+    first = find_files(settings.bvh, SUFFIX["bvh"])[0]
+    write_draft_map(path, read_bvh(first, settings.fps_in), settings.force)
+    show_result(str(path))
+    say(f"drafted from {first.name}: fill in what is empty")
+    next_step(shlex.join(["posegpt", "prepare", "--bvh", str(settings.bvh), "--skeleton", str(path)]))
 
 
 def _data_to_train_with(settings: PrepareSettings, report: PrepareReport) -> Path:

@@ -341,3 +341,18 @@ def test_what_an_interrupted_run_of_other_settings_left_is_named(posegpt, bvh_fo
     assert ran.code == 0
     assert f"{left} keeps 3 MB of an interrupted prepare" in ran.err
     assert (left / "1.log").exists()
+
+
+def test_a_draft_of_the_map_is_written_instead_of_data(posegpt, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "snake.bvh").write_text(SNAKE)
+    words = ("prepare", "--bvh", folder, "--out", tmp_path / "out", "--write-skeleton", tmp_path / "map.json")
+    ran = posegpt(*words)
+    assert ran.code == 0 and "--skeleton" in ran.err
+    draft = json.loads((tmp_path / "map.json").read_text())
+    assert "pelvis" in draft and draft["left_knee"] == ""
+    assert not (tmp_path / "out").exists()
+
+    again = posegpt(*words)
+    assert again.code == 1 and "exists already" in again.err
