@@ -31,7 +31,7 @@ from models.resample import resample
 SourceKind = Literal["bvh", "amc", "amass"]
 SUFFIX: dict[SourceKind, str] = {"bvh": ".bvh", "amc": ".amc", "amass": ".npz"}
 
-_VERSION = 5
+_VERSION = 6
 """Raised when the same file would be converted to something else."""
 
 

@@ -15,7 +15,7 @@ from models.motion import Motion
 SHARED_FRAMES = 8
 """Clips with this many frames in common are one recording cut twice."""
 
-_ROUNDING = 1e-3
+_ROUNDING = 1e-4
 """Radians: below what motion capture resolves, above what text files round to."""
 _LARGE_RUN = 16
 """A frame that more clips than this have in common links neighbours only, or the pairs would explode."""

@@ -78,6 +78,9 @@ RUNS = {"vqvae": VQVAERun, "gpt": GPTRun, "classifier": ClassifierRun}
 SMALL = {"vqvae": SMALL_VQVAE, "gpt": SMALL_GPT, "classifier": SMALL_CLASSIFIER}
 
 NEEDED = {
+    # The preset conditions on the place in the clip instead of the duration.
+    "--gpt-blocksize": ("--seqlen-conditional", 1),
+    "--seqlen-conditional": ("--seqlen-conditional", 1),
     **dict.fromkeys(
         ("--freq-vert", "--tprop-vert", "--prop-vert", "--l2-verts", "--vertex-share"), ("--alpha-vert", 10)
     ),
