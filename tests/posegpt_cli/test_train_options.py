@@ -54,7 +54,7 @@ OPTIONS: dict[str, dict[str, tuple[Any, str]]] = {
         "--gpt-attn-pdrop": (0.5, "network.gpt_attn_pdrop"),
         "--seq-len": (24, "seq_len"),
         "--class-conditional": (0, "network.class_conditional"),
-        "--seqlen-conditional": (0, "network.seqlen_conditional"),
+        "--seqlen-conditional": (1, "network.seqlen_conditional"),
         "--gen-eos": (1, "network.gen_eos"),
         "--end-at-cut": (1, "end_at_cut"),
         "--embed-every-step": (0, "network.embed_every_step"),
@@ -80,7 +80,6 @@ SMALL = {"vqvae": SMALL_VQVAE, "gpt": SMALL_GPT, "classifier": SMALL_CLASSIFIER}
 NEEDED = {
     # The preset conditions on the place in the clip instead of the duration.
     "--gpt-blocksize": ("--seqlen-conditional", 1),
-    "--seqlen-conditional": ("--seqlen-conditional", 1),
     **dict.fromkeys(
         ("--freq-vert", "--tprop-vert", "--prop-vert", "--l2-verts", "--vertex-share"), ("--alpha-vert", 10)
     ),
