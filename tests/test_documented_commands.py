@@ -33,7 +33,8 @@ NOT_RUN = {
     "--preview": "plays in a terminal", "paper": "the original's",
     "--install-completion": "changes the shell's own files",
 }  # fmt: skip
-ACTIONS = ("walk", "wave", "bow")
+ACTIONS = ("walk", "run", "bow")
+"""Names that the bundled judge knows, too."""
 
 
 def runnable(page: Path) -> list[list[str]]:
