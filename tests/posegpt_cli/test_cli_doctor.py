@@ -85,7 +85,8 @@ def test_the_old_pyrender_is_noticed(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("found", "state"), [("3.10.9", "broken"), ("3.11.0", "ok"), ("3.13.7", "ok"), ("3.14.0", "broken")]
+    ("found", "state"),
+    [("3.10.9", "broken"), ("3.11.0", "ok"), ("3.13.7", "ok"), ("3.14.0", "ok"), ("3.15.0", "broken")],
 )
 def test_python_versions(monkeypatch, found, state):
     monkeypatch.setattr(doctor.platform, "python_version", lambda: found)
