@@ -7,7 +7,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,7 +17,7 @@ from models.errors import PoseGPTError
 from models.files import as_written, read_bytes, write_atomically
 from models.leftovers import is_leftover
 
-_PATIENCE = 2.0
+PATIENCE = 2.0
 """Seconds: the loaders of a run that was killed hold its lock for a moment longer."""
 _PAUSE = 0.1
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -46,7 +47,7 @@ def sole_owner(folder: Path, work: str) -> Iterator[None]:
 
     with as_written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _acquire(path, folder)
+        lock = acquire(path, PATIENCE, partial(_in_use, path, folder))
         # For people only: the lock itself is what counts.
         about = {
             "process": os.getpid(),
@@ -93,22 +94,32 @@ def refuse_foreign(folder: Path, mark: str, ours: Collection[str], what: str) ->
             )
 
 
-def _acquire(path: Path, folder: Path) -> FileLock:
-    """A lock that is held, unless the file system has no locks: then nobody is kept out."""
+def acquire(path: Path, patience: float, refusal: Callable[[], PoseGPTError]) -> FileLock:
+    """A lock that is held, unless the file system has no locks: then nobody is kept out.
+
+    Args:
+        path: the lock's file.
+        patience: seconds to wait for another holder.
+        refusal: makes what is raised if the other one still holds it then.
+    """
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=_PATIENCE, poll_interval=_PAUSE)
+        lock.acquire(timeout=patience, poll_interval=_PAUSE)
     except Timeout:
-        raise PoseGPTError(
-            f"{folder} is in use: {_describe_owner(path)}",
-            "wait until it is done or end that process, or choose another folder",
-        ) from None
+        raise refusal() from None
     except NotImplementedError:
         pass
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
     return lock
+
+
+def _in_use(path: Path, folder: Path) -> PoseGPTError:
+    return PoseGPTError(
+        f"{folder} is in use: {_describe_owner(path)}",
+        "wait until it is done or end that process, or choose another folder",
+    )
 
 
 def _release(lock: FileLock, path: Path) -> None:

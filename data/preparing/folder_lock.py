@@ -12,24 +12,20 @@ does that).
 """
 
 import contextlib
-import errno
 import os
 import secrets
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from models.errors import PoseGPTError
+from models.ownership import PATIENCE, acquire
 
 _GATE = ".posegpt-lock"
 _SHARD = ".posegpt-lock-shard-"
-_PATIENCE = 2.0
-"""Seconds: the workers of a run that was killed hold its lock for a moment longer."""
-_PAUSE = 0.1
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
-"""What a file system that has no locks answers."""
 
 
 @contextlib.contextmanager
@@ -43,12 +39,12 @@ def folder_lock(folder: Path, shared: bool) -> Iterator[None]:
     Raises PoseGPTError if another run is there, OSError if the folder cannot be written to.
     """
     # Whoever comes, comes through the gate.
-    gate = _acquire(folder / _GATE, _PATIENCE, folder)
+    gate = _acquire(folder / _GATE, PATIENCE, folder)
     held = [gate]
     try:
         if shared:
             own = folder / f"{_SHARD}{os.getpid()}-{secrets.token_hex(4)}"
-            held.append(_acquire(own, _PATIENCE, folder))
+            held.append(_acquire(own, PATIENCE, folder))
             _release(gate)
             held.remove(gate)
         else:
@@ -62,29 +58,22 @@ def folder_lock(folder: Path, shared: bool) -> Iterator[None]:
 def _wait_for_shards(folder: Path) -> None:
     """Returns when no shard is at work; files of shards that were killed are removed."""
     # One patience for all of them together, so that a dead farm of shards is no long wait.
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     for path in sorted(folder.glob(f"{_SHARD}*")):
         left = max(0.0, deadline - time.monotonic())
         _release(_acquire(path, left, folder))
 
 
 def _acquire(path: Path, patience: float, folder: Path) -> FileLock:
-    """A lock that is held, unless the file system has no locks: then nobody is kept out."""
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=patience, poll_interval=_PAUSE)
-    except Timeout:
-        raise PoseGPTError(
-            f"another posegpt prepare is writing to {folder}",
-            "wait until it is done, or choose another out",
-            parameter="out",
-        ) from None
-    except NotImplementedError:
-        pass
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-    return lock
+    return acquire(path, patience, partial(_in_use, folder))
+
+
+def _in_use(folder: Path) -> PoseGPTError:
+    return PoseGPTError(
+        f"another posegpt prepare is writing to {folder}",
+        "wait until it is done, or choose another out",
+        parameter="out",
+    )
 
 
 def _release(lock: FileLock) -> None:

@@ -75,7 +75,7 @@ def stream(
     """Frames of one motion, each as soon as its token is sampled; the same frames that `sample` gives.
 
     Args:
-        n_frames: number of frames, at least 1; None goes on for ever, in constant memory.
+        n_frames: number of frames, at least 1; None goes on without end, in constant memory.
         settings: `n` does not count.
 
     Raises PoseGPTError if the tokenizer's decoder needs tokens that are still to come.

@@ -38,7 +38,7 @@ def holder(tmp_path):
 
 def test_the_second_says_who_is_there(tmp_path, holder, monkeypatch):
     """Faults 3: two runs of one name both ended with 0 in one folder."""
-    monkeypatch.setattr(ownership, "_PATIENCE", 0.2)
+    monkeypatch.setattr(ownership, "PATIENCE", 0.2)
     with pytest.raises(PoseGPTError) as refused, sole_owner(tmp_path / "run", "training"):
         pass
     assert f"in use: process {holder.pid} on " in refused.value.message
@@ -125,7 +125,7 @@ def test_a_folder_that_cannot_be_locked_is_named(tmp_path):
 
 
 def test_waiting_ends(tmp_path, holder, monkeypatch):
-    monkeypatch.setattr(ownership, "_PATIENCE", 0.3)
+    monkeypatch.setattr(ownership, "PATIENCE", 0.3)
     begun = time.monotonic()
     with pytest.raises(PoseGPTError, match="in use"), sole_owner(tmp_path / "run", "training"):
         pass

@@ -12,7 +12,7 @@ from models.errors import PoseGPTError
 
 @pytest.fixture(autouse=True)
 def short_patience(monkeypatch):
-    monkeypatch.setattr("data.preparing.folder_lock._PATIENCE", 0.3)
+    monkeypatch.setattr("data.preparing.folder_lock.PATIENCE", 0.3)
 
 
 @pytest.mark.parametrize(("first", "second"), [(False, False), (False, True), (True, False)])

@@ -110,7 +110,7 @@ def test_killed_while_it_cleaned_up_the_same_command_ends_it(sources, tmp_path):
 
 def test_two_runs_never_write_one_folder(sources, tmp_path, monkeypatch):
     settings = settings_of(sources, tmp_path / "out")
-    monkeypatch.setattr("data.preparing.folder_lock._PATIENCE", 0.2)
+    monkeypatch.setattr("data.preparing.folder_lock.PATIENCE", 0.2)
     with (
         WorkFolder(settings.work_folder),
         pytest.raises(PoseGPTError, match="another posegpt prepare"),
