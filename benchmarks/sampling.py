@@ -89,7 +89,7 @@ def sample_plainly(gpt: GPT, request: CodeRequest, n_tokens: int) -> Tensor:
 def measure(generator: Generator, clips: int, frames: int) -> Timing:
     """Both ways to the same codes, and their decoding, in turn; raises if the codes differ."""
     gpt, n_tokens = generator.gpt, generator.vqvae.n_tokens(frames)
-    condition = make_condition(generator, ["walk"], n_tokens, clips)
+    condition = make_condition(generator, ["walk"], torch.full((clips,), n_tokens))
     lengths = torch.full((clips,), frames)
 
     def request() -> CodeRequest:

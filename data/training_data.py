@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from data.actions import STYLE_PREFIX
 from data.dataset import Windows
+from data.label_lengths import label_facts
 from data.store import Store, find_store, open_store
 from models.errors import PoseGPTError
 from models.training.config import RunConfig
@@ -59,6 +60,7 @@ def data_info(store: Store) -> "DataInfo":
         per_frame=changing,
         names=() if changing else store.own_names,
         styles=tuple(name for name in manifest.label_names if name.startswith(STYLE_PREFIX)),
+        label_facts=label_facts(store),
     )
 
 

@@ -18,7 +18,8 @@ from pydantic import Field
 from models.body.skeleton import BodyType
 from models.config import Config
 from models.errors import PoseGPTError, SettingsError
-from models.files import atomic_folder, read_bytes
+from models.files import atomic_folder, read_bytes, write_atomically
+from models.label_facts import LabelFacts
 from models.leftovers import standing_folder
 from models.networks.config import ClassifierConfig, GPTConfig, VQVAEConfig
 
@@ -56,6 +57,8 @@ class CheckpointInfo(Config):
     """Frames per second of that motion."""
     labels: tuple[str, ...]
     """Label vocabulary, in the order of the network's input."""
+    label_facts: dict[str, LabelFacts] = Field(default_factory=dict)
+    """What is known of the labels, of a generator."""
     data_fingerprint: str
     """Fingerprint of the training data."""
     tokenizer_sha256: str = ""
@@ -207,6 +210,12 @@ def save_checkpoint(
             (temporary / TOKENIZER).mkdir()
             for name in (WEIGHTS, CONFIG):
                 shutil.copyfile(tokenizer / name, temporary / TOKENIZER / name)
+
+
+def write_info(folder: Path, info: CheckpointInfo) -> None:
+    """Replace what a checkpoint says of itself; its weights stay. Raises PoseGPTError if it cannot."""
+    about = json.dumps(info.model_dump(mode="json"), indent=1) + "\n"
+    write_atomically(folder / CONFIG, about.encode(), force=True)
 
 
 def link_checkpoint(source: Path, folder: Path) -> None:

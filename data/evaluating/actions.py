@@ -7,7 +7,7 @@ import numpy as np
 
 from data.evaluating.files import read_folder
 from data.evaluating.real import open_split
-from data.evaluating.requests import ActionsRequest
+from data.evaluating.requests import ActionsRequest, NamedRequest
 from data.evaluating.shared import OnStage, generate_like, make_setup, no_stage, part, stage_of
 from data.store import Store
 from models.errors import PoseGPTError
@@ -32,11 +32,7 @@ class ActionsResult:
 def evaluate_actions(request: ActionsRequest, on_progress: OnStage = no_stage) -> ActionsResult:
     """Every action by itself, the worst first: generated motion of the labels and durations of real clips."""
     judge = load_judge(request.classifier, request.device)
-
-    # What whole and usual means is learned from training clips; held-out ones are the scale.
-    train = _whole_clips(open_split(request.data, "train"), request, judge, on_progress)
-    held_out_store = open_split(request.data, request.split)
-    held_out = _whole_clips(held_out_store, request, judge, on_progress)
+    train, held_out, held_out_store = real_clips(request, judge, on_progress)
     if request.generated:
         files = read_folder(
             request.generated, request.labels, request.reading, on_progress=stage_of(on_progress, "read")
@@ -44,14 +40,9 @@ def evaluate_actions(request: ActionsRequest, on_progress: OnStage = no_stage) -
         motions = [motion.crop(0, min(motion.n_frames, request.max_frames)) for motion in files.motions]
         fingerprints = {"generated": files.fingerprint}
     else:
-        # As many prompts per name, each with the labels and the length of a real clip.
-        rng = np.random.default_rng(request.seed)
-        names = dict.fromkeys(m.labels[0] for m in train.motions)
-        chosen = [choose_clips(train.motions, name, request.per_name, rng) for name in names]
-        like = [train.motions[k] for k in np.concatenate(chosen)]
-        motions = generate_like(like, request, on_progress)
+        motions = generate_like(prompts_of(train, request.per_name, request.seed), request, on_progress)
         fingerprints = checkpoint_fingerprints(request.gpt)
-    made = _judged_clips(motions, judge, request.max_frames, stage_of(on_progress, "judge"))
+    made = judged_clips(motions, judge, request.max_frames, stage_of(on_progress, "judge"))
     setup = make_setup(
         request, held_out_store, request.seed, fingerprints | {"classifier": judge.fingerprint}
     )
@@ -65,7 +56,23 @@ def evaluate_actions(request: ActionsRequest, on_progress: OnStage = no_stage) -
     return ActionsResult(report, [by_name[name] for name in worst])
 
 
-def _whole_clips(store: Store, request: ActionsRequest, judge: Judge, on_progress: OnStage) -> Clips:
+def real_clips(request: NamedRequest, judge: Judge, on_progress: OnStage) -> tuple[Clips, Clips, Store]:
+    """Training clips, held-out clips, and the store of these."""
+    # What whole and usual means is learned from training clips; held-out ones are the scale.
+    train = _whole_clips(open_split(request.data, "train"), request, judge, on_progress)
+    store = open_split(request.data, request.split)
+    return train, _whole_clips(store, request, judge, on_progress), store
+
+
+def prompts_of(train: Clips, per_name: int, seed: int) -> list[Motion]:
+    """As many training clips of each name, whose labels and lengths are asked for."""
+    rng = np.random.default_rng(seed)
+    names = dict.fromkeys(motion.labels[0] for motion in train.motions)
+    chosen = [choose_clips(train.motions, name, per_name, rng) for name in names]
+    return [train.motions[k] for k in np.concatenate(chosen)]
+
+
+def _whole_clips(store: Store, request: NamedRequest, judge: Judge, on_progress: OnStage) -> Clips:
     """The clips of a split that have a name, cut short where they are too long."""
     motions = []
     for k in range(len(store)):
@@ -77,10 +84,10 @@ def _whole_clips(store: Store, request: ActionsRequest, judge: Judge, on_progres
         raise PoseGPTError(
             f"no clip of {store.path} has one of the names asked for", "posegpt actions lists them", "actions"
         )
-    return _judged_clips(motions, judge, request.max_frames, stage_of(on_progress, "features"))
+    return judged_clips(motions, judge, request.max_frames, stage_of(on_progress, "features"))
 
 
-def _judged_clips(motions: Sequence[Motion], judge: Judge, max_frames: int, on_progress: OnProgress) -> Clips:
+def judged_clips(motions: Sequence[Motion], judge: Judge, max_frames: int, on_progress: OnProgress) -> Clips:
     about = SetInfo("", max_frames, len(motions))
     labels = [motion.labels for motion in motions]
     features = extract(judge, labels, lambda places: [motions[k] for k in places], about, on_progress)

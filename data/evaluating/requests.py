@@ -11,6 +11,7 @@ from models.evaluation.settings import (
     ActionSettings,
     FidSettings,
     ForecastSettings,
+    GuidanceSettings,
     PhysicsSettings,
     TransferSettings,
 )
@@ -84,15 +85,24 @@ class FidRequest(MotionFiles, FidSettings, ClassifierInUse, CleaningInUse, Gener
     """CSV (clip,labels) or JSON with the labels of the motion files."""
 
 
-class ActionsRequest(MotionFiles, ActionSettings, ClassifierInUse, CleaningInUse, GeneratedRequest):
-    """Every action by itself."""
+class NamedRequest(ClassifierInUse, GeneratedRequest):
+    """Whole clips, by their own names."""
 
-    labels: Path | None = None
-    """CSV (clip,labels) or JSON with the labels of the motion files."""
     actions: tuple[str, ...] = ()
     """Only these names; several for several."""
     max_frames: Annotated[int, Field(ge=4)] = 240
     """Longest motion; longer clips are cut short."""
+
+
+class ActionsRequest(MotionFiles, ActionSettings, CleaningInUse, NamedRequest):
+    """Every action by itself."""
+
+    labels: Path | None = None
+    """CSV (clip,labels) or JSON with the labels of the motion files."""
+
+
+class GuidanceRequest(GuidanceSettings, NamedRequest):
+    """The guidance of every action."""
 
 
 class ReconstructionRequest(Conditions, RealMotion):

@@ -109,18 +109,7 @@ def evaluate_actions(
 
     Raises PoseGPTError if no name has both generated and training motion.
     """
-    rows: dict[str, dict[str, float]] = {}
-    real: dict[str, dict[str, float]] = {}
-    for name in dict.fromkeys(motion.labels[0] for motion in made.motions if motion.labels):
-        known = train.of(name)
-        if len(known.motions) < 2:
-            continue
-        others = held_out.of(name)
-        rows[name], real[name] = _measure(made.of(name), known, others if len(others.motions) else known)
-    if not rows:
-        raise PoseGPTError(
-            "no name has two training clips and a generated motion", "give motions of the data's names"
-        )
+    rows, real = measure_names(made, train, held_out)
 
     # The worst first: that is what people look at after a training.
     order = sorted(rows, key=lambda name: -shortfall(rows[name], real[name]))
@@ -137,11 +126,33 @@ def evaluate_actions(
             "held-out clips": len(held_out.motions),
         },
         infos=FIGURES,
-        figures={"generated": _over_names(rows), "real": _over_names(real)},
+        figures={"generated": over_names(rows), "real": over_names(real)},
         notes=("figures are means over the names; the table has the worst first",),
         tables={"by name, worst first": table},
     )
     return report, order[:worst]
+
+
+def measure_names(
+    made: Clips, train: Clips, held_out: Clips
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    """Figures of every name with two training clips: of generated motion, and of real motion.
+
+    Raises PoseGPTError if there is no such name.
+    """
+    rows: dict[str, dict[str, float]] = {}
+    real: dict[str, dict[str, float]] = {}
+    for name in dict.fromkeys(motion.labels[0] for motion in made.motions if motion.labels):
+        known = train.of(name)
+        if len(known.motions) < 2:
+            continue
+        others = held_out.of(name)
+        rows[name], real[name] = _measure(made.of(name), known, others if len(others.motions) else known)
+    if not rows:
+        raise PoseGPTError(
+            "no name has two training clips and a generated motion", "give motions of the data's names"
+        )
+    return rows, real
 
 
 def shortfall(row: Mapping[str, float], real: Mapping[str, float]) -> float:
@@ -328,7 +339,7 @@ def _ratio(value: float, real: float) -> float:
     return value / real if real > 0 else float("nan")
 
 
-def _over_names(rows: Mapping[str, Mapping[str, float]]) -> dict[str, Estimate]:
+def over_names(rows: Mapping[str, Mapping[str, float]]) -> dict[str, Estimate]:
     """Means over the names, with their intervals."""
     found = {}
     for figure in FIGURES:

@@ -15,10 +15,11 @@ from torch import Tensor
 from models.batch import Batch
 from models.distributed import gather_rows, own_share
 from models.evaluation.motions.clips import batches, fit, label_matrix
-from models.evaluation.motions.generated import OnProgress, no_progress, whole_condition
+from models.evaluation.motions.generated import OnProgress, no_progress
 from models.evaluation.report import Estimate, FigureInfo, Report, Setup, estimate
 from models.evaluation.timing import Stopwatch
 from models.motion import Motion
+from models.networks.condition import Condition
 from models.sampling.generate import Generator
 
 FIGURES = {
@@ -105,7 +106,7 @@ def _measure(generator: Generator, batch: Batch) -> tuple[Tensor, Tensor]:
     """(B, 4) sums of each motion, and (B, F) squared residuals of its features, in deviations."""
     vqvae = generator.vqvae
     duration = -(-batch.length // vqvae.config.factor)
-    condition = whole_condition(batch.labels, duration)
+    condition = Condition.of_whole(batch.labels, duration)
     found = vqvae(batch.poses, batch.trans, batch.length)
     codes = found.quantized.codes
 

@@ -27,6 +27,17 @@ class ActionSettings(Config):
     """Names on the contact sheet of the worst."""
 
 
+class GuidanceSettings(Config):
+    """Which guidance is tried, and what becomes of the best."""
+
+    values: tuple[Annotated[float, Field(ge=0, le=100)], ...] = (1.0, 1.5, 2.0, 3.0, 4.5)
+    """Guidance to try; several for several."""
+    per_name: Positive = 12
+    """Motions to generate per name and guidance."""
+    keep: bool = False
+    """Write the best of each action into the checkpoint, which then uses it."""
+
+
 class ForecastSettings(Config):
     """What is forecast, and when two pasts count as alike."""
 

@@ -33,6 +33,13 @@ class Condition:
         unlabelled = labels.flatten(1).sum(1) == 0
         return cls(labels, duration, unlabelled, torch.zeros_like(unlabelled))
 
+    @classmethod
+    def of_whole(cls, labels: Tensor, duration: Tensor) -> "Condition":
+        """Whole actions: each begins with its first token and ends with its last."""
+        position = torch.arange(int(duration.max()), device=labels.device).expand(len(labels), -1)
+        remaining = (duration[:, None] - position).clamp(min=1)
+        return replace(cls.of(labels, duration), position=position, remaining=remaining)
+
     def hidden(self) -> "Condition":
         """The same without its labels: what guidance steers away from."""
         return replace(self, hide_labels=torch.ones_like(self.hide_labels))

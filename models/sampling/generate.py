@@ -1,9 +1,10 @@
 """Generation: motion for actions, along a timeline, or after an observed past."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import roma
@@ -14,6 +15,7 @@ from models.body.skeleton import BodyType
 from models.checkpoint import TOKENIZER, check_tokenizer, find_checkpoint, load_gpt, load_vqvae
 from models.distributed import resolve_device
 from models.errors import PoseGPTError
+from models.label_facts import LabelFacts, own_guidance, usual_length
 from models.motion import Motion
 from models.networks.condition import HIDDEN, Condition
 from models.networks.features import Pose, Root, features_to_motion, yaw_of
@@ -22,7 +24,15 @@ from models.networks.vqvae import VQVAE
 from models.sampling.blend import join
 from models.sampling.sampler import CodeRequest, OnProgress, sample_codes
 from models.sampling.seams import append_at_best, spare_frames
-from models.sampling.settings import DEFAULT, SamplingSettings, Segment
+from models.sampling.settings import (
+    DEFAULT,
+    GUIDANCE,
+    UNKNOWN_LENGTH,
+    USUAL,
+    CodeSettings,
+    SamplingSettings,
+    Segment,
+)
 
 MAX_BATCH = 256
 """Motions sampled at once; more are sampled one batch after the other, so that memory stays bounded."""
@@ -43,6 +53,8 @@ class Generator:
     device: str
     licence: str = ""
     """Terms of its weights; its motions carry them."""
+    facts: Mapping[str, LabelFacts] = field(default_factory=dict)
+    """What is known of the labels: usual lengths, guidance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +73,15 @@ def load_generator(gpt: Path | None = None, device: str = "auto") -> Generator:
     network, info = load_gpt(folder, device)
     vqvae, about = load_vqvae(folder / TOKENIZER, device)
     check_tokenizer(folder, info, about)
-    return Generator(network, vqvae, info.labels, info.fps, info.body_type, device, info.licence)
+    return Generator(
+        network, vqvae, info.labels, info.fps, info.body_type, device, info.licence, info.label_facts
+    )
 
 
 def sample(
     generator: Generator,
     labels: Sequence[str],
-    n_frames: int | None,
+    n_frames: int | Literal["usual"] | None = USUAL,
     settings: SamplingSettings = DEFAULT,
     on_progress: OnProgress | None = None,
 ) -> list[Motion]:
@@ -78,7 +92,8 @@ def sample(
 
     Args:
         labels: names out of generator.labels.
-        n_frames: frames at generator.fps, at least 1; None ends each motion where the GPT says so.
+        n_frames: frames at generator.fps, at least 1. "usual" gives each motion a length that clips of the
+            action have; None ends each motion where the GPT says so.
         on_progress: called with (tokens done, tokens in all).
 
     Raises PoseGPTError for an unknown label or length, or if the GPT has not learned where motions end.
@@ -87,19 +102,19 @@ def sample(
         raise PoseGPTError(
             "this checkpoint has not learned where motions end", "give a length: n_frames=64", "n_frames"
         )
-    check_length(n_frames)
-    vqvae = generator.vqvae
-
-    # A motion until its end is sampled like a very long one of unknown duration.
+    if n_frames != USUAL:
+        check_length(n_frames)
+    factor = generator.vqvae.config.factor
     until_end = n_frames is None
-    frames = n_frames or LONGEST_SECONDS * round(generator.fps)
-    n_tokens = vqvae.n_tokens(frames)
 
     def sample_batch(n: int, seed: int, on_progress: OnProgress | None) -> list[Motion]:
-        condition = make_condition(generator, labels, n_tokens, n, hide_duration=until_end)
-        request = CodeRequest(condition, make_rngs(seed, n), settings, until_end=until_end)
-        sampled = sample_codes(generator.gpt, request, n_tokens, on_progress)
-        lengths = (sampled.n_tokens * vqvae.config.factor).clamp(1, frames)
+        frames = _lengths(generator, labels, n_frames, seed, n)
+        duration = -(-frames // factor)
+        condition = make_condition(generator, labels, duration, hide_duration=until_end)
+        guidance = guidance_for(generator, [labels] * n, settings)
+        request = CodeRequest(condition, make_rngs(seed, n), settings, until_end=until_end, guidance=guidance)
+        sampled = sample_codes(generator.gpt, request, int(duration.max()), on_progress)
+        lengths = torch.minimum(sampled.n_tokens * factor, frames).clamp(min=1)
         return decode(generator, sampled.codes, lengths, tuple(labels))
 
     return _in_batches(sample_batch, settings, on_progress)
@@ -132,7 +147,9 @@ def timeline(
         n_done = 0
         for segment, length in zip(segments, lengths, strict=True):
             n_tokens = generator.vqvae.n_tokens(length)
-            request = CodeRequest(make_condition(generator, segment.labels, n_tokens, n), rngs, settings)
+            condition = make_condition(generator, segment.labels, torch.full((n,), n_tokens))
+            guidance = guidance_for(generator, [segment.labels] * n, settings)
+            request = CodeRequest(condition, rngs, settings, guidance=guidance)
             shifted = partial(_shifted_progress, on_progress, n_done, total) if on_progress else None
             sampled = sample_codes(generator.gpt, request, n_tokens, shifted)
 
@@ -178,11 +195,12 @@ def forecast(
         n_tokens = n_past + generator.vqvae.n_tokens(n_frames)
 
         # How long the action takes in all is not known from the middle of it.
-        condition = make_condition(generator, labels, n_tokens, n, hide_duration=True)
+        condition = make_condition(generator, labels, torch.full((n,), n_tokens), hide_duration=True)
         if generator.gpt.config.label_changes:
             condition = _labels_from(condition, n_past, n_tokens)
         condition = _ending(condition, n_past, n_tokens)
-        request = CodeRequest(condition, make_rngs(seed, n), settings, observed.codes)
+        guidance = guidance_for(generator, [labels] * n, settings)
+        request = CodeRequest(condition, make_rngs(seed, n), settings, observed.codes, guidance=guidance)
         sampled = sample_codes(generator.gpt, request, n_tokens, on_progress)
         return _continue(generator, observed, sampled.codes, n_frames, tuple(labels))
 
@@ -190,23 +208,30 @@ def forecast(
 
 
 def make_condition(
-    generator: Generator, labels: Sequence[str], n_tokens: int, n: int, hide_duration: bool = False
+    generator: Generator, labels: Sequence[str], duration: Tensor, hide_duration: bool = False
 ) -> Condition:
-    """The condition of n motions of the same labels and duration."""
-    k_hot = torch.zeros(n, len(generator.labels), device=generator.device)
+    """The condition of motions of the same labels, one for each duration (B,) in tokens."""
+    k_hot = torch.zeros(len(duration), len(generator.labels), device=generator.device)
     for label in labels:
         if label not in generator.labels:
             raise PoseGPTError(
                 f"the checkpoint does not know the label '{label}'", "posegpt actions lists them"
             )
         k_hot[:, generator.labels.index(label)] = 1
-    condition = Condition.of(k_hot, torch.full((n,), n_tokens, device=generator.device))
-    if hide_duration:
-        return replace(condition, hide_duration=torch.ones_like(condition.hide_duration))
+    duration = duration.to(generator.device)
+    if not hide_duration:
+        return Condition.of_whole(k_hot, duration)
+    condition = Condition.of(k_hot, duration)
+    return replace(condition, hide_duration=torch.ones_like(condition.hide_duration))
 
-    # A motion of known length is a whole action: it begins with the first token and ends with the last.
-    position = torch.arange(n_tokens, device=generator.device).expand(n, -1)
-    return replace(condition, position=position, remaining=n_tokens - position)
+
+def guidance_for(generator: Generator, labels: Sequence[Sequence[str]], settings: CodeSettings) -> Tensor:
+    """(B,) guidance of motions with these labels: that of the settings, or else each action's own."""
+    if settings.guidance is not None:
+        own = [settings.guidance] * len(labels)
+    else:
+        own = [own_guidance(generator.facts, of, GUIDANCE) for of in labels]
+    return torch.tensor(own, device=generator.device)
 
 
 def make_rngs(seed: int, n: int) -> list[torch.Generator]:
@@ -232,6 +257,19 @@ def decode(
     pose = generator.vqvae.decode(codes, start, lengths)
     motions = _to_motions(generator, pose, labels)
     return [motion.crop(0, int(n)) for motion, n in zip(motions, lengths, strict=True)]
+
+
+def _lengths(
+    generator: Generator, labels: Sequence[str], n_frames: int | Literal["usual"] | None, seed: int, n: int
+) -> Tensor:
+    """(n,) frames of motions with the seeds seed, seed + 1, ..."""
+    if n_frames == USUAL:
+        usual = [usual_length(generator.facts, labels, seed + k) or UNKNOWN_LENGTH for k in range(n)]
+        return torch.tensor(usual, device=generator.device)
+
+    # A motion until its end is sampled like a very long one of unknown duration.
+    longest = LONGEST_SECONDS * round(generator.fps)
+    return torch.full((n,), n_frames or longest, device=generator.device)
 
 
 def _labels_from(condition: Condition, first: int, n_tokens: int) -> Condition:

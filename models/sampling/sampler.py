@@ -12,7 +12,7 @@ from models.distributed import float64_device
 from models.networks.condition import Condition
 from models.networks.gpt import GPT
 from models.networks.layers import bare
-from models.sampling.settings import CodeSettings
+from models.sampling.settings import GUIDANCE, CodeSettings
 
 OnProgress = Callable[[int, int], None]
 """Called with (tokens done, tokens in all)."""
@@ -30,6 +30,8 @@ class CodeRequest:
     settings: CodeSettings
     past: Tensor | None = None
     """(B, P, K) codes that are continued."""
+    guidance: Tensor | None = None
+    """(B,) of each motion; None is what the settings say, for all of them."""
     until_end: bool = False
     """Whether end-of-sequence may be sampled."""
 
@@ -84,7 +86,8 @@ def sample_tokens(gpt: GPT, request: CodeRequest) -> Iterator[SampledToken]:
     sampling_device = float64_device(past.device)
 
     # With guidance each motion runs twice: as asked for (first half of the batch) and without labels.
-    is_guided = settings.guidance != 1
+    guidance = _guidance_of(request)
+    is_guided = bool((guidance != 1).any())
     condition = request.condition
     if is_guided:
         condition = condition.with_hidden()
@@ -106,7 +109,7 @@ def sample_tokens(gpt: GPT, request: CodeRequest) -> Iterator[SampledToken]:
             may_end = request.until_end and book == 0
             logits = gpt.head.logits_of(book, hidden)[:, : config.codes_per_book + may_end]
             if is_guided:
-                logits = torch.lerp(logits[n:], logits[:n], settings.guidance)
+                logits = torch.lerp(logits[n:], logits[:n], guidance)
             codes = sample_from(logits.to(sampling_device), uniforms[:, book], settings).to(past.device)
             if may_end:
                 ended = codes == config.codes_per_book
@@ -177,6 +180,14 @@ class _CachedRun:
         """An empty cache, for what begins with token `first`."""
         self.embedded = self.gpt.embed_condition(self.condition.from_token(self.first), self.block)
         self.cache = self.gpt.blocks.new_cache(len(self.condition.duration), self.block)
+
+
+def _guidance_of(request: CodeRequest) -> Tensor:
+    """(B, 1) guidance of each motion."""
+    if request.guidance is not None:
+        return request.guidance[:, None]
+    guidance = GUIDANCE if request.settings.guidance is None else request.settings.guidance
+    return torch.full((len(request.rngs), 1), guidance, device=request.condition.labels.device)
 
 
 def _past_of(gpt: GPT, request: CodeRequest) -> Tensor:

@@ -5,7 +5,7 @@ All defaults of sampling stand here; the command line makes its options of these
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -26,7 +26,7 @@ class CodeSettings(Config):
     """Leave out codes below this share of the likeliest code's probability."""
     greedy: bool = False
     """Always take the likeliest code."""
-    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3.0
+    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Classifier-free guidance: above 1 follows the action harder (1: off)."""
 
     @field_validator("temperature")
@@ -64,5 +64,11 @@ class Segment:
     n_frames: int
 
 
+USUAL: Literal["usual"] = "usual"
+"""The length of an action's own clips, drawn anew for each motion."""
+UNKNOWN_LENGTH = 64
+"""Frames of an action whose usual length is not known."""
+GUIDANCE = 3.0
+"""Guidance of an action for which none was measured."""
 DEFAULT_CODES = CodeSettings()
 DEFAULT = SamplingSettings()

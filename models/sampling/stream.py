@@ -21,6 +21,7 @@ from models.sampling.codes import same_codes
 from models.sampling.generate import (
     Generator,
     check_length,
+    guidance_for,
     load_generator,
     make_condition,
     make_rngs,
@@ -90,8 +91,10 @@ def stream(
             "decoder",
         )
     n_tokens = vqvae.n_tokens(n_frames) if n_frames else 1
-    condition = make_condition(generator, labels, n_tokens, 1, hide_duration=n_frames is None)
-    tokens = sample_tokens(generator.gpt, CodeRequest(condition, make_rngs(settings.seed, 1), settings))
+    condition = make_condition(generator, labels, torch.tensor([n_tokens]), hide_duration=n_frames is None)
+    guidance = guidance_for(generator, [labels], settings)
+    request = CodeRequest(condition, make_rngs(settings.seed, 1), settings, guidance=guidance)
+    tokens = sample_tokens(generator.gpt, request)
     frames = decode_stream(vqvae, (token.codes for token in tokens))
     return islice(_on_one_thread(frames), n_frames)
 

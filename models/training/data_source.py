@@ -1,11 +1,12 @@
 """What a training run needs of its data: batches to train and to validate on, and a description."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from models.batch import Batch
 from models.body.skeleton import BodyType
+from models.label_facts import LabelFacts
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class DataInfo:
     """Labels that are some clip's own name."""
     styles: tuple[str, ...] = ()
     """Labels that are styles."""
+    label_facts: Mapping[str, LabelFacts] = field(default_factory=dict)
+    """How many clips have each label, and how long they are."""
 
 
 class BatchSource(Protocol):

@@ -311,6 +311,7 @@ class TrainingLoop:
             body_type=self.info.body_type,
             fps=self.info.fps,
             labels=self.info.labels,
+            label_facts=dict(self.info.label_facts) if self.stage.stage == "gpt" else {},
             data_fingerprint=self.info.fingerprint,
             tokenizer_sha256=read_info(tokenizer).weights_sha256 if tokenizer else "",
             step=self.step,

@@ -12,6 +12,7 @@ from data.evaluating.requests import (
     EverythingRequest,
     FidRequest,
     ForecastRequest,
+    GuidanceRequest,
     LikelihoodRequest,
     MotionFiles,
     PhysicsRequest,
@@ -72,6 +73,15 @@ def actions(request: ActionsRequest, shown: ReportSettings) -> None:
 
         result = evaluate_actions(request, on_progress)
         done([result.report], result.worst)
+
+
+@with_options(OptionSpec(without=(*SPEC.without, "guidance")))
+def guidance(request: GuidanceRequest, shown: ReportSettings) -> None:
+    request = _with_data(request)
+    with reporting(shown) as (on_progress, done):
+        from data.evaluating.guidance import evaluate_guidance
+
+        done([evaluate_guidance(request, on_progress)])
 
 
 @with_options(SPEC)
@@ -187,6 +197,15 @@ _PROTOCOLS: tuple[tuple[str, Callable[..., None], str, tuple[str, ...]], ...] = 
         (
             "posegpt eval actions --data dataset/ --gpt runs/gpt/default --out actions.html",
             "posegpt eval actions --data dataset/ --action bow --action walk --per-name 24",
+        ),
+    ),
+    (
+        "guidance",
+        guidance,
+        "Which guidance suits each action; --keep writes the answers into the checkpoint.",
+        (
+            "posegpt eval guidance --data dataset/ --gpt runs/gpt/default --keep",
+            "posegpt eval guidance --data dataset/ --value 1 --value 2 --action bow",
         ),
     ),
     (

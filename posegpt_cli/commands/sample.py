@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from data.actions import split_labels
 from models.checkpoint import CheckpointInfo, find_checkpoint, read_info
-from models.sampling.settings import SamplingSettings, Segment
+from models.label_facts import usual_length
+from models.sampling.settings import UNKNOWN_LENGTH, USUAL, SamplingSettings, Segment
 from posegpt_cli.cleaned import cleaned
 from posegpt_cli.console import UsageError, progress, say, show_json, warn
 from posegpt_cli.generated import check_sampling, describe, show_next
@@ -40,7 +41,7 @@ gives the same motion.
 --stream writes every frame as a line of JSON on stdout as soon as it is made: `frame`, `time` (s), `trans` \
 (m, Y up) and `poses` (rotation vectors, joint 0 the root). Without --len it goes on until it is stopped.
 """
-DEFAULT_LENGTH, AUTO = "64", "auto"
+AUTO = "auto"
 NO_STYLE = "none"
 """What a person answers who wants no style."""
 LOOP_LENGTH, LOOP_CLIPS = "128", 8
@@ -56,7 +57,8 @@ class SampleRequest(LabelSettings):
     """What `posegpt sample` generates."""
 
     length: str | None = None
-    """Frames (64), seconds (3.5s), or auto: until the generator ends it."""
+    """Frames (64), seconds (3.5s), usual: a length that the action has in the data, or auto: until the
+    generator ends it."""
     timeline: str | None = None
     """One motion through several segments, in place of --action: ACTION[+ACTION][/STYLE] LENGTH, ..."""
     loop: bool = False
@@ -102,11 +104,12 @@ def sample(
         request = _ask(request, info)
     labels = segments[0].labels if segments else resolve_labels(request.actions, request.style, info.labels)
     if request.stream:
-        _stream(generator, request, labels, _frames(request.length, info.fps), sampling, cleaning.clean)
+        until = _stream_length(request.length, info, labels, sampling.seed)
+        _stream(generator, request, labels, until, sampling, cleaning.clean)
         return
 
     # Whatever can be refused is refused before the first motion is sampled.
-    n_frames = _frames(request.length or (LOOP_LENGTH if request.loop else DEFAULT_LENGTH), info.fps)
+    n_frames = _frames(request.length or (LOOP_LENGTH if request.loop else USUAL), info.fps)
     outs = target.out or (() if target.preview else (Path(f"{file_stem(labels[0])}.mp4"),))
     targets = [numbered(path, sampling.n) for path in outs]
     check_targets([path for paths in targets for path in paths], target.force)
@@ -189,7 +192,7 @@ def _ask(request: SampleRequest, info: CheckpointInfo) -> SampleRequest:
         style = ask_choice("--style", "In which style?", [NO_STYLE, *styles], NO_STYLE)
         asked["style"] = None if style == NO_STYLE else style
     if request.length is None and not request.stream:
-        asked["length"] = ask_text("--len", "frames or seconds", DEFAULT_LENGTH, _check_length(info.fps))
+        asked["length"] = ask_text("--len", "frames, seconds or usual", USUAL, _check_length(info.fps))
     return request.replaced(**asked)
 
 
@@ -198,15 +201,25 @@ def _check_length(fps: float) -> Callable[[str], object]:
     return lambda text: _frames(text, fps)
 
 
-def _frames(length: str | None, fps: float) -> int | None:
-    """Frames of --len; None for no end that is known before."""
-    return None if length in (None, AUTO) else parse_length(length, fps)
+def _frames(length: str, fps: float) -> int | Literal["usual"] | None:
+    """Frames of --len, or "usual"; None for no end that is known before."""
+    if length == AUTO:
+        return None
+    return USUAL if length == USUAL else parse_length(length, fps)
+
+
+def _stream_length(length: str | None, info: CheckpointInfo, labels: Sequence[str], seed: int) -> int | None:
+    """Frames of a stream; None goes on until it is stopped."""
+    n_frames = None if length is None else _frames(length, info.fps)
+    if n_frames == USUAL:
+        return usual_length(info.label_facts, labels, seed) or UNKNOWN_LENGTH
+    return n_frames
 
 
 def _generate(
     settings: GeneratorSettings,
     labels: Sequence[str],
-    n_frames: int | None,
+    n_frames: int | Literal["usual"] | None,
     segments: Sequence[Segment],
     sampling: SamplingSettings,
 ) -> "Iterator[list[Motion]]":
@@ -248,7 +261,7 @@ def _generate_loops(
     settings: GeneratorSettings,
     request: SampleRequest,
     labels: Sequence[str],
-    n_frames: int | None,
+    n_frames: int | Literal["usual"] | None,
     sampling: SamplingSettings,
     cleaning: GeneratedCleaning,
 ) -> "Iterator[_Batch]":

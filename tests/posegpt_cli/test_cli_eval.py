@@ -5,16 +5,19 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from data.evaluating.guidance import choose_guidance
 from data.evaluating.real import bundled_sets, real_pieces
 from data.store import StoreHeader, open_store
 from data.store_writer import StoreWriter
 from data.synthetic import make_motion
+from models.sampling.generate import load_generator
 
 PROTOCOLS = (
     "fid",
@@ -319,6 +322,39 @@ def test_some_actions_of_motion_files(posegpt, world, more_data, motion_files):
     refused = posegpt(*words, "--action", "swim")
     assert refused.code == 1 and "one of the names asked for" in refused.err
     assert posegpt(*words, "--per-name", 3).code == 2
+
+
+def test_each_action_gets_its_guidance(posegpt, world, more_data, tmp_path):
+    """Measured, written into the checkpoint on request only, shown by `actions`, and used by sampling."""
+    gpt = shutil.copytree(world["gpt"], tmp_path / "gpt")
+    words = ("eval", "guidance", "--data", more_data, "--gpt", gpt, "--classifier", world["classifier"])
+    words = (*words, "--per-name", 2, "--value", 3, "--value", 1, "--max-frames", 24)
+    before = (gpt / "config.json").read_bytes()
+    found = report_of(posegpt(*words, "--json"))
+    assert (gpt / "config.json").read_bytes() == before
+    assert set(found["figures"]) == {"guidance 1", "guidance 3", "each its best", "real"}
+
+    again = report_of(posegpt(*words, "--keep", "--json"))
+    chosen = {row[0]: row[1] for row in again["tables"]["what is missing, by guidance"]["rows"]}
+    about = json.loads(posegpt("actions", "--gpt", gpt, "--json").out)["labels"]
+    assert chosen
+    for name, guidance in chosen.items():
+        assert about[name]["guidance"] == guidance
+        assert about[name]["quality"] in {"good", "fair", "weak"}
+    assert load_generator(gpt, "cpu").facts[next(iter(chosen))].guidance is not None
+
+
+@pytest.mark.parametrize(
+    ("missing", "best"),
+    [
+        ((0.5, 0.4, 0.1, 0.1, 0.3), 3),
+        ((0.10, 0.11, 0.10, 0.11, 0.10), 1),
+        ((0.5, 0.0, 0.5, 0.1, 0.1), 4),
+        ((0.3, 0.3, 0.3, 0.2, 0.0), 4),
+    ],
+)
+def test_guidance_is_chosen_low_and_not_by_chance(missing, best):
+    assert choose_guidance((1, 1.5, 2, 3, 4), missing) == best
 
 
 def test_generation_from_an_observed_past_is_judged(posegpt, fid):

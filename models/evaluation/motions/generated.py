@@ -15,7 +15,7 @@ from models.evaluation.motions.clips import label_matrix
 from models.motion import Motion
 from models.networks.condition import Condition
 from models.networks.features import Root, yaw_of
-from models.sampling.generate import Generator, decode
+from models.sampling.generate import Generator, decode, guidance_for
 from models.sampling.sampler import CodeRequest, sample_codes
 from models.sampling.settings import DEFAULT_CODES, CodeSettings
 
@@ -96,14 +96,15 @@ class PromptSampler:
         frames = torch.tensor([prompt.n_frames for prompt in prompts], device=generator.device)
         duration = -(-frames // generator.vqvae.config.factor)
         labels = torch.from_numpy(k_hot).float().to(generator.device)
-        condition = whole_condition(labels, duration)
+        condition = Condition.of_whole(labels, duration)
 
         rngs = list[torch.Generator]()
         for seed in seeds:
             state = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
             rngs.append(torch.Generator().manual_seed(int(state) >> 1))
         past, start = self._encode_pasts([prompt.past for prompt in prompts])
-        request = CodeRequest(condition, rngs, self.codes, past)
+        guidance = guidance_for(generator, [prompt.labels for prompt in prompts], self.codes)
+        request = CodeRequest(condition, rngs, self.codes, past, guidance=guidance)
         sampled = sample_codes(generator.gpt, request, int(duration.max()))
         return decode(generator, sampled.codes, frames, start=start)
 
@@ -119,19 +120,6 @@ class PromptSampler:
         trans = torch.from_numpy(np.stack([past.trans[:n_frames] for past in motions])).to(device)
         start = Root(yaw_of(roma.rotvec_to_rotmat(poses[:, 0, 0])), trans[:, 0])
         return vqvae.encode(poses, trans), start
-
-
-def whole_condition(labels: torch.Tensor, duration: torch.Tensor) -> Condition:
-    """The condition of whole actions: each begins with its first token and ends with its last.
-
-    Args:
-        labels: (B, L) k-hot.
-        duration: (B,) tokens.
-    """
-    condition = Condition.of(labels, duration)
-    position = torch.arange(int(duration.max()), device=labels.device).expand(len(labels), -1)
-    remaining = (duration[:, None] - position).clamp(min=1)
-    return replace(condition, position=position, remaining=remaining)
 
 
 def checkpoint_fingerprints(gpt: Path | None) -> dict[str, str]:

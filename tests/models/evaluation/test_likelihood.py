@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from models.evaluation.likelihood import evaluate_likelihood, gaussian_likelihood
-from models.evaluation.motions.generated import whole_condition
 from models.evaluation.report import Setup
+from models.networks.condition import Condition
 from tests.models.evaluation.by_hand import LABELS, swinging
 
 
@@ -25,7 +25,7 @@ def test_figures_are_those_of_a_naive_pass(generator):
             found = vqvae(poses, trans, torch.tensor([motion.n_frames]))
             codes = found.quantized.codes
             k_hot = torch.tensor([[float(label in motion.labels) for label in LABELS]])
-            logits = generator.gpt(codes, whole_condition(k_hot, torch.tensor([codes.shape[1]])))
+            logits = generator.gpt(codes, Condition.of_whole(k_hot, torch.tensor([codes.shape[1]])))
         nll.append(float(F.cross_entropy(logits.flatten(0, 2), codes.flatten())) * codes.numel())
         right += int((logits.argmax(-1) == codes).sum())
         squares = squares + ((found.features - found.target) / vqvae.std).square()[0].sum(0).double()

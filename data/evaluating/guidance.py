@@ -1,0 +1,121 @@
+"""The guidance at which each action is generated best: the protocol behind `posegpt eval guidance`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.evaluating.actions import judged_clips, prompts_of, real_clips
+from data.evaluating.requests import GuidanceRequest
+from data.evaluating.shared import OnStage, generate_like, make_setup, no_stage, part, stage_of
+from models.checkpoint import find_checkpoint, read_info, write_info
+from models.evaluation.actions import FIGURES, measure_names, over_names, shortfall
+from models.evaluation.judge import load_judge
+from models.evaluation.motions.generated import checkpoint_fingerprints
+from models.evaluation.report import Estimate, Report, Table
+from models.label_facts import LabelFacts
+from models.sampling.settings import CodeSettings
+
+Figures = Mapping[str, Mapping[str, float]]
+"""By name, then by figure."""
+NEIGHBOURS = (0.25, 0.5, 0.25)
+"""Weights of a guidance and its neighbours: what is best by chance has poor neighbours."""
+TIE = 0.02
+"""Shortfalls this near to the smallest count as equal to it."""
+
+
+def evaluate_guidance(request: GuidanceRequest, on_progress: OnStage = no_stage) -> Report:
+    """Which guidance suits each action; with `keep` the answers go into the checkpoint.
+
+    Every value generates the same number of motions per name, with the labels and lengths of training clips,
+    and each name takes the value at which it falls short of its real clips least.
+
+    Raises PoseGPTError if there are no clips of the names, or the checkpoint cannot be written.
+    """
+    values = sorted(set(request.values))
+    judge = load_judge(request.classifier, request.device)
+    train, held_out, held_out_store = real_clips(request, judge, on_progress)
+    like = prompts_of(train, request.per_name, request.seed)
+
+    found: dict[float, Figures] = {}
+    real: Figures = {}
+    for value in values:
+        one = request.replaced(guidance=value)
+        motions = generate_like(like, one, _titled(on_progress, f"guidance {value:g}"))
+        made = judged_clips(motions, judge, request.max_frames, stage_of(on_progress, "judge"))
+        found[value], real = measure_names(made, train, held_out)
+
+    names = tuple(found[values[0]])
+    best: dict[str, float] = {}
+    for name in names:
+        missing = [shortfall(found[value][name], real[name]) for value in values]
+        best[name] = choose_guidance(values, missing)
+    if request.keep:
+        keep_guidance(request.gpt, best, found, real)
+
+    fingerprints = checkpoint_fingerprints(request.gpt) | {"classifier": judge.fingerprint}
+    setup = make_setup(request, held_out_store, request.seed, fingerprints)
+    settings = {"per_name": request.per_name, "sampling": part(CodeSettings, request).model_dump()}
+    groups: dict[str, dict[str, Estimate]] = {}
+    for value in values:
+        groups[f"guidance {value:g}"] = over_names(found[value])
+    groups["each its best"] = over_names({name: found[best[name]][name] for name in names})
+    return Report(
+        protocol="guidance",
+        seed=setup.seed,
+        settings=setup.settings | settings,
+        fingerprints=setup.fingerprints,
+        counts={"names": len(names), "motions per guidance": len(like)},
+        infos=FIGURES,
+        figures=groups | {"real": over_names(real)},
+        notes=("the best of several values looks better than it is: few motions per name judge each",),
+        tables={"what is missing, by guidance": _table(names, values, found, real, best)},
+    )
+
+
+def choose_guidance(values: Sequence[float], missing: Sequence[float]) -> float:
+    """The lowest of the values whose smoothed shortfall is about the smallest.
+
+    Args:
+        values: rising.
+        missing: shortfall at each, 0 to 1.
+    """
+    padded = np.pad(np.asarray(missing, float), 1, mode="edge")
+    smooth = np.convolve(padded, NEIGHBOURS, mode="valid")
+
+    # Low guidance keeps the variety of real motion, so it wins where nothing else decides.
+    return next(value for value, short in zip(values, smooth, strict=True) if short <= smooth.min() + TIE)
+
+
+def keep_guidance(
+    gpt: Path | None, best: Mapping[str, float], found: Mapping[float, Figures], real: Figures
+) -> None:
+    """Write the guidance of each name, and how well it is generated with it, into the checkpoint."""
+    folder = find_checkpoint(gpt, "gpt")
+    info = read_info(folder)
+    facts = dict(info.label_facts)
+    for name in best.keys() & set(info.labels):
+        row = found[best[name]][name]
+        shares = {key: min(1.0, row[key] / max(real[name][key], 1e-6)) for key in ("recognised", "whole")}
+        facts[name] = facts.get(name, LabelFacts()).replaced(guidance=best[name], **shares)
+    write_info(folder, info.replaced(label_facts=facts))
+
+
+def _titled(on_progress: OnStage, title: str) -> OnStage:
+    return lambda stage, done, total: on_progress(f"{stage}, {title}", done, total)
+
+
+def _table(
+    names: Sequence[str],
+    values: Sequence[float],
+    found: Mapping[float, Figures],
+    real: Figures,
+    best: Mapping[str, float],
+) -> Table:
+    rows: list[tuple[str | float | None, ...]] = []
+    for name in names:
+        missing = [shortfall(found[value][name], real[name]) for value in values]
+        row = found[best[name]][name]
+        rows.append((name, best[name], *missing, row["recognised"], row["whole"], row["spread"]))
+    headings = [f"at {value:g}" for value in values]
+    return Table(columns=("name", "best", *headings, "recognised", "whole", "spread"), rows=tuple(rows))
