@@ -38,6 +38,7 @@ def write_page(path: Path, motions: Sequence[Motion], options: RenderOptions) ->
         "motion": base64.b64encode(_scene(animation, options)).decode(),
         "three_license": (VIEWER / "three.LICENSE.txt").read_text(encoding="utf-8"),
         "three": (VIEWER / "three.min.js").read_text(encoding="utf-8"),
+        "stage": (VIEWER / "stage.js").read_text(encoding="utf-8"),
         "viewer": (VIEWER / "viewer.js").read_text(encoding="utf-8"),
     }
     pieces = (VIEWER / "page.html").read_text(encoding="utf-8").split("{{")

@@ -127,7 +127,7 @@ def test_the_page_asks_for_nothing_from_elsewhere(page: Path) -> None:
     assert "http" not in own.replace("https://threejs.org", "")
     assert "The MIT License" in text and "three.js authors" in text
     glb = base64.b64decode(re.search(r'id="motion">([^<]+)<', text)[1])  # type: ignore[index]
-    assert glb[:4] == b"glTF" and text.count("</script>") == 4
+    assert glb[:4] == b"glTF" and text.count("</script>") == 5
 
 
 def test_titles_cannot_break_the_page(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_titles_cannot_break_the_page(tmp_path: Path) -> None:
     options = RenderOptions(titles=("</script><b>&{{viewer}}",))
     save_motion(make_motion("walk", 1), path, options)
     text = path.read_text(encoding="utf-8")
-    assert text.count("</script>") == 4 and "<b>" not in text
+    assert text.count("</script>") == 5 and "<b>" not in text
     settings = json.loads(re.search(r'id="settings">(.*?)</script>', text)[1])  # type: ignore[index]
     assert settings["title"] == "</script><b>&{{viewer}}" and settings["frames"] == 1
 
