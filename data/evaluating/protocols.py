@@ -41,6 +41,7 @@ from models.distributed import resolve_device
 from models.errors import PoseGPTError
 from models.evaluation import fid
 from models.evaluation.classifier import evaluate_classifier as judge_classifier
+from models.evaluation.forecasts import ForecastSets
 from models.evaluation.forecasts import evaluate_forecast as judge_forecasts
 from models.evaluation.judge import (
     Features,
@@ -184,21 +185,42 @@ def evaluate_reconstruction(request: ReconstructionRequest, on_progress: OnStage
 
 
 def evaluate_forecast(request: ForecastRequest, on_progress: OnStage = no_stage) -> Report:
-    """Forecasts of a generator against what came, beside two baselines."""
+    """Forecasts of a generator against what came, beside two baselines.
+
+    A classifier that knows the labels of the data judges the futures as sets, too.
+    """
     store = open_split(request.data, request.split)
     generator = load_generator(request.gpt, request.device)
     clips = [store.motion(k) for k in range(len(store))]
-    return judge_forecasts(
+    fingerprints = {"data": store.manifest.fingerprint, **checkpoint_fingerprints(request.gpt)}
+
+    # The bundled classifier judges only what it knows; one that was asked for must know the labels.
+    judge = _judge_of_futures(request, clips)
+    train = list[Motion]()
+    if judge:
+        training = open_split(request.data, "train")
+        train = [training.motion(k) for k in range(len(training))]
+        fingerprints["classifier"] = judge.fingerprint
+    report = judge_forecasts(
         generator,
-        subset(clips, request.clips, request.seed),
+        ForecastSets(subset(clips, request.clips, request.seed), judge, train, request.max_frames),
         part(ForecastSettings, request),
         part(CodeSettings, request),
-        Setup(
-            seed=request.seed,
-            fingerprints={"data": store.manifest.fingerprint, **checkpoint_fingerprints(request.gpt)},
-        ),
+        Setup(seed=request.seed, fingerprints=fingerprints),
         stage_of(on_progress, "forecast"),
     )
+    if judge:
+        return report
+    note = "no FID: the bundled classifier does not know the labels of this data; train one for it"
+    return report.replaced(notes=(*report.notes, note))
+
+
+def _judge_of_futures(request: ForecastRequest, clips: Sequence[Motion]) -> Judge | None:
+    judge = load_judge(request.classifier, request.device)
+    labels = {name for clip in clips for name in clip.labels}
+    if request.classifier is None and not labels.issubset(judge.info.labels):
+        return None
+    return judge
 
 
 def evaluate_physics(request: PhysicsRequest, on_progress: OnStage = no_stage) -> Report:

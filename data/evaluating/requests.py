@@ -112,7 +112,7 @@ class ReconstructionRequest(Conditions, RealMotion):
     """Run or checkpoint folder of a tokenizer, or of a generator."""
 
 
-class ForecastRequest(ForecastSettings, GeneratedRequest):
+class ForecastRequest(ForecastSettings, ClassifierInUse, GeneratedRequest):
     """Forecasts against what came."""
 
 

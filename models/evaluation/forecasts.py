@@ -2,7 +2,8 @@
 
 Errors follow DLow (Yuan and Kitani, ECCV 2020): a pose is the vector of its joints relative to the pelvis, so
 that a distance of poses sums over all joints (m); the best of the samples counts. Poses are turned so that
-the last observed one faces ahead.
+the last observed one faces ahead. With a classifier the futures are judged as sets, too: FID and recognition
+given an observed past.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,9 @@ from models import metrics
 from models.body.body import Body, load_body
 from models.body.skeleton import BODY_JOINTS
 from models.errors import PoseGPTError
-from models.evaluation.motions.clips import fit
+from models.evaluation.judge import Judge
+from models.evaluation.motions.clips import fit, subset
+from models.evaluation.motions.futures import FUTURE_FIGURES, FutureJudge, FutureSet
 from models.evaluation.motions.generated import OnProgress, no_progress
 from models.evaluation.report import Curve, Estimate, FigureInfo, Report, Setup, estimates
 from models.evaluation.settings import ForecastSettings
@@ -50,6 +53,21 @@ FIGURES = {
         meaning="change of a joint's velocity at the seam (past of 2 or more)",
     ),
 }
+TRAIN_CLIPS = 2000
+"""Most training clips whose futures are compared with the real ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class ForecastSets:
+    """What is forecast, and who judges it."""
+
+    motions: Sequence[Motion]
+    judge: Judge | None = None
+    """A classifier that knows the motions' labels (None: futures are only compared with what came)."""
+    train: Sequence[Motion] = ()
+    """Training motions, to compare real futures with real ones."""
+    max_frames: int = 64
+    """Frames of each future that the classifier sees, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,63 +84,134 @@ class _Future:
 
 def evaluate_forecast(
     generator: Generator,
-    motions: Sequence[Motion],
+    sets: ForecastSets,
     settings: ForecastSettings | None = None,
     codes: CodeSettings = DEFAULT_CODES,
     setup: Setup | None = None,
     on_progress: OnProgress = no_progress,
 ) -> Report:
-    """Forecast the middle of each motion that is long enough; figures and intervals are over the motions."""
+    """Forecast the middle of each motion that is long enough; figures and intervals are over the motions.
+
+    Those of the classifier are over sets: one of each clip's samples makes a set.
+    """
     settings = settings or ForecastSettings()
     setup = setup or Setup()
     clock = Stopwatch()
-    body = load_body(generator.body_type)
-    clips = _long_enough(generator, motions, settings)
-
-    # All pasts end at the same frame, so that every one is followed by the same truth.
-    seam = max(settings.pasts)
-    truths = [_future(body, [clip], seam) for clip in clips]
-    similar = _similar([_last_pose(body, clip, seam) for clip in clips], settings.threshold)
+    clips = _long_enough(generator, sets.motions, settings)
+    truth = _truth(load_body(generator.body_type), clips, settings)
+    judge = _future_judge(generator, clips, sets, settings, setup.seed)
 
     # Real motion has seams of its own kind: what it does there is the scale for the others.
-    rows = {"real": [_seam_figures(truth) for truth in truths]}
+    figures = {"real": estimates([_seam_figures(future) for future in truth.futures])}
+    if judge:
+        with clock.part("classifier"):
+            figures["real"] |= judge.real_figures()
     makers = _makers(generator, setup.seed, settings, codes)
-    total = len(settings.pasts) * len(makers) * len(clips)
-    done = 0
-    for past in settings.pasts:
-        for name, make in makers.items():
-            # The variables of the loops are bound as defaults, because the functions outlive the turn.
-            def measure(k: int, past: int = past, make: Maker = make) -> dict[str, float]:
-                found = _future(body, make(clips[k].crop(seam - past, seam), k), past)
-                others = [truths[j] for j in similar[k]]
-                return _figures(found, others, truths[k]) | _seam_figures(found)
-
-            def tell(k: int, n: int, done: int = done) -> None:
-                on_progress(done + k * len(clips) // n, total)
-
-            with clock.part(name):
-                rows[f"{name}, past {past}"] = measure_all(len(clips), list(FIGURES), measure, tell)
-            done += len(clips)
-    figures = {name: estimates(group) for name, group in rows.items()}
-    notes = ("past of 1 frame: no velocity is seen, so constant velocity is the last pose",)
+    turns = [(past, name) for past in settings.pasts for name in makers]
+    for turn, (past, name) in enumerate(turns):
+        shown = _part_of(on_progress, turn, len(turns), len(clips))
+        with clock.part(name):
+            row, futures = _measured(truth, past, makers[name], shown)
+        if judge:
+            with clock.part("classifier"):
+                row |= judge.judged(futures)
+        figures[f"{name}, past {past}"] = row
     return Report(
         protocol="forecast",
         seed=setup.seed,
         settings=setup.settings | settings.model_dump() | {"sampling": codes.model_dump()},
         fingerprints=setup.fingerprints,
         counts={
-            "motions": len(motions),
-            "too short": len(motions) - len(clips),
+            "motions": len(sets.motions),
+            "too short": len(sets.motions) - len(clips),
             "motions scored": len(clips),
             "forecasts": len(clips) * len(settings.pasts) * settings.samples,
-            "futures of a similar last pose, in all": sum(map(len, similar)),
+            "futures of a similar last pose, in all": sum(map(len, truth.similar)),
         },
-        infos=FIGURES,
+        infos=FIGURES | (FUTURE_FIGURES if judge else {}),
         figures=figures,
-        notes=notes if 1 in settings.pasts else (),
+        notes=_notes(settings, judge),
         curves={"ade by past": _curve(figures, list(makers), settings.pasts)},
         seconds=clock.seconds,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Truth:
+    """What came after the pasts of some clips."""
+
+    body: Body
+    clips: Sequence[Motion]
+    seam: int
+    """First frame of the future: all pasts end there, so that every one is followed by the same truth."""
+    futures: Sequence[_Future]
+    similar: Sequence[Sequence[int]]
+    """For each clip those of a similar last pose."""
+
+
+def _truth(body: Body, clips: Sequence[Motion], settings: ForecastSettings) -> _Truth:
+    seam = max(settings.pasts)
+    futures = [_future(body, [clip], seam) for clip in clips]
+    similar = _similar([_last_pose(body, clip, seam) for clip in clips], settings.threshold)
+    return _Truth(body, clips, seam, futures, similar)
+
+
+def _measured(
+    truth: _Truth, past: int, make: "Maker", on_progress: OnProgress
+) -> tuple[dict[str, Estimate], list[list[Motion]]]:
+    """Figures of one way to forecast, over all clips, and its futures.
+
+    The futures are those of this process's share of the clips: the first sample of each, the second, ...
+    """
+    made = list[list[Motion]]()
+
+    def measure(k: int) -> dict[str, float]:
+        motions = make(truth.clips[k].crop(truth.seam - past, truth.seam), k)
+        made.append([motion.crop(past, motion.n_frames) for motion in motions])
+        found = _future(truth.body, motions, past)
+        others = [truth.futures[j] for j in truth.similar[k]]
+        return _figures(found, others, truth.futures[k]) | _seam_figures(found)
+
+    rows = measure_all(len(truth.clips), list(FIGURES), measure, on_progress)
+    return estimates(rows), [list(sample) for sample in zip(*made, strict=True)]
+
+
+def _future_judge(
+    generator: Generator, clips: Sequence[Motion], sets: ForecastSets, settings: ForecastSettings, seed: int
+) -> FutureJudge | None:
+    """What judges the futures as sets; None without a classifier, or with fewer than two labelled clips."""
+    if sets.judge is None or sum(bool(clip.labels) for clip in clips) < 2:
+        return None
+    # Training clips are cut as the real ones are, so that both begin in the middle of an action.
+    known = set(sets.judge.info.labels)
+    labelled = [motion for motion in sets.train if motion.labels and known.issuperset(motion.labels)]
+    train = _beginnings(generator, subset(labelled, TRAIN_CLIPS, seed), settings)
+    real = _future_set(clips, settings, sets.max_frames)
+    several = _future_set(train, settings, sets.max_frames) if len(train) > 1 else None
+    return FutureJudge(sets.judge, real, several, seed)
+
+
+def _future_set(clips: Sequence[Motion], settings: ForecastSettings, max_frames: int) -> FutureSet:
+    seam = max(settings.pasts)
+    stop = seam + min(settings.future, max_frames)
+    return FutureSet([clip.crop(seam, stop) for clip in clips], [clip.labels for clip in clips])
+
+
+def _part_of(on_progress: OnProgress, turn: int, n_turns: int, n_clips: int) -> OnProgress:
+    """Progress of one way to forecast as that of all."""
+    return lambda k, n: on_progress(turn * n_clips + k * n_clips // n, n_turns * n_clips)
+
+
+def _notes(settings: ForecastSettings, judge: FutureJudge | None) -> tuple[str, ...]:
+    notes = []
+    if 1 in settings.pasts:
+        notes.append("past of 1 frame: no velocity is seen, so constant velocity is the last pose")
+    if judge:
+        notes.append(
+            "FID and names: of the futures alone; intervals of a forecast over its samples, those of "
+            "real motion: where one further set of it lies"
+        )
+    return tuple(notes)
 
 
 def _curve(
@@ -158,17 +247,21 @@ def _makers(
 
 
 def _long_enough(generator: Generator, motions: Sequence[Motion], settings: ForecastSettings) -> list[Motion]:
-    """The beginnings of the motions that hold the longest past and the future."""
-    n_frames = max(settings.pasts) + settings.future
-    fitted = [fit(motion, generator.fps, generator.body_type) for motion in motions]
-    clips = [motion.crop(0, n_frames) for motion in fitted if motion.n_frames >= n_frames]
+    """The beginnings of the motions that hold the longest past and the future; PoseGPTError if none does."""
+    clips = _beginnings(generator, motions, settings)
     if not clips:
         raise PoseGPTError(
-            f"none of the {len(motions)} motions has {n_frames} frames",
+            f"none of the {len(motions)} motions has {max(settings.pasts) + settings.future} frames",
             "lower pasts or future",
             ("pasts", "future"),
         )
     return clips
+
+
+def _beginnings(generator: Generator, motions: Sequence[Motion], settings: ForecastSettings) -> list[Motion]:
+    n_frames = max(settings.pasts) + settings.future
+    fitted = [fit(motion, generator.fps, generator.body_type) for motion in motions]
+    return [motion.crop(0, n_frames) for motion in fitted if motion.n_frames >= n_frames]
 
 
 def hold(past: Motion, n_frames: int) -> Motion:

@@ -283,6 +283,13 @@ def test_reconstruction_physics_and_forecast(posegpt, world, tmp_path):
     assert len(found["figures"]) == 1 + 2 * 3
     assert out.exists()
 
+    # The bundled classifier does not know all of these labels; one that does judges the futures.
+    assert "fid" not in found["figures"]["real"] and "no FID" in found["notes"][-1]
+    judge = ("--classifier", world["classifier"])
+    found = report_of(posegpt("eval", "forecast", *data, *gpt, *judge, *short, "--json"))
+    assert found["figures"]["model, past 8"]["fid"]["mean"] > 0
+    assert {"fid", "name accuracy"} <= set(found["figures"]["real"])
+
 
 @pytest.fixture(scope="module")
 def more_data(tmp_path_factory) -> Path:
@@ -455,7 +462,7 @@ SHARED = {
 @pytest.mark.parametrize("protocol", SHARED)
 def test_two_processes_find_what_one_finds(posegpt, world, more_data, protocol):
     words = ["eval", protocol, "--data", more_data, "--gpt", world["gpt"], *SHARED[protocol], "--json"]
-    if protocol in ("fid", "actions"):
+    if protocol in ("fid", "actions", "forecast"):
         words += ["--classifier", world["classifier"]]
     alone = report_of(posegpt(*words))
     script = Path(sys.executable).with_name("posegpt")

@@ -5,8 +5,10 @@ import pytest
 
 from models.errors import PoseGPTError
 from models.evaluation import forecasts
+from models.evaluation.forecasts import ForecastSets
+from models.evaluation.motions.futures import FutureJudge, FutureSet
 from models.evaluation.settings import ForecastSettings
-from tests.models.evaluation.by_hand import LABELS, standing
+from tests.models.evaluation.by_hand import LABELS, featured, standing, swinging
 
 
 def test_baselines_by_hand():
@@ -31,7 +33,7 @@ def test_forecasts_beside_their_baselines(generator):
         motion.trans[:, 0] = 0.01 * np.arange(14)
         motions.append(motion)
     settings = ForecastSettings(pasts=(1, 4), future=6, samples=3)
-    found = forecasts.evaluate_forecast(generator, [*motions, standing(9)], settings)
+    found = forecasts.evaluate_forecast(generator, ForecastSets([*motions, standing(9)]), settings)
     assert found.counts["motions"] == 4 and found.counts["too short"] == 1
     assert found.counts["forecasts"] == 3 * 2 * 3
     exact, held = found.figures["constant velocity, past 4"], found.figures["last pose, past 4"]
@@ -50,4 +52,43 @@ def test_forecasts_beside_their_baselines(generator):
 
 def test_forecasts_need_motion_that_is_long_enough(generator):
     with pytest.raises(PoseGPTError, match="none of the 1 motions has 75 frames"):
-        forecasts.evaluate_forecast(generator, [standing(50)])
+        forecasts.evaluate_forecast(generator, ForecastSets([standing(50)]))
+
+
+def test_futures_are_judged_as_sets(judge, generator):
+    """Real motion is nearer to what came than an untrained generator and a person who stands still."""
+    motions = [swinging(30, k, (LABELS[k % 2],)) for k in range(12)]
+    train = [swinging(30, 100 + k, (LABELS[k % 2],)) for k in range(40)]
+    settings = ForecastSettings(pasts=(4,), future=20, samples=2)
+    found = forecasts.evaluate_forecast(generator, ForecastSets(motions, judge, train), settings)
+    real, made, held = (found.figures[name] for name in ("real", "model, past 4", "last pose, past 4"))
+    assert made["fid"].n == 2 and held["fid"].n == 1
+    assert real["fid"].mean < min(made["fid"].mean, held["fid"].mean)
+
+    # What came is judged by its frames alone: as if it were a set of its own.
+    alone = featured(judge, [motion.crop(4, 24) for motion in motions])
+    right = float((alone.name_scores.argmax(1) == alone.own).mean())
+    assert real["name accuracy"].mean == pytest.approx(right)
+    assert set(found.infos) >= {"fid", "name accuracy"}
+
+
+def test_futures_without_labels_are_not_judged(judge):
+    """The last clip has no label, so that its future moves no figure."""
+    motions = [swinging(20, k, (LABELS[k % 2],)) for k in range(6)]
+    other = standing(20, ())
+    labels = [motion.labels for motion in motions]
+    plain = FutureJudge(judge, FutureSet(motions, labels), None, 0)
+    mixed = FutureJudge(judge, FutureSet([*motions, other], [*labels, ()]), None, 0)
+    moved = [swinging(20, 50 + k, names) for k, names in enumerate(labels)]
+    assert mixed.judged([[*moved, other]]) == plain.judged([moved])
+    assert plain.judged([motions])["fid"].mean == pytest.approx(0, abs=1e-6)
+
+
+def test_names_of_futures_that_were_shuffled_are_seen(judge):
+    """The judge says the same of the same motion: with every label wrong it is right where it was wrong."""
+    motions = [swinging(20, k, (LABELS[k % 2],)) for k in range(10)]
+    wrong = [(LABELS[1 - k % 2],) for k in range(10)]
+    right = FutureJudge(judge, FutureSet(motions, [m.labels for m in motions]), None, 0)
+    shuffled = FutureJudge(judge, FutureSet(motions, wrong), None, 0)
+    accuracy = right.judged([motions])["name accuracy"].mean
+    assert shuffled.judged([motions])["name accuracy"].mean == pytest.approx(1 - accuracy)
