@@ -98,7 +98,12 @@ def slerp(start: FloatArray, end: FloatArray, share: FloatArray) -> FloatArray:
 
 def rotvec_to_matrix(rotvec: FloatArray) -> FloatArray:
     """(..., 3) rotation vectors -> (..., 3, 3) rotation matrices, float64."""
-    x, y, z, w = np.moveaxis(rotvec_to_quat(rotvec), -1, 0)
+    return quat_to_matrix(rotvec_to_quat(rotvec))
+
+
+def quat_to_matrix(quat: FloatArray) -> FloatArray:
+    """(..., 4) unit quaternions -> (..., 3, 3) rotation matrices."""
+    x, y, z, w = np.moveaxis(quat, -1, 0)
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
         [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],

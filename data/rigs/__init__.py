@@ -1,0 +1,1 @@
+"""Other people's characters: their skeletons, and our motion put on them."""
