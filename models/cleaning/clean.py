@@ -12,7 +12,7 @@ import numpy as np
 from einops import rearrange
 from numpy.typing import NDArray
 
-from models.body.skeleton import BODY_JOINTS, BODY_PARENTS, BodyType
+from models.body.skeleton import BODY_JOINTS, BODY_PARENTS, JOINT_NAMES, BodyType
 from models.cleaning.contacts import find_contacts, frames_around
 from models.cleaning.foot_lock import LockState, Touch, hold_feet, lock, start_state
 from models.cleaning.ik import bend_toes, move_ends
@@ -95,22 +95,60 @@ def clean_stream(
     Each comes when two more are known (at 30 frames per second; a fifteenth of a second at others). The same
     frames as `clean` gives.
     """
-    reach = frames_around(fps)
-    state = start_state(1)
-    poses: list[NDArray[np.floating]] = []
-    trans: list[NDArray[np.floating]] = []
-    for pose, place in _with_edges(frames, reach):
-        poses.append(pose)
-        trans.append(place)
-        if len(poses) < 2 * reach + 1:
-            continue
-        # One clip of one frame and its neighbours.
-        poses_around = np.stack(poses)[None].astype(float)
-        trans_around = np.stack(trans)[None].astype(float)
-        window = _Window(poses_around, trans_around, fps, body_type)
-        new_poses, new_trans, state = _clean_window(window, state, settings, np.ones(1))
-        yield new_poses[0, 0], new_trans[0, 0]
-        del poses[0], trans[0]
+    cleaner = StreamCleaner(fps, body_type, settings)
+    for pose, place in frames:
+        poses, trans = cleaner.add(pose[None, None], place[None, None])
+        yield from zip(poses[0], trans[0], strict=True)
+    poses, trans = cleaner.finish()
+    yield from zip(poses[0], trans[0], strict=True)
+
+
+class StreamCleaner:
+    """Cleans B clips as their frames arrive in pieces, the same as `clean` does with the whole."""
+
+    def __init__(
+        self, fps: float, body_type: BodyType, settings: CleaningSettings = DEFAULT_CLEANING
+    ) -> None:
+        self._fps = fps
+        self._body_type = body_type
+        self._settings = settings
+        self._reach = frames_around(fps)
+        self._state: LockState | None = None
+        self._poses = np.zeros((1, 0, len(JOINT_NAMES[body_type]), 3))
+        self._trans = np.zeros((1, 0, 3))
+
+    def add(self, poses: NDArray[np.floating], trans: NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
+        """The frames that the next ones, poses (B, t, J, 3) and trans (B, t, 3), make it possible to clean.
+
+        They are `reach` frames behind, so there may be none.
+        """
+        if self._state is None:
+            # The first frame stands for those before it.
+            self._state = start_state(len(poses))
+            self._poses = np.repeat(poses[:, :1].astype(float), self._reach, axis=1)
+            self._trans = np.repeat(trans[:, :1].astype(float), self._reach, axis=1)
+        self._poses = np.concatenate([self._poses, poses], axis=1)
+        self._trans = np.concatenate([self._trans, trans], axis=1)
+
+        window = _Window(self._poses, self._trans, self._fps, self._body_type)
+        n_ready = window.n_frames
+        if n_ready < 1:
+            return self._poses[:, :0], self._trans[:, :0]
+        new_poses, new_trans, self._state = _clean_window(
+            window, self._state, self._settings, np.ones(n_ready)
+        )
+        self._poses = self._poses[:, n_ready:]
+        self._trans = self._trans[:, n_ready:]
+        return new_poses, new_trans
+
+    def finish(self) -> tuple[FloatArray, FloatArray]:
+        """The last frames; the very last one stands for those after it."""
+        if self._state is None:
+            return self._poses, self._trans
+        return self.add(
+            np.repeat(self._poses[:, -1:], self._reach, axis=1),
+            np.repeat(self._trans[:, -1:], self._reach, axis=1),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,17 +221,3 @@ def _padded(values: FloatArray, n: int) -> FloatArray:
     width = [(0, 0)] * values.ndim
     width[1] = (n, n)
     return np.pad(values, width, mode="edge")
-
-
-def _with_edges(frames: Iterator[_Frame], n: int) -> Iterator[_Frame]:
-    """Frames with the first and last one repeated n times."""
-    last = None
-    for frame in frames:
-        if last is None:
-            for _ in range(n):
-                yield frame
-        yield frame
-        last = frame
-    if last is not None:
-        for _ in range(n):
-            yield last

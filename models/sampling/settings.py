@@ -62,6 +62,8 @@ class Segment:
     labels: tuple[str, ...]
     """In the vocabulary's spelling."""
     n_frames: int
+    seed: int | None = None
+    """Seed of its own; None goes on with the random numbers of the segment before."""
 
 
 USUAL: Literal["usual"] = "usual"

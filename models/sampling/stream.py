@@ -18,7 +18,7 @@ from models.errors import PoseGPTError
 from models.networks.features import Root, features_to_motion, yaw_of
 from models.networks.vqvae import OnlineVQVAE
 from models.sampling.codes import same_codes
-from models.sampling.generate import (
+from models.sampling.generator import (
     Generator,
     check_length,
     guidance_for,
@@ -116,27 +116,49 @@ def _on_one_thread(frames: Iterator[Frame]) -> Iterator[Frame]:
         yield frame
 
 
-@torch.no_grad()
 def decode_stream(vqvae: OnlineVQVAE, tokens: Iterator[Tensor]) -> Iterator[Frame]:
     """Frames of codes (1, K) as they arrive; `factor` frames each, the same as decoding all at once."""
-    cache = vqvae.new_cache(1)
-    last: Tensor | None = None
-    root: Root | None = None
-    length = torch.full((1,), vqvae.config.factor)
+    decoder = StreamDecoder(vqvae, 1)
     for codes in tokens:
-        latents = vqvae.quantizer.lookup(codes[:, None])
-        features = vqvae.decode_latents(latents, length.to(codes.device), cache)
+        poses, trans = decoder.decode(codes[:, None])
+        yield from map(Frame, poses[0], trans[0])
+
+
+class StreamDecoder:
+    """Frames of B motions from their tokens as they arrive, the same as decoding all at once."""
+
+    def __init__(self, vqvae: OnlineVQVAE, batch: int) -> None:
+        self._vqvae = vqvae
+        self._cache = vqvae.new_cache(batch)
+        self._last: Tensor | None = None
+        self._root: Root | None = None
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Poses (B, t, J, 3) and trans (B, t, 3) of the next codes (B, S, K), `factor` frames each."""
+        vqvae = self._vqvae
+        # Once the window is full, each token sees another part of the past, and so goes alone.
+        blocks = self._cache.blocks
+        n_together = max(1, min(blocks.capacity - blocks.length, codes.shape[1]))
+        parts = [codes[:, :n_together], *codes[:, n_together:].split(1, 1)]
+        features = torch.cat([self._decode(part) for part in parts if part.shape[1]], 1)
 
         # Integration starts on the frame shown last, which is then left out.
-        whole = features if last is None else torch.cat([last, features], 1)
-        pose = features_to_motion(whole, vqvae.config.translation, root)
-        new = slice(0 if last is None else 1, None)
-        poses = roma.rotmat_to_rotvec(pose.rotmats[0, new]).cpu().numpy()
-        trans = pose.trans[0, new].cpu().numpy()
+        whole = features if self._last is None else torch.cat([self._last, features], 1)
+        pose = features_to_motion(whole, vqvae.config.translation, self._root)
+        new = slice(0 if self._last is None else 1, None)
+        poses = roma.rotmat_to_rotvec(pose.rotmats[:, new]).cpu().numpy()
+        trans = pose.trans[:, new].cpu().numpy()
 
-        last = features[:, -1:]
-        root = _stand(pose.rotmats, pose.root_local, pose.trans)
-        yield from map(Frame, poses, trans)
+        self._last = features[:, -1:]
+        self._root = _stand(pose.rotmats, pose.root_local, pose.trans)
+        return poses, trans
+
+    def _decode(self, codes: Tensor) -> Tensor:
+        """Features (B, S * factor, F) of codes (B, S, K) that fit into what the decoder remembers."""
+        vqvae = self._vqvae
+        length = torch.full((len(codes),), codes.shape[1] * vqvae.config.factor, device=codes.device)
+        return vqvae.decode_latents(vqvae.quantizer.lookup(codes), length, self._cache)
 
 
 def _stand(rotmats: Tensor, root_local: Tensor, trans: Tensor) -> Root:

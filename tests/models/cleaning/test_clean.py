@@ -11,7 +11,7 @@ import torch
 from data.synthetic import make_motion
 from models.body.body import load_body
 from models.body.skeleton import BODY_TYPES, BodyType, joint_index
-from models.cleaning.clean import clean, clean_stream
+from models.cleaning.clean import StreamCleaner, clean, clean_stream
 from models.cleaning.contacts import planted_points
 from models.errors import PoseGPTError
 from models.motion import Motion
@@ -227,3 +227,23 @@ def test_planted_points_are_under_the_foot_that_stands() -> None:
     assert distance.max() < 0.08 and np.abs(points[0][:, 1]).max() < 0.02
     flying = replace(standing(), trans=standing().trans + np.float32([0, 0.5, 0]))
     assert all(len(frame) == 0 for frame in planted_points(flying))
+
+
+@pytest.mark.parametrize("pieces", [(3, 1, 20), (24,), (1, 1, 22)])
+def test_pieces_of_several_clips_are_cleaned_like_the_whole(pieces):
+    clips = [make_motion("walk", 24, seed=seed) for seed in range(2)]
+    whole = clean(clips)
+    poses = np.stack([clip.poses for clip in clips])
+    trans = np.stack([clip.trans for clip in clips])
+    cleaner = StreamCleaner(30.0, "smpl")
+    parts = []
+    start = 0
+    for n in pieces:
+        parts.append(cleaner.add(poses[:, start : start + n], trans[:, start : start + n]))
+        start += n
+    parts.append(cleaner.finish())
+    cleaned_poses = np.concatenate([part[0] for part in parts], axis=1)
+    cleaned_trans = np.concatenate([part[1] for part in parts], axis=1)
+    for row in range(2):
+        np.testing.assert_allclose(cleaned_poses[row], whole[row].poses, atol=1e-5)
+        np.testing.assert_allclose(cleaned_trans[row], whole[row].trans, atol=1e-5)

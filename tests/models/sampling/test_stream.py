@@ -13,7 +13,7 @@ from models.networks.gpt import GPT
 from models.networks.vqvae import make_vqvae
 from models.sampling.generate import Generator, load_generator, sample
 from models.sampling.settings import SamplingSettings
-from models.sampling.stream import decode_stream, stream
+from models.sampling.stream import StreamDecoder, decode_stream, stream
 from tests.models.small import TINY_GPT, TINY_VQVAE
 
 WARM = SamplingSettings(seed=3, temperature=1.3)
@@ -78,3 +78,18 @@ def test_a_stream_of_no_frames_is_refused(n_frames):
 def test_a_tokenizer_that_looks_ahead_cannot_stream(trained):
     with pytest.raises(PoseGPTError, match="needs an OnlineVQVAE"):
         stream(load_generator(trained["gpt"], "cpu"), ["walk"], 10)
+
+
+@pytest.mark.parametrize("pieces", [(1, 2, 4, 8, 6), (7, 14), (21,)])
+def test_a_stream_may_be_decoded_in_pieces_of_any_length(pieces):
+    """Longer than the window that the decoder sees, several motions at once."""
+    vqvae = online().vqvae
+    codes = torch.randint(16, (3, 21, 2))
+    decoder = StreamDecoder(vqvae, 3)
+    parts = [decoder.decode(part) for part in codes.split(pieces, 1)]
+    for row in range(3):
+        frames = list(decode_stream(vqvae, iter(codes[row : row + 1].unbind(1))))
+        poses = np.concatenate([part[0][row] for part in parts])
+        trans = np.concatenate([part[1][row] for part in parts])
+        np.testing.assert_allclose(poses, np.stack([frame.poses for frame in frames]), atol=3e-3)
+        np.testing.assert_allclose(trans, np.stack([frame.trans for frame in frames]), atol=3e-3)
