@@ -7,7 +7,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ _USUAL_HEADER = re.compile(
     re.DOTALL,
 )
 
-
+_T = TypeVar("_T")
 Choice = Collection[str] | Callable[[set[str]], Collection[str]]
 """Names of arrays, or what chooses them among those that a file has."""
 
@@ -46,21 +46,30 @@ def read_arrays(path: Path, names: Choice, hint: str) -> dict[str, NDArray[Any]]
     Raises PoseGPTError if the file is missing or damaged, or an array holds objects or is larger than
     LARGEST_ARRAY.
     """
-    arrays: dict[str, NDArray[Any]] = {}
+    return _read(path, names, hint, _array)
+
+
+def read_members(path: Path, names: Choice, hint: str) -> dict[str, bytes]:
+    """As `read_arrays`, but the bytes of each array's .npy: for readers of objects that execute nothing."""
+    return _read(path, names, hint, bytes)
+
+
+def _read(path: Path, names: Choice, hint: str, parse: Callable[[bytes], _T]) -> dict[str, _T]:
+    found: dict[str, _T] = {}
     try:
         with open_regular(path, LARGEST_FILE) as file, zipfile.ZipFile(file) as archive:
             members = [name for name in archive.namelist() if name.endswith(".npy")]
             there = {name.removesuffix(".npy") for name in members}
             for name in names(there) if callable(names) else names:
                 if name in there:
-                    arrays[name] = _array(_member(archive, f"{name}.npy"))
+                    found[name] = parse(_member(archive, f"{name}.npy"))
     except PoseGPTError:
         raise
     except FileNotFoundError:
         raise PoseGPTError(f"no file {path}", "check the path") from None
     except Exception as error:  # a damaged archive can raise anything, from struct.error to TokenError
         raise PoseGPTError(f"{path.name} cannot be read: {_reason(error)}", hint) from None
-    return arrays
+    return found
 
 
 def _reason(error: Exception) -> str:

@@ -66,6 +66,23 @@ def read_tree(path: Path) -> Any:
         ) from error
 
 
+def read_objects(content: bytes, name: str) -> Any:
+    """What the bytes of a .npy file hold: an array, or of a single object, such as a dictionary, that object.
+
+    Args:
+        content: the bytes.
+        name: of the file that they are from, for messages.
+
+    Raises PoseGPTError if they are damaged, or ask for anything but arrays.
+    """
+    try:
+        return _read_npy(io.BytesIO(content))
+    except PoseGPTError:
+        raise
+    except Exception as error:  # a damaged pickle can raise anything
+        raise PoseGPTError(f"{name} cannot be read: it is damaged", _AGAIN) from error
+
+
 def _decompressed(file: IO[bytes], start: bytes) -> IO[bytes]:
     """The file, or what it holds if joblib compressed it; never more than the largest file."""
     # A small file may inflate without end: reading stops at the limit.

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,8 +17,11 @@ from pydantic import Field
 from data.formats.asf import AMC_FPS, Asf, find_asf, read_amc, read_asf
 from data.formats.bvh import Bvh
 from data.formats.bvh_read import read_bvh, read_skeleton
+from data.formats.load import READERS, read_motion
 from data.formats.settings import ReadingSettings
 from data.formats.smpl_npz import check_smpl_npz, read_smpl_npz, smplh_to_smpl
+from data.preparing.grab import check_grab, read_grab
+from data.preparing.humanact12 import motion_of_clip
 from data.preparing.splits import frame_hashes
 from data.retargeting.mapping.mapper import map_joints
 from data.retargeting.mapping.skeletons import named_skeleton
@@ -28,8 +32,15 @@ from models.errors import PoseGPTError
 from models.motion import Motion
 from models.resample import resample
 
-SourceKind = Literal["bvh", "amc", "amass"]
-SUFFIX: dict[SourceKind, str] = {"bvh": ".bvh", "amc": ".amc", "amass": ".npz"}
+SourceKind = Literal["bvh", "amc", "amass", "grab", "humanact12", "motions"]
+SUFFIXES: Mapping[SourceKind, tuple[str, ...]] = {
+    "bvh": (".bvh",),
+    "amc": (".amc",),
+    "amass": (".npz",),
+    "grab": (".npz",),
+    "motions": tuple(suffix for suffix in READERS if suffix != ".c3d"),
+}
+"""Extensions of the files of each kind; HumanAct12 is a single file."""
 
 _VERSION = 6
 """Raised when the same file would be converted to something else."""
@@ -62,10 +73,16 @@ class SourceFile:
     body_types: tuple[BodyType, ...]
     """Bodies to make of it, as far as it can give them."""
     conversion: ConversionSettings
+    labels: tuple[str, ...] = ()
+    """What its data set says of it."""
+    file: str = ""
+    """Path below the root of the file that holds it among others (empty: it is a file of its own)."""
+    number: int = 0
+    """Its place in that file."""
 
     @property
     def path(self) -> Path:
-        return self.root / self.name
+        return self.root / (self.file or self.name)
 
     def state(self) -> tuple[int, ...]:
         """Size and time of the file, and of its skeleton if that is another file.
@@ -96,8 +113,8 @@ def _identity(conversion: ConversionSettings) -> str:
     return json.dumps((_VERSION, conversion.model_dump(mode="json"), skeleton))
 
 
-def find_files(folder: Path, suffix: str) -> list[Path]:
-    """Files with a suffix (any case) at or below a folder, sorted.
+def find_files(folder: Path, kind: SourceKind) -> list[Path]:
+    """Files of a kind at or below a folder, by their extension in any case, sorted.
 
     AMASS's shape and stage-one files hold no motion and are passed over.
 
@@ -107,13 +124,16 @@ def find_files(folder: Path, suffix: str) -> list[Path]:
         raise PoseGPTError(f"no folder {folder}", "give the folder that holds the motion files")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise PoseGPTError(f"cannot read folder {folder}", "check its permissions")
+    suffixes = SUFFIXES[kind]
     files = []
     for path in sorted(folder.rglob("*")):
-        is_shape = suffix == SUFFIX["amass"] and (path.stem == "shape" or path.stem.endswith("_stagei"))
-        if path.suffix.lower() == suffix and path.is_file() and not is_shape:
+        is_shape = path.suffix == ".npz" and (path.stem == "shape" or path.stem.endswith("_stagei"))
+        if path.suffix.lower() in suffixes and path.is_file() and not is_shape:
             files.append(path)
     if not files:
-        raise PoseGPTError(f"no {suffix} file in {folder}", "give the folder that holds the motion files")
+        raise PoseGPTError(
+            f"no {' or '.join(suffixes)} file in {folder}", "give the folder that holds the motion files"
+        )
     return files
 
 
@@ -132,17 +152,19 @@ def convert(source: SourceFile) -> Conversion:
     """Read a file and make of it what the settings ask for. Raises PoseGPTError if it cannot be used."""
     settings = source.conversion
     facts: dict[str, NDArray[Any]] = {}
-    if source.kind == "amass":
+    if source.kind in ("amass", "grab"):
         # Resampled while it is read, when only the frames that are kept need to be turned.
-        motion = read_smpl_npz(source.path, settings.reading, to_fps=settings.fps)
+        read = read_smpl_npz if source.kind == "amass" else read_grab
+        motion = read(source.path, settings.reading, settings.fps)
         if settings.hashes:
             facts["hashes"] = frame_hashes(motion)
     else:
-        motion, glitches = _read_recording(source)
+        motion, glitches = _read_whole(source)
         # Before resampling: the same recording has the same poses then, wherever its clips begin.
         if settings.hashes:
             facts["hashes"] = frame_hashes(motion)
-        facts["glitches"] = np.array([glitches])
+        if glitches is not None:
+            facts["glitches"] = np.array([glitches])
         poses, trans = resample(motion.poses, motion.trans, motion.fps, settings.fps)
         motion = replace(motion, poses=poses, trans=trans, fps=settings.fps)
 
@@ -167,14 +189,25 @@ def header_fault(source: SourceFile) -> str:
     try:
         if source.kind == "amass":
             check_smpl_npz(source.path)
+        elif source.kind == "grab":
+            check_grab(source.path)
         elif source.kind == "bvh":
             skeleton = source.conversion.skeleton
             map_joints(read_skeleton(source.path), named_skeleton(skeleton) if skeleton else None)
-        else:
+        elif source.kind == "amc":
             find_asf(source.path, source.root)
     except PoseGPTError as error:
         return error.message
     return ""
+
+
+def _read_whole(source: SourceFile) -> tuple[Motion, int | None]:
+    """A motion at its own frame rate, and in how many steps a joint jumps if it was retargeted here."""
+    if source.kind == "humanact12":
+        return motion_of_clip(source.path, source.number, source.conversion.reading), None
+    if source.kind == "motions":
+        return read_motion(source.path, source.conversion.reading), None
+    return _read_recording(source)
 
 
 def _read_recording(source: SourceFile) -> RetargetedMotion:

@@ -7,7 +7,7 @@ from pathlib import Path
 from data.actions import order_labels
 from data.grouping import connected_groups
 from data.preparing.annotations import cut_windows
-from data.preparing.conversion import SUFFIX, SourceFile, SourceKind, find_files
+from data.preparing.conversion import SourceFile
 from data.preparing.labels import (
     Labeller,
     LabelTable,
@@ -18,6 +18,7 @@ from data.preparing.labels import (
 )
 from data.preparing.report import PrepareReport, Tally, group_reasons
 from data.preparing.settings import PrepareSettings
+from data.preparing.sources import ANY_BODY, KINDS, find_sources
 from data.preparing.splits import (
     SHARED_FRAMES,
     assign_splits,
@@ -34,8 +35,6 @@ from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
 from models.files import atomic_folder, refuse_existing
 from models.ownership import refuse_foreign
-
-_KINDS: tuple[SourceKind, ...] = ("bvh", "amc", "amass")
 
 _REASONS_NAMED = 3
 """Kinds of reasons that the message names if no file could be used."""
@@ -120,7 +119,7 @@ def prepare_mocap(settings: PrepareSettings, on_progress: OnProgress | None = No
 def _nothing_usable(settings: PrepareSettings, skipped: Sequence[tuple[str, str]]) -> PoseGPTError:
     """What to raise if all files were left out: the kinds of reasons, the most frequent first."""
     # The most frequent reasons first: one of them usually explains all.
-    folders = [str(getattr(settings, kind)) for kind in _KINDS if getattr(settings, kind)]
+    folders = [str(getattr(settings, kind)) for kind in KINDS if getattr(settings, kind)]
     said = []
     for group in group_reasons(skipped)[:_REASONS_NAMED]:
         said.append(f"{len(group.files)}: {group.reason} ({group.files[0]})")
@@ -135,7 +134,7 @@ def plan_mocap(settings: PrepareSettings) -> MocapPlan:
     labeller = _labeller(settings)
     split_table = _split_table(settings)
     group_of = _grouping(settings, split_table)
-    sources = _find_sources(settings)
+    sources = find_sources(settings)
 
     # A clip needs a label and, if splits are given, a split: without them it is left out and said.
     clips: list[Clip] = []
@@ -145,7 +144,7 @@ def plan_mocap(settings: PrepareSettings) -> MocapPlan:
         if labeller:
             labels = labeller(path)
         else:
-            labels = default_labels(path) or (source.root.resolve().name,)
+            labels = source.labels or default_labels(path) or (source.root.resolve().name,)
         group, reason = group_of(path)
         if labels is None:
             by = settings.labels.name if settings.labels else "the pattern"
@@ -157,7 +156,8 @@ def plan_mocap(settings: PrepareSettings) -> MocapPlan:
 
     # Rows of a table that name no file are probably misspelt: they are reported.
     names = order_labels(name for clip in clips for name in clip.labels)
-    types = settings.body_types if settings.amass else ("smpl",)
+    is_any_body = any(getattr(settings, kind) for kind in ANY_BODY)
+    types = settings.body_types if is_any_body else ("smpl",)
     stores = tuple(settings.store_folder(body_type, split) for body_type in types for split in SPLITS)
     paths = [Path(source.name) for source in sources]
     unmatched = _unmatched(settings.labels, labeller, paths)
@@ -170,21 +170,6 @@ def _unmatched(file: Path | None, table: Labeller | None, paths: Sequence[Path])
     if file is None or not isinstance(table, LabelTable):
         return []
     return [(file.name, row) for row in table.unmatched(paths)]
-
-
-def _find_sources(settings: PrepareSettings) -> list[SourceFile]:
-    """The files of all sources. Raises PoseGPTError if a folder holds none."""
-    sources: list[SourceFile] = []
-    for kind in _KINDS:
-        folder = getattr(settings, kind)
-        if not folder:
-            continue
-        types: tuple[BodyType, ...] = settings.body_types if kind == "amass" else ("smpl",)
-        conversion = settings.conversion(kind)
-        for path in find_files(folder, SUFFIX[kind]):
-            name = path.relative_to(folder).as_posix()
-            sources.append(SourceFile(folder, name, kind, types, conversion))
-    return sources
 
 
 def _labeller(settings: PrepareSettings) -> Labeller | None:

@@ -14,7 +14,8 @@ from data.store import SPLITS
 from models.body.skeleton import BODY_TYPES, BodyType
 from models.config import Config, Positive, Seed, Share
 
-SOURCES = ("babel", "amass", "bvh", "amc")
+SOURCES = ("babel", "amass", "bvh", "amc", "motions", "humanact12", "grab")
+_LATER_SOURCES = ("motions", "humanact12", "grab")
 _DECISIVE = ("type", "fps", "skeleton", "up", "scale", "t_pose_frame", "fps_in", "amc_fps")
 """Settings that decide what a file is converted to."""
 
@@ -36,6 +37,12 @@ class PrepareSettings(Config):
     """Folder of .bvh files, searched with its subfolders."""
     amc: Path | None = None
     """Folder of ASF/AMC files (CMU's or HDM05's layout), searched with its subfolders."""
+    motions: Path | None = None
+    """Folder of motion files of any format (.fbx, .pkl, .pt, .npy, .npz, .bvh, .amc), with its subfolders."""
+    humanact12: Path | None = None
+    """HumanAct12 as ACTOR has it: humanact12poses.pkl."""
+    grab: Path | None = None
+    """Folder of GRAB, from its own site or out of AMASS."""
     type: str | None = None
     """Body types, of smplx, smplh and smpl, separated by commas; none: all that the files can give."""
     split: str | None = None
@@ -90,11 +97,12 @@ class PrepareSettings(Config):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if not any(getattr(self, source) for source in SOURCES):
-            raise ValueError("babel, amass, bvh or amc is missing: a folder to read")
+            raise ValueError(f"{', '.join(SOURCES[:-1])} or {SOURCES[-1]} is missing: what to read")
         if self.babel and not self.amass:
             raise ValueError("babel needs amass: the motions that it annotates")
-        if self.babel and (self.bvh or self.amc):
-            raise ValueError("babel is prepared by itself: leave out bvh and amc")
+        others = [source for source in SOURCES[2:] if getattr(self, source)]
+        if self.babel and others:
+            raise ValueError(f"babel is prepared by itself: leave out {' and '.join(others)}")
         if self.overlap >= self.seq_len:
             raise ValueError(f"overlap ({self.overlap}) must be less than seq_len ({self.seq_len})")
         _words(self.type, BODY_TYPES, "type")
@@ -125,11 +133,15 @@ class PrepareSettings(Config):
         """How files of a kind become prepared motion."""
         # Body parameters have no skeleton to find, and no T-pose. BABEL's are AMASS's own, which has Z up.
         up = "z" if self.babel and self.up == "auto" else self.up
-        parameters = ReadingSettings(up=up, scale=self.scale, fps_in=self.fps_in)
+        reading = ReadingSettings(up=up, scale=self.scale, fps_in=self.fps_in)
+        if kind in ("bvh", "amc"):
+            reading = self.reading
+        elif kind == "motions":
+            reading = self.reading.replaced(skeleton=self.skeleton)
         return ConversionSettings(
             fps=self.fps,
-            reading=parameters if kind == "amass" else self.reading,
-            skeleton=self.skeleton if kind == "bvh" else None,
+            reading=reading,
+            skeleton=self.skeleton if kind in ("bvh", "motions") else None,
             amc_fps=self.amc_fps,
             hashes=not self.babel,
         )
@@ -138,7 +150,9 @@ class PrepareSettings(Config):
     def work_folder(self) -> Path:
         """Where converted files wait; the same for all runs that convert the same files alike."""
         # Labels and splits can change between two runs: the converted files stay valid.
-        text = repr([(name, str(getattr(self, name))) for name in (*SOURCES, *_DECISIVE)])
+        # Sources that were not there in earlier versions count only if given, so that old folders are found.
+        names = [name for name in SOURCES if getattr(self, name) or name not in _LATER_SOURCES]
+        text = repr([(name, str(getattr(self, name))) for name in (*names, *_DECISIVE)])
         return self.out / f"{WORK_PREFIX}{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
 
     def in_shard(self, index: int) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from data.preparing.conversion import SUFFIX, find_files
+from data.preparing.conversion import SUFFIXES, SourceKind, find_files
 from data.preparing.prepare import check_stores, plan, random_windows
 from data.preparing.prepare import prepare as prepare_data
 from data.preparing.report import PrepareReport
@@ -43,10 +43,11 @@ from posegpt_cli.questions import ask_path, is_interactive
 from posegpt_cli.training.live import show_size
 
 HELP = """
-BABEL with AMASS becomes windows of labelled segments, as in the paper. Any other motion capture (BVH, \
-ASF/AMC, AMASS) is retargeted if need be, resampled, labelled, and put into train, val or test as a whole; \
-clips that share frames stay together. Labels come from --labels, from --label-pattern, from the file names \
-of the Bandai set, or else from the folder that a clip lies in. Interrupted, the same command goes on.
+BABEL with AMASS becomes windows of labelled segments, as in the paper. Any other motion (BVH, ASF/AMC, \
+AMASS, GRAB, HumanAct12, with --motions whatever the other commands read) is retargeted if need be, \
+resampled, labelled, and put into train, val or test as a whole; clips that share frames stay together. \
+Labels come from --labels, from --label-pattern, from the names that Bandai's set and GRAB have, or else \
+from the folder that a clip lies in. Interrupted, the same command goes on.
 """
 _SOURCE, _DATA, _BVH, _SPLIT = "Sources", "Data set", "BVH and AMC", "Labels and splits"
 PANELS = {
@@ -64,11 +65,11 @@ READ_BY = {
     **dict.fromkeys(("split", "n_actions", "untrimmed", "overlap"), ("babel",)),
     **dict.fromkeys(
         ("labels", "label_pattern", "val_share", "test_share", "actor_pattern", "split_list"),
-        ("bvh", "amc", "amass"),
+        SOURCES[1:],
     ),
-    **dict.fromkeys(("up", "scale", "fps_in"), ("bvh", "amc", "amass")),
-    "t_pose_frame": ("bvh", "amc"),
-    "skeleton": ("bvh",),
+    **dict.fromkeys(("up", "scale", "fps_in"), SOURCES[1:]),
+    "t_pose_frame": ("bvh", "amc", "motions"),
+    "skeleton": ("bvh", "motions"),
     "amc_fps": ("amc",),
 }
 """Which sources an option is for, if not for all; --babel with the --amass that it annotates is one."""
@@ -82,6 +83,8 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
         "posegpt prepare --babel babel_v1.0_release/ --amass amass/ --out dataset/ --jobs 4",
         "posegpt prepare --bvh recordings/ --out dataset/ --labels labels.csv --preview windows.png",
         r"posegpt prepare --amc all_asfamc/ --out dataset/ --label-pattern '(?P<action>[a-z]+)_\d+'",
+        "posegpt prepare --motions estimates/ --out dataset/",
+        "posegpt prepare --humanact12 humanact12poses.pkl --out dataset/",
         "posegpt prepare --check dataset/",
     )
     app.command("prepare", help=f"{summary}\n{HELP}", epilog=epilog, rich_help_panel=panel)(prepare)
@@ -162,7 +165,7 @@ def _write_skeleton(settings: PrepareSettings, path: Path) -> None:
     if settings.bvh is None:
         raise UsageError("--write-skeleton goes with --bvh", "add --bvh DIR")
     # All files of a folder share a skeleton, as far as --skeleton can help.
-    first = find_files(settings.bvh, SUFFIX["bvh"])[0]
+    first = find_files(settings.bvh, "bvh")[0]
     write_draft_map(path, read_bvh(first, settings.fps_in), settings.force)
     show_result(str(path))
     say(f"drafted from {first.name}: fill in what is empty")
@@ -200,7 +203,7 @@ def _settings(choices: Choices[PrepareSettings]) -> PrepareSettings:
         if not is_interactive():
             flags = ", ".join(map(flag_of, SOURCES))
             raise UsageError(f"one of {flags} is missing", "e.g. --bvh DIR")
-        folder = Path(ask_path("recordings", "folder of .bvh, .amc or .npz files"))
+        folder = Path(ask_path("recordings", "folder of motion files"))
         source = _source_of(folder)
         say(f"{flag_of(source)} {folder}")
         preset[source] = folder
@@ -212,13 +215,19 @@ def _settings(choices: Choices[PrepareSettings]) -> PrepareSettings:
 
 
 def _source_of(folder: Path) -> str:
-    """The source whose files are the most in a folder; .bvh if it has none."""
-    # A folder may hold several kinds; the most frequent one is what it is for.
-    counts = dict.fromkeys(SUFFIX, 0)
+    """The source that a folder's files are for: that of most of them; .bvh if it has none."""
+    counts: dict[SourceKind, int] = {"bvh": 0, "amc": 0, "amass": 0}
+    others = 0
     for path in folder.rglob("*"):
-        for kind, suffix in SUFFIX.items():
-            counts[kind] += path.suffix.lower() == suffix
-    return max(counts, key=lambda kind: counts[kind])
+        kinds = [kind for kind in counts if path.suffix.lower() in SUFFIXES[kind]]
+        for kind in kinds:
+            counts[kind] += 1
+        if not kinds and path.suffix.lower() in SUFFIXES["motions"]:
+            others += 1
+
+    # A folder may hold several kinds; the most frequent one is what it is for.
+    most = max(counts, key=lambda kind: counts[kind])
+    return "motions" if others > counts[most] else most
 
 
 def _refuse_unread(flags: Iterable[ConfigField], settings: PrepareSettings) -> None:
@@ -228,7 +237,8 @@ def _refuse_unread(flags: Iterable[ConfigField], settings: PrepareSettings) -> N
     for field in flags:
         readers = READ_BY.get(field.name, SOURCES)
         if not sources.intersection(readers):
-            expected = " or ".join(map(flag_of, readers))
+            *most, last = map(flag_of, readers)
+            expected = f"{', '.join(most)} or {last}" if most else last
             given = " or ".join(map(flag_of, sorted(sources)))
             raise UsageError(
                 f"{field.flag} goes with {expected}, not with {given}", f"leave out {field.flag}"

@@ -188,7 +188,11 @@ def test_an_empty_folder_is_two_lines(posegpt, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "missing"), [([], "one of --babel, --amass, --bvh, --amc"), (["--bvh", "x"], "--out")]
+    ("given", "missing"),
+    [
+        ([], "one of --babel, --amass, --bvh, --amc, --motions, --humanact12, --grab"),
+        (["--bvh", "x"], "--out"),
+    ],
 )
 def test_missing_choices_off_a_terminal_name_the_flag(posegpt, given, missing):
     ran = posegpt("prepare", *given)
@@ -253,8 +257,11 @@ def test_a_preview_that_cannot_be_drawn_is_refused_before_the_work(posegpt, bvh_
     [
         (("--bvh", "x", "--untrimmed"), "--untrimmed goes with --babel, not with --bvh"),
         (("--bvh", "x", "--amc-fps", 60), "--amc-fps goes with --amc, not with --bvh"),
-        (("--amass", "x", "--t-pose-frame", 0), "--t-pose-frame goes with --bvh or --amc, not with --amass"),
-        (("--babel", "x", "--amass", "y", "--label-pattern", "p"), "--label-pattern goes with --bvh or"),
+        (("--amass", "x", "--t-pose-frame", 0), "goes with --bvh, --amc or --motions, not with --amass"),
+        (
+            ("--babel", "x", "--amass", "y", "--label-pattern", "p"),
+            "--label-pattern goes with --amass, --bvh, ",
+        ),
         (("--bvh", "x", "--split-list", "s.csv", "--val-share", 0), "does not go with --val-share"),
     ],
 )
