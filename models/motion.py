@@ -1,6 +1,6 @@
 """Motion: one clip of SMPL-family parameters, as every reader returns and every writer takes it. No torch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,16 @@ from models.errors import PoseGPTError
 from models.resample import resample
 
 Float32Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a motion that was made of several."""
+
+    start: float
+    """Seconds from the beginning of the motion."""
+    labels: tuple[str, ...]
+    """Action names of the part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +50,8 @@ class Motion:
     """Shape coefficients of the recorded person, in the body type's own space; empty if not known."""
     gender: str | None = None
     """Body that `betas` belong to: neutral, female or male; None if not known."""
+    parts: tuple[Part, ...] = ()
+    """What a timeline is made of, in order; empty for a motion of one piece."""
 
     def __post_init__(self) -> None:
         # A frozen dataclass can be put right only this way.
@@ -79,7 +91,9 @@ class Motion:
 
     def crop(self, start: int, stop: int) -> "Motion":
         """Frames start to stop (exclusive)."""
-        return replace(self, poses=self.poses[start:stop], trans=self.trans[start:stop])
+        trans = self.trans[start:stop]
+        parts = _parts_within(self.parts, start / self.fps, (start + len(trans)) / self.fps)
+        return replace(self, poses=self.poses[start:stop], trans=trans, parts=parts)
 
     def pieces(self, n_frames: int = 1024) -> Iterator["Motion"]:
         """The motion in parts of at most `n_frames`, for work on long ones in bounded memory."""
@@ -117,3 +131,16 @@ class Motion:
             return replace(self, fps=float(fps))
         poses, trans = resample(self.poses, self.trans, self.fps, fps)
         return replace(self, poses=poses, trans=trans, fps=float(fps))
+
+
+def _parts_within(parts: Sequence[Part], begin: float, end: float) -> tuple[Part, ...]:
+    """The parts between two moments (seconds), counted from the first of them."""
+    kept: list[Part] = []
+    for part in parts:
+        if part.start >= end - 1e-6:
+            break
+        # Of the parts that had begun before, the last one goes on.
+        if part.start <= begin + 1e-6:
+            kept.clear()
+        kept.append(Part(max(0.0, part.start - begin), part.labels))
+    return tuple(kept)

@@ -66,13 +66,16 @@ from models.evaluation.report import Report, Setup
 from models.evaluation.seams import Joined, seam_figures
 from models.evaluation.settings import FidSettings, ForecastSettings, TransferSettings
 from models.evaluation.transfer import evaluate_transfer as train_and_test
+from models.label_facts import usual_length
 from models.motion import Motion
-from models.sampling.generate import Segment, forecast, load_generator, timeline
+from models.sampling.generate import Generator, Segment, forecast, load_generator, timeline
 from models.sampling.settings import CodeSettings, SamplingSettings
 from models.training.data_source import DataInfo
 
 SEAM_FRAMES = 32
 """Frames before and after a seam."""
+LONGEST_SEGMENT = 128
+"""Frames of a timeline's segment, at most."""
 _C = TypeVar("_C", bound=Config)
 
 
@@ -262,9 +265,12 @@ def _joined(
         first = long_enough[rng.integers(len(long_enough))]
         second = long_enough[rng.integers(len(long_enough))]
         settings = SamplingSettings.of(sampler.codes, 1, request.seed + k)
-        segments = [Segment(motion.labels, SEAM_FRAMES) for motion in (first, second)]
+        segments = [
+            Segment(motion.labels, _usual(sampler.generator, motion.labels)) for motion in (first, second)
+        ]
         (story,) = sampler.cleaned(timeline(sampler.generator, segments, settings))
-        joined["timelines"].append(Joined(story, SEAM_FRAMES))
+        for one in story.parts[1:]:
+            joined["timelines"].append(Joined(story, round(one.start * story.fps)))
 
         # The past of a forecast is real, so that its seam is between real and generated frames.
         past = fit(first, sampler.generator.fps, sampler.generator.body_type).crop(0, SEAM_FRAMES)
@@ -273,6 +279,11 @@ def _joined(
         joined["forecasts"].append(Joined(future, past.n_frames))
         on_progress("join", k + 1, request.seams)
     return joined
+
+
+def _usual(generator: Generator, labels: Sequence[str]) -> int:
+    """Frames of a segment: a whole action, so that its end and its beginning meet."""
+    return min(usual_length(generator.facts, labels) or 2 * SEAM_FRAMES, LONGEST_SEGMENT)
 
 
 def evaluate_transfer(request: TransferRequest, on_progress: OnStage = no_stage) -> Report:

@@ -7,6 +7,7 @@ two-bone inverse kinematics holds them, and what rests is smoothed. The ideas ar
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from einops import rearrange
@@ -30,6 +31,7 @@ from models.cleaning.smoothing import rest_shares, smooth_positions, smooth_rota
 from models.errors import PoseGPTError
 from models.motion import Motion
 
+_Value = TypeVar("_Value", bound=np.generic)
 _Frame = tuple[NDArray[np.floating], NDArray[np.floating]]
 """Poses (J, 3) and trans (3,)."""
 _TURNED = [
@@ -72,7 +74,14 @@ def clean(
         # The last frame that is kept is cleaned too, for what follows to go on from.
         first = max(kept - 1, 0)
         reach = frames_around(fps)
-        window = _Window(_padded(poses, reach)[:, first:], _padded(trans, reach)[:, first:], fps, body_type)
+        seams = np.stack([_near_seams(motions[k], settings) for k in members])
+        window = _Window(
+            _padded(poses, reach)[:, first:],
+            _padded(trans, reach)[:, first:],
+            fps,
+            body_type,
+            _padded(seams, reach)[:, first:],
+        )
         floor_share = _fade_in(window.n_frames, fps) if kept else np.ones(window.n_frames)
         poses[:, first:], trans[:, first:], _ = _clean_window(
             window, start_state(len(members)), settings, floor_share
@@ -161,6 +170,8 @@ class _Window:
     """(B, T, 3) metres."""
     fps: float
     body_type: BodyType
+    near_seam: NDArray[np.bool_] | None = None
+    """(B, T) frames around the seams of timelines, if there are any."""
 
     @property
     def reach(self) -> int:
@@ -193,7 +204,7 @@ def _clean_window(
     trans = smooth_positions(window.trans, shares[0], settings, fps)
     pose = WorldPose.of(rest, to_matrices(local), trans)
 
-    contacts = find_contacts(seen, settings, fps, reach)
+    contacts = find_contacts(seen, settings, fps, reach, window.near_seam)
     state = hold_feet(pose, contacts, state, fps)
     body, limbs, state = lock(Touch.of(pose, contacts), state, settings, fps)
     limbs[..., 1] *= floor_share[:, None]
@@ -216,7 +227,17 @@ def _fade_in(n_frames: int, fps: float) -> FloatArray:
     return share * share * (3 - 2 * share)
 
 
-def _padded(values: FloatArray, n: int) -> FloatArray:
+def _near_seams(motion: Motion, settings: CleaningSettings) -> NDArray[np.bool_]:
+    """(T,) whether a frame is near a seam between two parts of the motion."""
+    near = np.zeros(motion.n_frames, bool)
+    for part in motion.parts[1:]:
+        begin = max(0, round((part.start - settings.seam_before) * motion.fps))
+        end = round((part.start + settings.seam_after) * motion.fps)
+        near[begin:end] = True
+    return near
+
+
+def _padded(values: NDArray[_Value], n: int) -> NDArray[_Value]:
     """(B, T, ...) with the first and last frame repeated n times."""
     width = [(0, 0)] * values.ndim
     width[1] = (n, n)

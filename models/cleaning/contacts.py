@@ -55,10 +55,27 @@ def frames_around(fps: float) -> int:
     return 2 * max(1, round(fps / 30))
 
 
-def find_contacts(window: WorldPose, settings: CleaningSettings, fps: float, reach: int) -> Contacts:
-    """Contacts of all frames but the first and last `reach`, which are looked at to decide on the others."""
-    feet = (settings.contact_height, settings.contact_speed)
-    palms = (settings.palm_height, settings.palm_speed)
+def find_contacts(
+    window: WorldPose,
+    settings: CleaningSettings,
+    fps: float,
+    reach: int,
+    near_seam: BoolArray | None = None,
+) -> Contacts:
+    """Contacts of all frames but the first and last `reach`, which are looked at to decide on the others.
+
+    Args:
+        window: B clips of T frames.
+        settings: heights and speeds.
+        fps: frames per second.
+        reach: frames at either end that are not decided on.
+        near_seam: (B, T) frames in which the feet of a fade are planted; None for none.
+    """
+    speed = np.full(window.positions.shape[1:3], settings.contact_speed)
+    if near_seam is not None:
+        speed[near_seam] = settings.seam_speed
+    feet = (settings.contact_height, speed)
+    palms = (settings.palm_height, np.full_like(speed, settings.palm_speed))
     return Contacts(
         heels=_resting(window.heels(), *feet, fps, reach),
         balls=_resting(window.balls(), *feet, fps, reach),
@@ -66,13 +83,13 @@ def find_contacts(window: WorldPose, settings: CleaningSettings, fps: float, rea
     )
 
 
-def _resting(points: FloatArray, height: float, speed: float, fps: float, reach: int) -> BoolArray:
-    """(B, T - 2 reach, n) whether points (B, T, n, 3) are low and slow, and not for a moment only."""
+def _resting(points: FloatArray, height: float, speed: FloatArray, fps: float, reach: int) -> BoolArray:
+    """(B, T - 2 reach, n) whether points (B, T, n, 3) are low, and slower than (B, T), for a while."""
     # Over about a thirtieth of a second a point rests if it is slow, and low before and after.
     span = reach // 2
     way = np.linalg.norm(points[:, span:] - points[:, :-span], axis=-1)
     low = points[..., 1] < height
-    rests = (way * fps / span < speed) & low[:, span:] & low[:, :-span]
+    rests = (way * fps / span < speed[:, span:, None]) & low[:, span:] & low[:, :-span]
 
     # A frame is a contact if it lies in a rest that lasts `reach` frames: shorter ones are noise, such as
     # the turning point of a swinging foot.

@@ -10,6 +10,11 @@ class CleaningSettings(Config):
     """A heel or ball of the foot lower than this (m) may be planted."""
     contact_speed: float = 0.35
     """And it is, if it is slower than this (m/s)."""
+    seam_speed: float = 1.0
+    """The same around the seams of a timeline, where a fade slides feet that should stand (m/s)."""
+    seam_before: float = 0.1
+    seam_after: float = 0.8
+    """Seconds before and after a seam for which that holds."""
     palm_height: float = 0.07
     """The same for the palms, which seldom bear weight."""
     palm_speed: float = 0.3

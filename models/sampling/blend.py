@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from models.config import FADE_FRAMES
-from models.motion import Motion
+from models.motion import Motion, Part
 from models.networks.features import Pose, rotate_horizontal, yaw_of, yaw_to_rotmat
 
 
@@ -89,10 +89,12 @@ def append(first: Motion, second: Motion, fade: int = FADE_FRAMES) -> Motion:
 
     joined = join(past, path, Pose(rotmats[None], root.trans[None], rotmats[None, :, 0]), fade)
     labels = tuple(dict.fromkeys(first.labels + second.labels))
+    before = first.parts or (Part(0.0, first.labels),)
     return replace(
         first,
         poses=np.concatenate([first.poses, roma.rotmat_to_rotvec(joined.rotmats[0]).numpy()]),
         trans=np.concatenate([first.trans, joined.trans[0].numpy()]),
         labels=labels,
         name=" + ".join(labels),
+        parts=(*before, Part(first.duration, second.labels)),
     )

@@ -2,16 +2,19 @@
 
 A fade is as long as the two poses need to be joined without haste. Of the next motion's first frames the one
 is taken that is most like the end of the motion before, in pose and velocity.
+
+A body that lies or crouches cannot fade into one that stands, for nobody lifts it. It gets up the way it came
+down, so the motion's own end is played backwards up to a pose from which a fade is short.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from models.body.body import load_body
-from models.body.skeleton import BODY_JOINTS, joint_index
+from models.body.skeleton import BODY_JOINTS, REST_PELVIS, joint_index
 from models.motion import Motion
 from models.sampling.blend import append
 
@@ -25,6 +28,12 @@ _RISE_SPEED = 1.0
 """m/s with which the pelvis rises at most in a fade."""
 _SHORTEST, _LONGEST = 0.4, 1.3
 """Seconds of a fade."""
+_LIFT = 0.3
+"""Metres by which a fade may lift the pelvis."""
+_FARTHEST_BACK = 6.0
+"""Seconds of a motion's end that may be played backwards."""
+_SLOWEST = 2.5
+"""How much longer the way up may take than the way down."""
 SPARE_SECONDS = 0.4
 """How much of a motion may be left out at its beginning for a better seam."""
 
@@ -50,8 +59,50 @@ def append_at_best(first: Motion, second: Motion, n_frames: int) -> Motion:
     Args:
         second: at least `n_frames`; as many of its first frames as it is longer may be left out.
     """
-    seam = find_seam(first, second, second.n_frames - n_frames)
+    n_spare = second.n_frames - n_frames
+    first = _got_up(first, second)
+    seam = find_seam(first, second, n_spare)
     return append(first, second.crop(seam.start, seam.start + n_frames), seam.fade)
+
+
+def _got_up(first: Motion, second: Motion) -> Motion:
+    """`first`, followed by its own end backwards if the body must rise to where `second` begins.
+
+    The frames that this takes are a part of their own, without a label.
+    """
+    heights = _pelvis_heights(first)
+    wanted = _pelvis_heights(second.crop(0, 1))[0]
+    if wanted - heights[-1] <= _LIFT:
+        return first
+
+    # Back to the nearest pose that is high enough; without one, the motion never stood, and the fade lifts.
+    earliest = max(0, first.n_frames - round(_FARTHEST_BACK * first.fps))
+    poses, _ = _seen_from_root(first.crop(earliest, first.n_frames))
+    target, _ = _seen_from_root(second.crop(0, 2))
+    apart = np.linalg.norm(poses - target[0], axis=-1).mean(axis=1)
+    is_high = wanted - heights[earliest:] <= _LIFT / 2
+    if not is_high.any():
+        return first
+    turn_back = earliest + int(np.argmin(np.where(is_high, apart, np.inf)))
+    backwards = replace(
+        first,
+        poses=first.poses[turn_back:-1][::-1].copy(),
+        trans=first.trans[turn_back:-1][::-1].copy(),
+        labels=(),
+        parts=(),
+    )
+    # People get up more slowly than they fall.
+    fastest = float(np.diff(_pelvis_heights(backwards), prepend=heights[-1]).max()) * first.fps
+    slowed = min(max(fastest / _RISE_SPEED, 1.0), _SLOWEST)
+    backwards = replace(replace(backwards, fps=first.fps / slowed).resample(first.fps), fps=first.fps)
+    whole = append(first, backwards)
+    return replace(whole, labels=first.labels, name=first.name)
+
+
+def _pelvis_heights(motion: Motion) -> FloatArray:
+    """(T,) metres."""
+    rest = REST_PELVIS[motion.body_type][1]
+    return motion.trans[:, 1].astype(float) + rest
 
 
 def find_seam(first: Motion, second: Motion, n_spare: int) -> Seam:

@@ -33,7 +33,7 @@ brought to the generator's. Without --action the generator chooses what comes ne
 in grey and all futures side by side; as .npz each future, its past before it, gets a file of its own \
 (f_00.npz, ...).
 """
-SPEC = OptionSpec(without=("chapters", "fps", "past_frames"))
+SPEC = OptionSpec(without=("fps", "past_frames"))
 """`past_frames` of a picture is how long the observed motion is; the command's own option shortens that."""
 
 

@@ -28,7 +28,7 @@ HELP = """
 Reads .npz (AMASS, or what `posegpt sample` wrote), .bvh and .amc of any known skeleton. Several motions are \
 drawn side by side; as .npz, .bvh, .csv and .json each gets a file of its own (name_00.npz, name_01.npz, ...).
 """
-SPEC = OptionSpec(without=("chapters",))
+SPEC = OptionSpec()
 
 
 class RenderRequest(Config):

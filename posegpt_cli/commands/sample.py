@@ -24,7 +24,7 @@ from posegpt_cli.options.parsing import parse_length, refuse_together
 from posegpt_cli.options.picture import complete_options
 from posegpt_cli.options.shared import GeneratedCleaning, GeneratorSettings, LabelSettings, TargetSettings
 from posegpt_cli.options.targets import check_targets, numbered, preview, save_all, show_files
-from posegpt_cli.options.timeline import chapters_of, parse_timeline
+from posegpt_cli.options.timeline import parse_timeline
 from posegpt_cli.output import DRAWN_SUFFIXES
 from posegpt_cli.output.video import VIDEO_SUFFIXES
 from posegpt_cli.questions import ask_choice, ask_text, is_interactive
@@ -50,7 +50,7 @@ MANY = 100
 """From this many videos on, a warning says that they take their time."""
 STREAM_DECIMALS = 6
 """Of metres and radians in a stream."""
-SPEC = OptionSpec(without=("chapters", "fps", "past_frames", "layout", "titles"))
+SPEC = OptionSpec(without=("fps", "past_frames", "layout", "titles"))
 
 
 class SampleRequest(LabelSettings):
@@ -113,7 +113,7 @@ def sample(
     outs = target.out or (() if target.preview else (Path(f"{file_stem(labels[0])}.mp4"),))
     targets = [numbered(path, sampling.n) for path in outs]
     check_targets([path for paths in targets for path in paths], target.force)
-    options = complete_options(picture, outs, fps=info.fps, chapters=chapters_of(segments, info.fps))
+    options = complete_options(picture, outs, fps=info.fps)
     _warn_of_many(outs, sampling.n)
 
     # Each batch is written before the next is sampled: memory does not grow with n.
@@ -132,6 +132,7 @@ def sample(
         jobs = [(path, [motion]) for paths in targets for path, motion in batch.share_out(paths[done:])]
         files += save_all(jobs, options)
         lengths += [motion.n_frames for motion in motions]
+    _tell_of_transitions(segments, lengths, info.fps)
 
     # Results on stdout first, then what could follow.
     if target.as_json:
@@ -143,6 +144,13 @@ def sample(
     asked += ["--loop"] if request.loop else []
     asked += ["--in-place"] if request.in_place else []
     show_next(files, generator.gpt, sampling, ["sample", *asked])
+
+
+def _tell_of_transitions(segments: Sequence[Segment], lengths: Sequence[int], fps: float) -> None:
+    """Say how much longer a timeline is than was asked for."""
+    longer = max(lengths) - sum(segment.n_frames for segment in segments)
+    if segments and longer > 0:
+        say(f"up to {longer / fps:.1f} s longer than asked: getting up from the floor takes its time")
 
 
 def _refuse_contradictions(

@@ -1,8 +1,5 @@
 """Timelines as they are typed: "walk 2s, wave+walk/happy 1.5s, run 60"."""
 
-from collections.abc import Sequence
-from itertools import accumulate
-
 from data.actions import resolve_label, split_labels
 from models.errors import PoseGPTError
 from models.sampling.settings import Segment
@@ -19,13 +16,6 @@ def parse_timeline(text: str, vocabulary: tuple[str, ...], fps: float) -> list[S
     Raises UsageError if a segment reads otherwise, and PoseGPTError for unknown labels.
     """
     return [_parse_part(part.strip(), vocabulary, fps) for part in text.split(",")]
-
-
-def chapters_of(parts: Sequence[Segment], fps: float) -> tuple[tuple[float, str], ...]:
-    """When each part begins, in seconds, and what it shows."""
-    # A part starts where the one before it ends; the end of the last is no start.
-    starts = accumulate((part.n_frames / fps for part in parts[:-1]), initial=0.0)
-    return tuple((start, " + ".join(part.labels)) for start, part in zip(starts, parts, strict=False))
 
 
 def _parse_part(text: str, vocabulary: tuple[str, ...], fps: float) -> Segment:

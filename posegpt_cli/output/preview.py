@@ -103,7 +103,6 @@ def _small(options: RenderOptions, dots: tuple[int, int], is_colored: bool) -> R
         renderer="skeleton" if options.renderer == "auto" else options.renderer,
         floor=options.floor if is_colored else "none",
         titles=(),
-        chapters=(),
         captions=False,
         jobs=1,
     )

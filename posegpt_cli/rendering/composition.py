@@ -73,24 +73,28 @@ class Composition:
         return picture
 
     def _title(self, cell: int, frame: int | None) -> str:
-        """The line above a cell: its title, or the chapter that has begun by this frame; all for no frame."""
+        """The line above a cell: its title, or the part that has begun by this frame; all for no frame."""
         options = self.options
         if options.layout == "row" and options.titles:
             return BETWEEN_TITLES.join(options.titles)
         if cell < len(options.titles):
             return options.titles[cell]
+        if not options.captions:
+            return ""
+        parts = self.motions[cell].parts
         if frame is None:
-            return ", ".join(text for _, text in options.chapters)
-        begun = [text for start, text in options.chapters if frame / options.fps >= start - 1e-6]
-        return begun[-1] if begun else ""
+            return ", ".join(" + ".join(part.labels) for part in parts)
+        begun = [part for part in parts if frame / options.fps >= part.start - 1e-6]
+        return " + ".join(begun[-1].labels) if begun else ""
 
     def _caption(self, cell: int, frame: int | None) -> str:
         """The labels, unless several people share the cell, and the number of the frame.
 
         Of a timeline it is the label of the moment, which stands above the cell already.
         """
-        is_alone = self.options.layout == "grid" and not (self.options.chapters and frame is not None)
-        labels = ", ".join(self.motions[cell].labels) if is_alone else ""
+        motion = self.motions[cell]
+        is_alone = self.options.layout == "grid" and not (motion.parts and frame is not None)
+        labels = ", ".join(motion.labels) if is_alone else ""
         return labels if frame is None else f"{labels}   {frame}".strip()
 
 

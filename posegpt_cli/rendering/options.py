@@ -61,8 +61,6 @@ the body on a GPU, with that package."""
     """Several motions: grid: each in a picture of its own; row: all on one floor."""
     titles: tuple[str, ...] = ()
     """Text above a motion; one for each."""
-    chapters: tuple[tuple[float, str], ...] = ()
-    """Times in seconds, and the text above every motion from then on: the segments of a timeline."""
     captions: bool = False
     """Write labels and frame numbers."""
     sheet_frames: Positive = 8

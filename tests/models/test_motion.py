@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from models.body.skeleton import BODY_TYPES, JOINT_NAMES, PARENTS, REST_PELVIS, joint_index, mirror_indices
 from models.errors import PoseGPTError
-from models.motion import Motion
+from models.motion import Motion, Part
 
 
 def spin(n: int, fps: float, per_second: float = 1.0) -> Motion:
@@ -41,6 +41,17 @@ def test_resampling_goes_by_time(source, target):
     assert motion.n_frames == target + 1
     np.testing.assert_allclose(motion.trans[:, 2], t, atol=1e-5)
     np.testing.assert_allclose(motion.poses[:, 0, 1], t, atol=1e-5)
+
+
+def test_parts_go_with_their_frames():
+    parts = (Part(0.0, ("walk",)), Part(1.0, ("wave",)), Part(2.0, ("run",)))
+    motion = Motion(np.zeros((90, 24, 3)), np.zeros((90, 3)), 30.0, parts=parts)
+    assert motion.resample(60).parts == parts
+    assert motion.crop(30, 60).parts == (Part(0.0, ("wave",)),)
+    later = motion.crop(45, 90).parts
+    assert [part.labels for part in later] == [("wave",), ("run",)]
+    assert [round(part.start, 3) for part in later] == [0.0, 0.5]
+    assert Motion(np.zeros((9, 24, 3)), np.zeros((9, 3))).crop(2, 5).parts == ()
 
 
 def test_resampling_takes_the_short_way_past_a_half_turn():

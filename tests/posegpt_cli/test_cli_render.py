@@ -52,7 +52,7 @@ def test_every_option_reaches_the_renderer(posegpt, walk, tmp_path, monkeypatch)
     ]
     fields = RenderOptions.model_fields.items()
     untouched = {name for name, info in fields if getattr(asked[0], name) == info.default}
-    assert untouched == {"chapters", "sheet_frames"}  # those come with a timeline and without --trail
+    assert untouched == {"sheet_frames"}  # that comes without --trail
     assert posegpt("render", walk, "--out", tmp_path / "a.png", "--sheet-frames", 5).code == 0
     assert asked[1] == RenderOptions(sheet_frames=5)
 

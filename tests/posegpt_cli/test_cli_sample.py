@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from data.formats.load import read_motion
-from models.sampling.settings import Segment
-from posegpt_cli.options.timeline import chapters_of, parse_timeline
+from posegpt_cli.options.timeline import parse_timeline
 
 SCRIPT = Path(sys.executable).with_name("posegpt")
 QUICK = ("--len", 4, "--device", "cpu", "--renderer", "skeleton", "--size", "64x64")
@@ -211,7 +210,7 @@ def test_a_timeline_is_one_motion_with_all_its_labels(sample_long, tmp_path):
     ran = sample_long("--timeline", "walk 0.5s, wave+run/happy 4", "--out", out, "--json")
     assert ran.code == 0, ran.err
     report = json.loads(ran.out)
-    assert report["labels"] == ["walk", "wave", "run", "style:happy"] and report["frames"] == 19
+    assert report["labels"] == ["walk", "wave", "run", "style:happy"] and report["frames"] >= 19
     motion = read_motion(out)
     assert motion.n_frames >= 19 and motion.labels == ("walk", "wave", "run", "style:happy")
 
@@ -396,12 +395,6 @@ def test_a_sample_is_drawn_without_what_takes_seconds_to_import(tmp_path):
     code = f"import sys; from posegpt_cli.app import main; main({words}); print({heavy} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1] == "set()", ran.stdout
-
-
-def test_chapters_begin_where_their_parts_do():
-    parts = [Segment(("walk",), 60), Segment(("wave", "style:happy"), 45), Segment(("run",), 30)]
-    assert chapters_of(parts, 30.0) == ((0.0, "walk"), (2.0, "wave + style:happy"), (3.5, "run"))
-    assert chapters_of([], 30.0) == ()
 
 
 def test_what_is_generated_is_cleaned_and_files_only_if_asked(sample, posegpt, tmp_path):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from data.synthetic import make_motion
 from models.errors import PoseGPTError
-from models.motion import Motion
+from models.motion import Motion, Part
 from posegpt_cli.output import RenderOptions
 from posegpt_cli.rendering import composition as compositions
 from posegpt_cli.rendering import parallel
@@ -119,6 +120,19 @@ def test_all_titles_stand_above_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
             composition.picture(backend.renderer, 0)
         assert written == expected
         written.clear()
+
+
+def test_a_timeline_shows_the_label_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    monkeypatch.setattr(compositions, "write_text", lambda picture, text, *_: written.append(text) or picture)
+    parts = (Part(0.0, ("walk",)), Part(1.0, ("wave", "style:happy")))
+    motion = replace(make_motion("walk", 60), parts=parts, labels=("walk", "wave"))
+    composition = Composition([motion], SMALL.replaced(captions=True))
+    with open_renderer(composition.options, composition.cell_size) as backend:
+        for frame, expected in ((29, ["walk", "29"]), (30, ["wave + style:happy", "30"])):
+            written.clear()
+            composition.picture(backend.renderer, frame)
+            assert written == expected
 
 
 def test_motions_of_one_frame_make_a_video() -> None:

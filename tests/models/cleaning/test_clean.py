@@ -14,7 +14,7 @@ from models.body.skeleton import BODY_TYPES, BodyType, joint_index
 from models.cleaning.clean import StreamCleaner, clean, clean_stream
 from models.cleaning.contacts import planted_points
 from models.errors import PoseGPTError
-from models.motion import Motion
+from models.motion import Motion, Part
 
 TOES = [joint_index("left_foot"), joint_index("right_foot")]
 
@@ -68,6 +68,23 @@ def test_planted_feet_stand_still_and_soles_stay_on_the_floor(fps: float) -> Non
     assert planted_speed(cleaned) < 0.45 * planted_speed(motion)
     assert deepest(motion) > 0.03 and deepest(cleaned) < 0.01
     assert (cleaned.fps, cleaned.n_frames, cleaned.labels) == (fps, motion.n_frames, motion.labels)
+
+
+def test_feet_that_a_fade_slides_are_planted() -> None:
+    """Around the seam of two parts feet faster than elsewhere count as planted."""
+    still = standing()
+    slide = np.clip(np.arange(60) - 25, 0, 10)[:, None] * np.float32([0.018, 0, 0])
+    sliding = replace(still, trans=still.trans + slide)
+    assert planted_speed(sliding) > 0
+    joined = replace(sliding, parts=(Part(0.0, ("a",)), Part(24 / 30, ("b",))))
+    (as_one,), (as_two,) = clean([sliding]), clean([joined])
+    assert foot_way(as_two) < 0.5 * foot_way(as_one)
+
+
+def foot_way(motion: Motion) -> float:
+    """Metres that the left foot travels."""
+    foot = joints_of(motion)[:, joint_index("left_foot"), ::2]
+    return float(np.linalg.norm(np.diff(foot, axis=0), axis=-1).sum())
 
 
 def test_who_stands_and_drifts_stands_still() -> None:

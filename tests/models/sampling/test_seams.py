@@ -62,6 +62,42 @@ def test_the_fade_is_longer_the_farther_the_poses_are_apart() -> None:
     assert rise < 1.2
 
 
+def sitting_down(n_frames: int = 60) -> Motion:
+    """Somebody who stands and then sits down on the floor, within the given frames."""
+    walk = make_motion("wave", n_frames)
+    depth = np.linspace(0, 1, n_frames)
+    poses = walk.poses.copy()
+    for side in ("left", "right"):
+        poses[:, joint_index(f"{side}_hip"), 0] -= 1.6 * depth
+        poses[:, joint_index(f"{side}_knee"), 0] += 2.2 * depth
+    trans = walk.trans.copy()
+    trans[:, 1] -= 0.6 * depth
+    return replace(walk, poses=poses.astype(np.float32), trans=trans, labels=("sit",))
+
+
+def test_who_sits_gets_up_the_way_they_came_down() -> None:
+    sit = sitting_down()
+    walk = make_motion("walk", 40)
+    whole = append_at_best(sit, walk, 40)
+    assert whole.n_frames > 60 + 40 + 30
+    assert [part.labels for part in whole.parts] == [("sit",), (), walk.labels]
+    assert whole.labels == ("sit", *walk.labels)
+    assert np.diff(whole.trans[:, 1]).max() * 30 < 1.2
+
+    # On the way up the hips pass through the poses of the way down.
+    hip = joint_index("left_hip")
+    way_up = whole.poses[80 : round(whole.parts[2].start * 30), hip, 0]
+    assert way_up.min() < -1.0
+    assert np.all(np.diff(way_up) > -1e-3)
+
+
+def test_who_never_stood_or_hardly_sinks_takes_no_longer() -> None:
+    sit = sitting_down()
+    walk = make_motion("walk", 40)
+    assert append_at_best(sit.crop(50, 60), walk, 40).n_frames == 50
+    assert append_at_best(sit.crop(0, 10), walk, 40).n_frames == 50
+
+
 def test_spare_frames_leave_most_of_a_short_motion() -> None:
     assert spare_frames(64, 30.0) == 12 and spare_frames(20, 30.0) == 5 and spare_frames(3, 30.0) == 0
 
