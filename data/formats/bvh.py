@@ -1,7 +1,7 @@
 """BVH files: what they hold, their forward kinematics, and a writer."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,7 +160,7 @@ def write_bvh(path: Path | str, motion: Motion, rest_joints: ArrayLike, force: b
     # Centimetres: the unit that most programs expect of BVH.
     offsets = (rest - rest[np.maximum(parents, 0)]) * 100
     offsets[0] = OWN_MARK
-    lines = ["HIERARCHY", *_hierarchy_lines(names, parents, offsets, 0, 0), "MOTION"]
+    lines = ["HIERARCHY", *hierarchy_lines(names, parents, offsets, 0, 0), "MOTION"]
     lines += [f"Frames: {motion.n_frames}", f"Frame Time: {1 / motion.fps:.8f}"]
 
     # Piece by piece: an hour of motion is more text than memory should hold. Angles go on across pieces.
@@ -180,7 +180,7 @@ def _values(motion: Motion, before: FloatArray | None) -> tuple[FloatArray, Floa
         before: (J, 3) the last angles of the piece before.
     """
     # The values stand in the order in which the hierarchy names the joints: depth first, not SMPL's.
-    order = _depth_first(PARENTS[motion.body_type])
+    order = depth_first(PARENTS[motion.body_type])
     rotvecs = motion.poses[:, order].astype(float)
     # Intrinsic, R = Rz Ry Rx: the order that most packages write.
     angles = rotvecs_to_zyx(rotvecs, before)
@@ -211,14 +211,19 @@ def _local_position(bvh: Bvh, joint: int, values: FloatArray) -> FloatArray:
     return position
 
 
-def _hierarchy_lines(
-    names: Sequence[str], parents: Sequence[int], offsets: FloatArray, joint: int, depth: int
+def hierarchy_lines(
+    names: Sequence[str],
+    parents: Sequence[int],
+    offsets: FloatArray,
+    joint: int,
+    depth: int,
+    placed: Container[int] = (0,),
 ) -> list[str]:
-    """The text of a joint and of all below it."""
+    """The text of a joint and of all below it; those in `placed` have channels for where they are."""
     pad = "\t" * depth
     inner = pad + "\t"
     rotations = "Zrotation Yrotation Xrotation"
-    channels = f"6 Xposition Yposition Zposition {rotations}" if parents[joint] < 0 else f"3 {rotations}"
+    channels = f"6 Xposition Yposition Zposition {rotations}" if joint in placed else f"3 {rotations}"
     lines = [
         f"{pad}{'ROOT' if parents[joint] < 0 else 'JOINT'} {names[joint]}",
         f"{pad}{{",
@@ -227,7 +232,7 @@ def _hierarchy_lines(
     ]
     children = [child for child, parent in enumerate(parents) if parent == joint]
     for child in children:
-        lines += _hierarchy_lines(names, parents, offsets, child, depth + 1)
+        lines += hierarchy_lines(names, parents, offsets, child, depth + 1, placed)
     if not children:
         # A leaf needs an End Site; half its own bone is a length that every viewer shows.
         lines += [
@@ -239,12 +244,12 @@ def _hierarchy_lines(
     return [*lines, f"{pad}}}"]
 
 
-def _depth_first(parents: Sequence[int], joint: int = 0) -> list[int]:
+def depth_first(parents: Sequence[int], joint: int = 0) -> list[int]:
     """Joints in the order of the hierarchy's text."""
     order = [joint]
     for child, parent in enumerate(parents):
         if parent == joint:
-            order += _depth_first(parents, child)
+            order += depth_first(parents, child)
     return order
 
 

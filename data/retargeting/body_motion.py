@@ -1,6 +1,7 @@
 """SMPL's 22 body joints at rest, and a motion on them before it becomes SMPL parameters. No torch."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,6 @@ REST_JOINTS = np.array([
 
 SOLE = REST_PELVIS["smpl"][1] - 0.935
 """Height of the soles in the rest pose: the pelvis stands 0.935 m above them."""
-
-
-OFFSETS = REST_JOINTS - np.where(np.array(BODY_PARENTS)[:, None] < 0, 0.0, REST_JOINTS[list(BODY_PARENTS)])
-"""(22, 3) rest vector from each joint's parent to it."""
 
 LIMBS = tuple(
     (f"{side}_{upper}", f"{side}_{lower}")
@@ -58,6 +55,28 @@ LEGS = [JOINT[upper] for upper, _ in LIMBS if upper.endswith(("hip", "knee"))]
 
 
 @dataclass(frozen=True, eq=False)
+class RestBody:
+    """A body in SMPL's T-pose, as far as planting its feet needs it."""
+
+    joints: FloatArray
+    """(22, 3) metres."""
+    drops: FloatArray
+    """(22,) metres from each joint of a foot down to the sole; of no meaning for other joints."""
+
+    @cached_property
+    def offsets(self) -> FloatArray:
+        """(22, 3) vector from each joint's parent to it."""
+        parents = np.maximum(BODY_PARENTS, 0)
+        return self.joints - np.where(np.array(BODY_PARENTS)[:, None] < 0, 0.0, self.joints[parents])
+
+
+SMPL_BODY = RestBody(REST_JOINTS, REST_JOINTS[:, 1] - SOLE)
+"""The default body."""
+OFFSETS = SMPL_BODY.offsets
+"""(22, 3) rest vector from each joint's parent to it."""
+
+
+@dataclass(frozen=True, eq=False)
 class BodyMotion:
     """A motion on SMPL's body joints."""
 
@@ -65,6 +84,8 @@ class BodyMotion:
     """(T, 22, 3, 3) global rotations."""
     positions: FloatArray
     """(T, 22, 3) joint positions, metres."""
+    rest: RestBody = SMPL_BODY
+    """Whose joints they are."""
 
 
 def body_motion(poses: NDArray[Any], trans: NDArray[Any], body_type: BodyType = "smpl") -> BodyMotion:

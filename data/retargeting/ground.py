@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_closing, binary_opening, gaussian_filter1d
 
-from data.retargeting.body_motion import JOINT, OFFSETS, REST_JOINTS, SOLE, BodyMotion
+from data.retargeting.body_motion import JOINT, BodyMotion
 from models.body.ik import apply, reach
 
 FloatArray = NDArray[np.float64]
@@ -90,7 +90,11 @@ def sole_heights(body: BodyMotion) -> FloatArray:
 def plant(body: BodyMotion, feet: tuple[Foot, Foot], fps: float) -> BodyMotion:
     """The motion with its floor at y = 0 and its planted feet on it, moving as little as the source's do."""
     floor = np.array([0.0, floor_height(body, fps), 0.0])
-    body = replace(body, positions=body.positions - floor)
+    return hold_feet(replace(body, positions=body.positions - floor), feet, fps)
+
+
+def hold_feet(body: BodyMotion, feet: tuple[Foot, Foot], fps: float) -> BodyMotion:
+    """The motion, whose floor is at y = 0, with its planted feet on it; hands do not sink."""
     if any(foot.planted.any() for foot in feet):
         shifts = [_foot_shift(body, foot, side) for foot, side in zip(feet, _SIDES, strict=True)]
         contacts = np.stack([foot.planted for foot in feet], axis=1)
@@ -188,16 +192,17 @@ def _move_end(body: BodyMotion, by: FloatArray, limb: tuple[str, str, str]) -> B
     rotations = body.rotations[frames]
     target = positions[:, end] + by[frames]
     hinge = rotations[:, upper] @ _hinge(limb[1])
+    offsets = body.rest.offsets
     turn = reach(positions[:, upper], positions[:, lower], positions[:, end], target, hinge)
 
     rotations[:, upper] = turn.upper @ rotations[:, upper]
     rotations[:, lower] = turn.lower @ rotations[:, lower]
-    moved = positions[:, upper] + apply(rotations[:, upper], OFFSETS[lower])
+    moved = positions[:, upper] + apply(rotations[:, upper], offsets[lower])
     positions[:, lower] = moved
-    carried = moved + apply(rotations[:, lower], OFFSETS[end]) - positions[:, end]
+    carried = moved + apply(rotations[:, lower], offsets[end]) - positions[:, end]
     positions[:, _carried_by(end)] += carried[:, None]
 
-    new = BodyMotion(body.rotations.copy(), body.positions.copy())
+    new = replace(body, rotations=body.rotations.copy(), positions=body.positions.copy())
     new.rotations[frames] = rotations
     new.positions[frames] = positions
     return new
@@ -275,7 +280,7 @@ def _sole_points(body: BodyMotion, side: str) -> tuple[FloatArray, FloatArray]:
     """(T, 3) heel and ball of a foot."""
     points = []
     for name, forward in ((f"{side}_ankle", -0.05), (f"{side}_foot", 0.0)):
-        offset = np.array([0.0, SOLE - REST_JOINTS[JOINT[name], 1], forward])
+        offset = np.array([0.0, -body.rest.drops[JOINT[name]], forward])
         points.append(_point(body, name, offset))
     return points[0], points[1]
 

@@ -28,7 +28,7 @@ def gltf_rig(file: GltfFile) -> Rig:
     Raises PoseGPTError if the file holds none, or its joints are damaged.
     """
     roles = _vrm_roles(file)
-    joints = _skeleton(file, roles.values())
+    joints, top = _skeleton(file, roles.values())
     stored = [file.nodes[node] if node >= 0 else SCENE for node in joints]
     rotations = np.array([node.rotation for node in stored])
     translations = np.array([node.translation for node in stored])
@@ -56,6 +56,7 @@ def gltf_rig(file: GltfFile) -> Rig:
         roles=own_roles,
         gltf=file,
         nodes=tuple(joints),
+        top=where[top],
     )
     return _in_bind_pose(rig, file)
 
@@ -87,8 +88,11 @@ def skins_of(file: GltfFile) -> list[tuple[int, list[int]]]:
     return person
 
 
-def _skeleton(file: GltfFile, more: Iterable[int]) -> list[int]:
-    """Nodes of the skeleton and of all above it, parents first; -1 first if they have no common root."""
+def _skeleton(file: GltfFile, more: Iterable[int]) -> tuple[list[int], int]:
+    """Nodes of the skeleton and of all above it, parents first, and the uppermost that is a joint.
+
+    -1 stands first if they have no common root.
+    """
     wanted = set(more)
     for _, joints in skins_of(file):
         wanted |= set(joints)
@@ -97,6 +101,8 @@ def _skeleton(file: GltfFile, more: Iterable[int]) -> list[int]:
         wanted = {node.index for node in file.nodes if node.mesh is None}
     if not wanted:
         raise PoseGPTError(f"{file.name} holds no skeleton", "give a rigged character")
+
+    bones = frozenset(wanted)
 
     # All above decide where a joint is; bare ends below tell where the last bones point.
     kept = set()
@@ -109,9 +115,19 @@ def _skeleton(file: GltfFile, more: Iterable[int]) -> list[int]:
         if node.parent in wanted and node.mesh is None:
             kept.add(index)
             wanted.add(index)
-    roots = [index for index in kept if file.nodes[index].parent < 0]
     ordered = [index for index in file.nodes_downwards if index in kept]
-    return ordered if len(roots) == 1 else [-1, *ordered]
+    roots = [index for index in kept if file.nodes[index].parent < 0]
+    if len(roots) > 1:
+        return [-1, *ordered], -1
+
+    # Down from the root as long as there is one way: what is no joint yet only places the skeleton.
+    top = roots[0]
+    while top not in bones:
+        below = [index for index in ordered if file.nodes[index].parent == top]
+        if len(below) != 1:
+            break
+        top = below[0]
+    return ordered, top
 
 
 def _vrm_roles(file: GltfFile) -> dict[str, int]:
@@ -213,3 +229,20 @@ def _turn_of(matrix: FloatArray) -> FloatArray | None:
 def _unit_quaternion(turn: FloatArray) -> FloatArray:
     quat = matrix_to_quat(turn)
     return np.asarray(quat / np.linalg.norm(quat))
+
+
+def skin_matrices(rig: Rig, file: GltfFile, skin: int) -> tuple[list[int], FloatArray]:
+    """Nodes of a skin, and (J, 4, 4) what carries its vertices to the file's world with the rig at rest.
+
+    Raises PoseGPTError if there is no such skin, or it is damaged.
+    """
+    file.item("skins", skin, "a node")
+    joints = dict(skins_of(file)).get(skin, [])
+    inverse = _inverse_bind_matrices(file, skin, joints)
+    matrices = np.tile(np.eye(4), (len(joints), 1, 1))
+    where = {node: joint for joint, node in enumerate(rig.nodes)}
+    for k, node in enumerate(joints):
+        joint = where[node]
+        matrices[k, :3, :3] = rig.world_rotations[joint] * rig.world_scales[joint]
+        matrices[k, :3, 3] = rig.world_positions[joint]
+    return joints, matrices if inverse is None else matrices @ inverse

@@ -42,6 +42,8 @@ class Rig:
     """The file it comes from, if that is a glTF file."""
     nodes: tuple[int, ...] = ()
     """Node of each joint in that file; -1 for a joint that only ties others together."""
+    top: int = 0
+    """The uppermost joint; what is above it is no joint, and only places the skeleton."""
     bvh: Bvh | None = None
     """The file it comes from, if that is a recording."""
 

@@ -84,6 +84,7 @@ FLAGS: Mapping[str, Flag] = {
     "titles": Flag(("--title",), panel=PICTURE, metavar="TEXT"),
     "body_type": Flag(panel=PICTURE, default="the motion's own; in .npz smplh or smplx"),
     "body_model": Flag(panel=PICTURE),
+    "rig": Flag(panel=PICTURE, metavar="FILE"),
     "model_dir": Flag(("--body-model",)),
     **dict.fromkeys(
         ("skeleton", "write_skeleton", "up", "scale", "t_pose_frame", "fps_in", "gender"), Flag(panel=READING)

@@ -22,6 +22,8 @@ SCENE_SUFFIXES = (".glb", ".html")
 """Not drawn here; hold several motions too."""
 NUMBER_SUFFIXES = (".npz", ".bvh", ".csv", ".json")
 """One motion per file."""
+RIG_SUFFIXES = (".glb", ".vrm", ".bvh")
+"""Written in a rig's own skeleton, if there is one."""
 SUFFIXES = (*DRAWN_SUFFIXES, *SCENE_SUFFIXES, *NUMBER_SUFFIXES)
 OnProgress = Callable[[int, int, str], None]
 """Called with pictures done, pictures in all, and the file's name."""
@@ -72,6 +74,11 @@ def save_motion(
         raise PoseGPTError(
             f"{path} has no known extension, expected one of {', '.join(SUFFIXES)}", "use .mp4"
         )
+    if options.rig is not None and suffix in RIG_SUFFIXES:
+        from posegpt_cli.output.rigged import write_rigged
+
+        write_rigged(motions, path, options)
+        return Saved(path, "", 0, licence=unwritten)
     if suffix not in DRAWN_SUFFIXES:
         # Exporters load torch and pygltflib; drawing a skeleton needs neither.
         from posegpt_cli.output.export import write_numbers, write_scene

@@ -28,6 +28,8 @@ class BodyOptions(Config):
     """Body to draw or write."""
     body_model: Path | None = None
     """Folder of official SMPL-family files (none: POSEGPT_BODY_MODELS, or else the bundled body)."""
+    rig: str | None = None
+    """Character to put the motion on: your .glb, .gltf or .vrm."""
 
 
 class RenderOptions(BodyOptions):

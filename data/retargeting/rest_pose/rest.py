@@ -135,14 +135,30 @@ class _Candidates:
                 # A table is that of a whole skeleton: it is of no use for limbs if the trunk is another one.
                 if _bones_fit(sample, frames) and misfit(sample, aligned, "trunk") <= TOLERANCE["trunk"]:
                     yield _Candidate(f"frames known for {name}", aligned, sample.skeleton == name)
-            axes = zero_axes(sample)
-            if axes is not None:
-                frames = _of_zero_pose(sample, axes)
-                yield _Candidate("zero pose", _align(sample, frames), _bones_fit(sample, frames))
+            if zero := zero_pose_frames(sample):
+                yield _Candidate("zero pose", zero.alignments, _bones_fit(sample, zero.frames))
         if posed is not None:
             yield _Candidate("T-pose frame", _align(sample, posed), True)
         if not is_given:
             yield _Candidate("bones and bend axes", _align(sample, worked_out_frames(sample)))
+
+
+class ZeroPose(NamedTuple):
+    """What a zero pose in which somebody stands at rest says."""
+
+    frames: FloatArray
+    """(22, 3, 3) C: joint frames, once it is turned to face +Z."""
+    alignments: FloatArray
+    """(22, 3, 3) A."""
+
+
+def zero_pose_frames(sample: Recording) -> ZeroPose | None:
+    """How a recording's joints stand in its zero pose; None if that is no rest pose."""
+    axes = zero_axes(sample)
+    if axes is None:
+        return None
+    frames = _of_zero_pose(sample, axes)
+    return ZeroPose(frames, _align(sample, frames))
 
 
 def t_pose_axes(recording: Recording, frame: int) -> FloatArray:
