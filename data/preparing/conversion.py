@@ -32,13 +32,13 @@ from models.errors import PoseGPTError
 from models.motion import Motion
 from models.resample import resample
 
-SourceKind = Literal["bvh", "amc", "amass", "grab", "humanact12", "motions"]
+SourceKind = Literal["bvh", "amc", "amass", "grab", "humanact12", "files"]
 SUFFIXES: Mapping[SourceKind, tuple[str, ...]] = {
     "bvh": (".bvh",),
     "amc": (".amc",),
     "amass": (".npz",),
     "grab": (".npz",),
-    "motions": tuple(suffix for suffix in READERS if suffix != ".c3d"),
+    "files": tuple(suffix for suffix in READERS if suffix != ".c3d"),
 }
 """Extensions of the files of each kind; HumanAct12 is a single file."""
 
@@ -205,7 +205,7 @@ def _read_whole(source: SourceFile) -> tuple[Motion, int | None]:
     """A motion at its own frame rate, and in how many steps a joint jumps if it was retargeted here."""
     if source.kind == "humanact12":
         return motion_of_clip(source.path, source.number, source.conversion.reading), None
-    if source.kind == "motions":
+    if source.kind == "files":
         return read_motion(source.path, source.conversion.reading), None
     return _read_recording(source)
 

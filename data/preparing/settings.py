@@ -14,8 +14,8 @@ from data.store import SPLITS
 from models.body.skeleton import BODY_TYPES, BodyType
 from models.config import Config, Positive, Seed, Share
 
-SOURCES = ("babel", "amass", "bvh", "amc", "motions", "humanact12", "grab")
-_LATER_SOURCES = ("motions", "humanact12", "grab")
+SOURCES = ("babel", "amass", "bvh", "amc", "files", "humanact12", "grab")
+_LATER_SOURCES = ("files", "humanact12", "grab")
 _DECISIVE = ("type", "fps", "skeleton", "up", "scale", "t_pose_frame", "fps_in", "amc_fps")
 """Settings that decide what a file is converted to."""
 
@@ -37,7 +37,7 @@ class PrepareSettings(Config):
     """Folder of .bvh files, searched with its subfolders."""
     amc: Path | None = None
     """Folder of ASF/AMC files (CMU's or HDM05's layout), searched with its subfolders."""
-    motions: Path | None = None
+    files: Path | None = None
     """Folder of motion files of any format (.fbx, .pkl, .pt, .npy, .npz, .bvh, .amc), with its subfolders."""
     humanact12: Path | None = None
     """HumanAct12 as ACTOR has it: humanact12poses.pkl."""
@@ -136,12 +136,12 @@ class PrepareSettings(Config):
         reading = ReadingSettings(up=up, scale=self.scale, fps_in=self.fps_in)
         if kind in ("bvh", "amc"):
             reading = self.reading
-        elif kind == "motions":
+        elif kind == "files":
             reading = self.reading.replaced(skeleton=self.skeleton)
         return ConversionSettings(
             fps=self.fps,
             reading=reading,
-            skeleton=self.skeleton if kind in ("bvh", "motions") else None,
+            skeleton=self.skeleton if kind in ("bvh", "files") else None,
             amc_fps=self.amc_fps,
             hashes=not self.babel,
         )

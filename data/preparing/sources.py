@@ -8,8 +8,8 @@ from data.preparing.humanact12 import clip_name, read_humanact12
 from data.preparing.settings import PrepareSettings
 from models.body.skeleton import BodyType
 
-KINDS: tuple[SourceKind, ...] = ("bvh", "amc", "amass", "motions", "humanact12", "grab")
-ANY_BODY = ("amass", "motions", "grab")
+KINDS: tuple[SourceKind, ...] = ("bvh", "amc", "amass", "files", "humanact12", "grab")
+ANY_BODY = ("amass", "files", "grab")
 """Kinds whose files are of any body type; the others become SMPL."""
 
 

@@ -44,7 +44,7 @@ from posegpt_cli.training.live import show_size
 
 HELP = """
 BABEL with AMASS becomes windows of labelled segments, as in the paper. Any other motion (BVH, ASF/AMC, \
-AMASS, GRAB, HumanAct12, with --motions whatever the other commands read) is retargeted if need be, \
+AMASS, GRAB, HumanAct12, with --files whatever the other commands read) is retargeted if need be, \
 resampled, labelled, and put into train, val or test as a whole; clips that share frames stay together. \
 Labels come from --labels, from --label-pattern, from the names that Bandai's set and GRAB have, or else \
 from the folder that a clip lies in. Interrupted, the same command goes on.
@@ -68,8 +68,8 @@ READ_BY = {
         SOURCES[1:],
     ),
     **dict.fromkeys(("up", "scale", "fps_in"), SOURCES[1:]),
-    "t_pose_frame": ("bvh", "amc", "motions"),
-    "skeleton": ("bvh", "motions"),
+    "t_pose_frame": ("bvh", "amc", "files"),
+    "skeleton": ("bvh", "files"),
     "amc_fps": ("amc",),
 }
 """Which sources an option is for, if not for all; --babel with the --amass that it annotates is one."""
@@ -83,7 +83,7 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
         "posegpt prepare --babel babel_v1.0_release/ --amass amass/ --out dataset/ --jobs 4",
         "posegpt prepare --bvh recordings/ --out dataset/ --labels labels.csv --preview windows.png",
         r"posegpt prepare --amc all_asfamc/ --out dataset/ --label-pattern '(?P<action>[a-z]+)_\d+'",
-        "posegpt prepare --motions estimates/ --out dataset/",
+        "posegpt prepare --files estimates/ --out dataset/",
         "posegpt prepare --humanact12 humanact12poses.pkl --out dataset/",
         "posegpt prepare --check dataset/",
     )
@@ -222,12 +222,12 @@ def _source_of(folder: Path) -> str:
         kinds = [kind for kind in counts if path.suffix.lower() in SUFFIXES[kind]]
         for kind in kinds:
             counts[kind] += 1
-        if not kinds and path.suffix.lower() in SUFFIXES["motions"]:
+        if not kinds and path.suffix.lower() in SUFFIXES["files"]:
             others += 1
 
     # A folder may hold several kinds; the most frequent one is what it is for.
     most = max(counts, key=lambda kind: counts[kind])
-    return "motions" if others > counts[most] else most
+    return "files" if others > counts[most] else most
 
 
 def _refuse_unread(flags: Iterable[ConfigField], settings: PrepareSettings) -> None:

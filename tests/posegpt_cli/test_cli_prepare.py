@@ -190,7 +190,7 @@ def test_an_empty_folder_is_two_lines(posegpt, tmp_path):
 @pytest.mark.parametrize(
     ("given", "missing"),
     [
-        ([], "one of --babel, --amass, --bvh, --amc, --motions, --humanact12, --grab"),
+        ([], "one of --babel, --amass, --bvh, --amc, --files, --humanact12, --grab"),
         (["--bvh", "x"], "--out"),
     ],
 )
@@ -257,7 +257,7 @@ def test_a_preview_that_cannot_be_drawn_is_refused_before_the_work(posegpt, bvh_
     [
         (("--bvh", "x", "--untrimmed"), "--untrimmed goes with --babel, not with --bvh"),
         (("--bvh", "x", "--amc-fps", 60), "--amc-fps goes with --amc, not with --bvh"),
-        (("--amass", "x", "--t-pose-frame", 0), "goes with --bvh, --amc or --motions, not with --amass"),
+        (("--amass", "x", "--t-pose-frame", 0), "goes with --bvh, --amc or --files, not with --amass"),
         (
             ("--babel", "x", "--amass", "y", "--label-pattern", "p"),
             "--label-pattern goes with --amass, --bvh, ",

@@ -201,6 +201,6 @@ def test_motion_files_of_any_format(tmp_path):
     joints = body_motion(*turned(make_motion("run", 40, seed=9), np.array([0.0, 0, 0, 1])), "smpl").positions
     np.save(folder / "run.npy", joints[:, :22])
     (folder / "notes.json").write_text(json.dumps({}))
-    report = prepare(PrepareSettings(motions=folder, out=tmp_path / "out"))
+    report = prepare(PrepareSettings(files=folder, out=tmp_path / "out"))
     assert report.converted == 7 and not report.skipped
     assert sum(len(open_store(path)) for path in report.folders.values()) == 7
