@@ -2,13 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 .PHONY: demo test test-all lint docs bench campaign pretrained system install install-dev venv-package clean
 
 demo: install  ## A walk as MP4, from the bundled checkpoint.
 	$(BIN)/posegpt sample --action walk --len 64 --out walk.mp4 --force
-	@echo "look at walk.mp4, then try: $(BIN)/posegpt actions"
+	@echo "look at walk.mp4; then type, once per terminal: source $(BIN)/activate"
+	@echo "after that: posegpt actions"
 
 test: install-dev lint  ## The quick tests.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
@@ -40,20 +40,18 @@ pretrained: install-dev  ## The bundled checkpoint, from motion capture: make pr
 install: $(VENV)/.installed system
 install-dev: $(VENV)/.installed-dev system
 
-# torch comes first and alone, so that its exact version is settled before anything asks for it.
+# tools/set_up.py says what it does, how much it downloads, and picks torch's build for this machine.
 $(VENV)/.installed: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -c 'import ensurepip' 2>/dev/null || $(MAKE) -s venv-package
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -c constraints.txt torch
-	$(PIP) install -c constraints.txt -e .
-	touch $@
+	@test -x $(BIN)/python || $(PYTHON) -c 'import ensurepip' 2>/dev/null || $(MAKE) -s venv-package
+	@$(PYTHON) tools/set_up.py
+	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) install -c constraints.txt -e ".[dev]"
+	@$(PYTHON) tools/set_up.py --extra dev
 	touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed-dev
-	$(PIP) install -c constraints.txt -e ".[docs]"
+	@$(PYTHON) tools/set_up.py --extra dev --extra docs
 	touch $@
 
 # Debian's Python comes without venv.
