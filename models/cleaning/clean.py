@@ -199,7 +199,7 @@ def _clean_window(
     seen = WorldPose.of(rest, to_matrices(quaternions), window.trans)
 
     # Smoothing first: what trembles must not be taken for a foot that slips.
-    shares = rest_shares(seen, settings, fps, reach)
+    shares = np.maximum(rest_shares(seen, settings, fps, reach), settings.least_share)
     local = smooth_rotations(quaternions, shares, settings, fps)
     trans = smooth_positions(window.trans, shares[0], settings, fps)
     pose = WorldPose.of(rest, to_matrices(local), trans)

@@ -31,6 +31,10 @@ class CleaningSettings(Config):
     """A body with a part faster than this is not smoothed at all."""
     smoothing: float = 0.04
     """Standard deviation (s) of the Gaussian that smooths a resting body."""
+    least_share: float = 0.0
+    """How far every body is smoothed, 0 to 1, also while it moves: for decoders that jitter."""
 
 
 DEFAULT_CLEANING = CleaningSettings()
+STREAM_CLEANING = CleaningSettings(least_share=0.25)
+"""Of what a streaming decoder makes: it sees no frame that is still to come, and jitters more than others."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from models.body.skeleton import BodyType
 from models.checkpoint import CONFIG, STREAMING, find_checkpoint, load_vqvae
 from models.cleaning.clean import clean_stream
+from models.cleaning.settings import STREAM_CLEANING
 from models.errors import PoseGPTError
 from models.networks.features import Root, features_to_motion, yaw_of
 from models.networks.vqvae import OnlineVQVAE
@@ -100,9 +101,9 @@ def stream(
 
 
 def clean_frames(frames: Iterator[Frame], fps: float, body_type: BodyType) -> Iterator[Frame]:
-    """The same frames cleaned, each when two more are known: see `models.cleaning.clean`."""
+    """The same frames cleaned and steadied, each when two more are known: see `models.cleaning.clean`."""
     pairs = ((frame.poses, frame.trans) for frame in frames)
-    for poses, trans in clean_stream(pairs, fps, body_type):
+    for poses, trans in clean_stream(pairs, fps, body_type, STREAM_CLEANING):
         yield Frame(poses.astype(np.float32), trans.astype(np.float32))
 
 

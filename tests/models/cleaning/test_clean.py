@@ -13,6 +13,7 @@ from models.body.body import load_body
 from models.body.skeleton import BODY_TYPES, BodyType, joint_index
 from models.cleaning.clean import StreamCleaner, clean, clean_stream
 from models.cleaning.contacts import planted_points
+from models.cleaning.settings import STREAM_CLEANING
 from models.errors import PoseGPTError
 from models.motion import Motion, Part
 
@@ -118,6 +119,20 @@ def test_resting_hands_stop_trembling_and_fast_ones_keep_their_edges() -> None:
     poses[:, shoulder, 2] = 1.0 + 0.9 * np.sign(np.sin(np.arange(90) / 2.5))  # jerky and wide
     (fast,) = clean([replace(still, poses=poses)])
     assert np.abs(fast.poses[:, shoulder] - poses[:, shoulder])[5:-5].max() < 0.02
+
+
+def test_what_moves_is_steadied_on_request_alone() -> None:
+    rng = np.random.default_rng(0)
+    walk = make_motion("walk", 60)
+    shaken = replace(walk, poses=walk.poses + rng.normal(0, 0.02, walk.poses.shape).astype(np.float32))
+
+    def jerk(motion: Motion) -> float:
+        return float(np.abs(np.diff(joints_of(motion), n=3, axis=0)).mean())
+
+    (plain,) = clean([shaken])
+    (steady,) = clean([shaken], settings=STREAM_CLEANING)
+    assert jerk(plain) > 0.9 * jerk(shaken)
+    assert jerk(steady) < 0.85 * jerk(plain)
 
 
 def test_what_is_clean_already_hardly_changes() -> None:
