@@ -23,8 +23,10 @@ mkdir -p "$out"
 MINUTES="$minutes" "$(dirname "$0")/pretrain_judge.sh" "$mocap" "$out" "$box"
 losses="--alpha-joint 4 --alpha-velocity 0.8 --alpha-contact 0.6"
 train vqvae mocap 150 --balance-actions 0.4 $losses
-train gpt mocap 95 --vqvae "$out/runs/vqvae/mocap" --learning-rate 1e-3 --balance-actions 0.75 --gpt-attn-pdrop 0 \
-  --token-copies 8
+train gpt mocap 125 --vqvae "$out/runs/vqvae/mocap" --learning-rate 1e-3 --balance-actions 0.6 --start-share 0.5 \
+  --time-warp 0.25 --join-share 0.15 --label-subset 0.3 --weight-decay 0.05 --gpt-attn-pdrop 0 --gpt-embd-pdrop 0.15 \
+  --gpt-resid-pdrop 0.15 --seqlen-dropout 0.15
 train vqvae online 37 --model OnlineVQVAE --encoder "$out/runs/vqvae/mocap" --balance-actions 0.4 $losses
 "$bin/python" tools/pack_checkpoint.py "$out/runs/gpt/mocap" --streaming "$out/runs/vqvae/online" \
   --out "$box/gpt"
+"$bin/posegpt" eval guidance --data "$out/dataset" --gpt "$box/gpt" --classifier "$box/classifier" --keep
