@@ -4,12 +4,32 @@ Alone in one process the functions that talk to others do nothing.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from models.errors import PoseGPTError
+
+_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """What is done inside is this process's own business: it knows of no others, and waits for none."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
+
+
+def is_alone() -> bool:
+    """Whether this process works inside `alone`."""
+    return _ALONE.get()
 
 
 def resolve_device(device: str = "auto") -> str:
@@ -28,8 +48,8 @@ def float64_device(device: torch.device) -> torch.device:
 
 
 def is_distributed() -> bool:
-    """Whether several processes have been launched and know each other."""
-    return dist.is_available() and dist.is_initialized()
+    """Whether several processes have been launched, know each other, and work together."""
+    return dist.is_available() and dist.is_initialized() and not is_alone()
 
 
 def rank_and_world_size() -> tuple[int, int]:
@@ -45,6 +65,8 @@ def is_first_process() -> bool:
     Known before anything is launched, from what torchrun, SLURM and Fabric's own launcher put into the
     environment of the processes that they start.
     """
+    if is_alone():
+        return True
     # Each launcher has its own variables; the first that is set speaks for all.
     for names in (("RANK",), ("LOCAL_RANK", "NODE_RANK"), ("SLURM_PROCID",)):
         if names[0] in os.environ:

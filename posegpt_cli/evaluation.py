@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from models.evaluation.report import Report
-from posegpt_cli.console import UsageError, next_step, progress, show_json
+from posegpt_cli.console import next_step, progress, show_json
 from posegpt_cli.options.shared import SavingSettings
 from posegpt_cli.options.targets import check_targets
 from posegpt_cli.output.report import REPORT_SUFFIXES, as_json, report_files, show_report, write_reports
@@ -33,14 +33,11 @@ class Done(Protocol):
 
 
 @contextmanager
-def reporting(
-    shown: ReportSettings, shared: bool = True, with_sheet: bool = False
-) -> Iterator[tuple[OnStage, Done]]:
+def reporting(shown: ReportSettings, with_sheet: bool = False) -> Iterator[tuple[OnStage, Done]]:
     """Refuses targets before the work; yields what shows progress, and what shows and writes the reports.
 
     Args:
         shown: where the reports go.
-        shared: whether several processes of torchrun can share the work.
         with_sheet: whether a contact sheet of motions is written beside each report.
     """
     targets = shown.out
@@ -64,7 +61,7 @@ def reporting(
     def keep_silent(reports: list[Report], worst: "Sequence[Motion]" = ()) -> None:
         pass
 
-    with processes(shared) as speaks, progress("evaluate") as bar:
+    with processes() as speaks, progress("evaluate") as bar:
         yield (
             lambda stage, n, total: bar(n, total, stage) if speaks else None,
             done if speaks else keep_silent,
@@ -72,18 +69,13 @@ def reporting(
 
 
 @contextmanager
-def processes(shared: bool) -> Iterator[bool]:
-    """Joins the other processes if torchrun started several; yields whether this one shall speak.
-
-    Raises UsageError if several were started for work that cannot be shared.
-    """
+def processes() -> Iterator[bool]:
+    """Joins the other processes if torchrun started several; yields whether this one shall speak."""
     import torch.distributed as dist
 
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield True
         return
-    if not shared:
-        raise UsageError("this evaluation runs in one process, got several", "start it without torchrun")
     dist.init_process_group("gloo")
     try:
         yield dist.get_rank() == 0

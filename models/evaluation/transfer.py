@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.batch import Batch
+from models.distributed import alone, own_share
 from models.errors import PoseGPTError
 from models.evaluation.classifier import FIGURES, label_figures
 from models.evaluation.judge import SetInfo, extract, load_judge
@@ -17,6 +18,7 @@ from models.evaluation.motions.clips import batches, label_matrix, to_batch
 from models.evaluation.motions.generated import OnProgress, no_progress
 from models.evaluation.report import Report, Setup, estimates
 from models.evaluation.settings import TransferSettings
+from models.evaluation.sharing import measure_all
 from models.evaluation.timing import Stopwatch
 from models.motion import Motion
 from models.networks.config import ClassifierConfig
@@ -93,22 +95,28 @@ def evaluate_transfer(
     sizes = {name: len(motions) for name, motions in sets.items()}
     if len(set(sizes.values())) != 1:
         raise PoseGPTError(f"the sets to train on differ in size: {sizes}", "give as many of each")
-    total = len(sets) * settings.repeats * settings.steps
+    # Each training is one process's own, so that several processes train what one would.
+    turns = [(name, repeat) for name in sets for repeat in range(settings.repeats)]
+    total = len(own_share(len(turns))) * settings.steps
     done = 0
+
+    def measure(k: int) -> dict[str, float]:
+        nonlocal done
+        name, repeat = turns[k]
+        before = done
+        pupil = _Pupil(info, settings, setup.seed + repeat)
+        with clock.part(f"training on {name}"), alone():
+            found = pupil.train_and_test(
+                sets[name], test, lambda progress: on_progress(before + progress.step, total)
+            )
+        done += settings.steps
+        return found
+
+    rows = measure_all(len(turns), list(FIGURES), measure)
     figures = {}
-    for name, motions in sets.items():
-        rows = []
-        for repeat in range(settings.repeats):
-
-            def tell(progress: TrainingProgress, done: int = done) -> None:
-                on_progress(done + progress.step, total)
-
-            with clock.part(f"training on {name}"):
-                judge = _Pupil(info, settings, setup.seed + repeat)
-                rows.append(judge.train_and_test(motions, test, tell))
-            done += settings.steps
-        found = estimates(rows)
-        figures[f"trained on {name}"] = {k: v for k, v in found.items() if v.mean is not None}
+    for name in sets:
+        own = [row for (of, _), row in zip(turns, rows, strict=True) if of == name]
+        figures[f"trained on {name}"] = {k: v for k, v in estimates(own).items() if v.mean is not None}
     return Report(
         protocol="transfer",
         seed=setup.seed,

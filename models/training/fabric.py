@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from models.distributed import resolve_device
+from models.distributed import is_alone, resolve_device
 from models.errors import PoseGPTError
 from models.networks.layers import Block, ConvBlock
 from models.training.config import RunConfig
@@ -74,6 +74,9 @@ def _processes(run: RunConfig) -> tuple[int, int]:
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
+    # A run that knows of no others is one process, whatever was launched around it.
+    if is_alone():
+        return 1, 1
     # Fabric would take the numbers of the run's settings and wait for processes that never come.
     if TorchElasticEnvironment.detect():
         launcher = "torchrun"

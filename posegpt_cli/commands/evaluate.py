@@ -115,7 +115,7 @@ def classifiers(request: ClassifierRequest, shown: ReportSettings) -> None:
 @with_options(SPEC)
 def transfer(request: TransferRequest, shown: ReportSettings) -> None:
     request = _with_data(request)
-    with reporting(shown, shared=False) as (on_progress, done):
+    with reporting(shown) as (on_progress, done):
         from data.evaluating.protocols import evaluate_transfer
 
         done([evaluate_transfer(request, on_progress)])
@@ -144,7 +144,7 @@ def likelihood(request: LikelihoodRequest, shown: ReportSettings) -> None:
 @with_options(SPEC)
 def everything(request: EverythingRequest, shown: ReportSettings) -> None:
     request = _with_data(request)
-    with reporting(shown, shared=False) as (on_progress, done):
+    with reporting(shown) as (on_progress, done):
         from data.evaluating.protocols import evaluate_everything
 
         done(evaluate_everything(request, on_progress))

@@ -454,6 +454,8 @@ SHARED = {
     "physics": ("--clips", 7, "--seams", 1),
     "forecast": ("--clips", 3, "--past", 8, "--future", 10, "-k", 2),
     "likelihood": ("--clips", 7, "--split", "val"),
+    "transfer": ("--clips", 7, "--steps", 3, "--repeats", 2),
+    "all": ("--clips", 7, "--steps", 3, "--repeats", 1, "--unguided", 0),
 }
 """Small settings of protocols that several processes share."""
 
@@ -462,7 +464,7 @@ SHARED = {
 @pytest.mark.parametrize("protocol", SHARED)
 def test_two_processes_find_what_one_finds(posegpt, world, more_data, protocol):
     words = ["eval", protocol, "--data", more_data, "--gpt", world["gpt"], *SHARED[protocol], "--json"]
-    if protocol in ("fid", "actions", "forecast"):
+    if protocol in ("fid", "actions", "forecast", "all"):
         words += ["--classifier", world["classifier"]]
     alone = report_of(posegpt(*words))
     script = Path(sys.executable).with_name("posegpt")
@@ -470,14 +472,15 @@ def test_two_processes_find_what_one_finds(posegpt, world, more_data, protocol):
     ran = subprocess.run([*launcher, *map(str, words)], capture_output=True, text=True, timeout=400)
     assert ran.returncode == 0, ran.stderr
     together = json.loads(ran.stdout)
-    assert together["counts"] == alone["counts"]
-    for group, figures in alone["figures"].items():
-        for name, value in figures.items():
-            found = together["figures"][group][name]["mean"]
-            if value["mean"] is None:
-                assert found is None, (group, name)
-            else:
-                assert found == pytest.approx(value["mean"], rel=2e-3, abs=1e-4), (group, name)
+    for one, two in zip(alone.get("reports", [alone]), together.get("reports", [together]), strict=True):
+        assert two["counts"] == one["counts"]
+        for group, figures in one["figures"].items():
+            for name, value in figures.items():
+                found = two["figures"][group][name]["mean"]
+                if value["mean"] is None:
+                    assert found is None, (group, name)
+                else:
+                    assert found == pytest.approx(value["mean"], rel=2e-3, abs=1e-4), (group, name)
 
 
 def test_clips_without_labels_are_no_reference_for_labels(tmp_path):
