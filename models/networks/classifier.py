@@ -36,7 +36,8 @@ class Classified:
     logits: Tensor
     """(B, L) one per label; several may be true."""
     names: Tensor | None
-    """(B, M) one per own name of the training clips, of which one is true; None without such a head."""
+    """(B, M) one per own name of the training clips, of which one is true; None without such a head. Of a
+    softmax these are the logits."""
 
 
 class Classifier(nn.Module):
@@ -66,7 +67,8 @@ class Classifier(nn.Module):
             self.pool = nn.Linear(2 * dim, dim)
         self.norm = nn.RMSNorm(dim)
         self.head = nn.Linear(dim, config.n_labels)
-        self.name_head = nn.Linear(dim, len(config.names)) if config.names else None
+        has_names = bool(config.names) and not config.softmax
+        self.name_head = nn.Linear(dim, len(config.names)) if has_names else None
 
     def forward(self, poses: Tensor, trans: Tensor, length: Tensor) -> Classified:
         """Poses (B, T, J, 3) rotvec, trans (B, T, 3) m, length (B,): frames beyond it do not count."""
@@ -76,8 +78,11 @@ class Classifier(nn.Module):
         x = self.drop(self.embed((inputs - self.mean) / self.std).float())
         pool = self._attend if self.config.classif_method == "TR" else self._convolve
         features = self.norm(pool(x, length)).float()
+        logits = self.head(features).float()
+        if self.config.softmax:
+            return Classified(features, logits, logits)
         names = None if self.name_head is None else self.name_head(features).float()
-        return Classified(features, self.head(features).float(), names)
+        return Classified(features, logits, names)
 
     def inputs(self, poses: Tensor, trans: Tensor) -> Tensor:
         """(B, T, F): place and heading of the motion do not count."""

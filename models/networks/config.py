@@ -148,6 +148,9 @@ class ClassifierConfig(Config):
 
     classif_method: Literal["TR", "CNN"] = "TR"
     """TR: a transformer over frames. CNN: convolutions over time."""
+    softmax: bool = False
+    """Exactly one label per clip: a softmax over all labels, as the original has it for HumanAct12 and GRAB,
+    instead of a yes or no for each."""
     use_bm: bool = False
     """Take joint positions of the body model instead of SMPL parameters."""
     scale_noise: Weight = 0.04

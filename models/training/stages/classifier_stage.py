@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models.batch import Batch
 from models.checkpoint import StageName
+from models.errors import PoseGPTError
 from models.metrics import mean_average_precision
 from models.networks.classifier import Classified, Classifier
 from models.training.config import ClassifierRun
@@ -32,10 +33,13 @@ class ClassifierStage(TrainStage):
     def __init__(self, run: ClassifierRun, info: DataInfo) -> None:
         super().__init__()
         self.run = run
-        self.best_metric = "ce" if info.names else "bce"
-        groups = {"names": info.names, "styles": info.styles}
+        # Of single labels each is a name, and nothing else is told of a clip.
+        names = info.labels if run.network.softmax else info.names
+        styles = () if run.network.softmax else info.styles
+        self.best_metric = "ce" if names else "bce"
+        groups = {"names": names, "styles": styles}
         self.config = run.network.replaced(
-            body_type=info.body_type, n_labels=len(info.labels), names=info.names, styles=info.styles
+            body_type=info.body_type, n_labels=len(info.labels), names=names, styles=styles
         )
         self.columns = {
             group: torch.tensor([info.labels.index(label) for label in labels], dtype=torch.int64)
@@ -45,7 +49,14 @@ class ClassifierStage(TrainStage):
         self.network.rest_joints.copy_(load_skeleton(info.body_type, 0.0).rest_joints)
 
     def fit_statistics(self, batches: Iterable[Batch]) -> None:
-        rows = torch.cat([self.network.inputs(b.poses, b.trans)[b.mask()] for b in batches])
+        held = list(batches)
+        if self.config.softmax and any(bool((batch.labels.sum(1) > 1).any()) for batch in held):
+            raise PoseGPTError(
+                "there are clips with several labels, of which softmax=True would learn one",
+                "use softmax=False",
+                "softmax",
+            )
+        rows = torch.cat([self.network.inputs(b.poses, b.trans)[b.mask()] for b in held])
         self.network.mean.copy_(rows.mean(0))
         self.network.std.copy_(rows.std(0).clamp(min=1e-2))
 
@@ -59,7 +70,9 @@ class ClassifierStage(TrainStage):
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         with autocast(self.run, batch.poses.device):
             said = self.network(batch.poses, batch.trans, batch.length)
-        terms = {"bce": F.binary_cross_entropy_with_logits(said.logits, batch.labels)}
+        terms = {}
+        if not self.config.softmax:
+            terms["bce"] = F.binary_cross_entropy_with_logits(said.logits, batch.labels)
         for group, (scores, targets) in self._exclusive(said, batch).items():
             terms[group] = F.cross_entropy(
                 scores, targets, ignore_index=IGNORED, reduction="sum", label_smoothing=SMOOTHING
@@ -69,7 +82,7 @@ class ClassifierStage(TrainStage):
     def counts(self, batch: Batch, step: int) -> dict[str, Tensor]:
         n = torch.tensor(len(batch.length), device=batch.length.device)
         groups = [group for group, columns in self.columns.items() if len(columns)]
-        return dict.fromkeys(("bce", *groups), n)
+        return dict.fromkeys(groups if self.config.softmax else ("bce", *groups), n)
 
     @torch.no_grad()
     def validate(self, network: Classifier, batches: Iterable[Batch]) -> dict[str, float]:
@@ -88,10 +101,9 @@ class ClassifierStage(TrainStage):
                 targets.append(names[1].cpu())
         all_logits = torch.cat(logits)
         all_labels = torch.cat(labels)
-        figures = {
-            "bce": float(F.binary_cross_entropy_with_logits(all_logits, all_labels)),
-            "map": mean_average_precision(all_logits, all_labels),
-        }
+        figures = {"map": mean_average_precision(all_logits, all_labels)}
+        if not self.config.softmax:
+            figures["bce"] = float(F.binary_cross_entropy_with_logits(all_logits, all_labels))
         if not scores:
             right = all_labels.gather(1, all_logits.argmax(1, keepdim=True))
             return figures | {"accuracy": float(right.mean())}

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from models.checkpoint import find_checkpoint, load_classifier
+from models.errors import PoseGPTError
 from models.metrics import mean_average_precision
 from models.networks.classifier import Classifier
 from models.networks.config import ClassifierConfig
@@ -113,6 +114,41 @@ def test_names_are_told_apart_by_a_head_of_their_own(tmp_path):
     said = model(batch.poses, batch.trans, batch.length)
     assert said.names.argmax(1).tolist() == (1 - batch.own).tolist()
     assert bool((said.logits > 0).all())
+
+
+class Single(SwingingArms):
+    """One label per clip, which is its own name."""
+
+    def batch(self, step):
+        batch = super().batch(step)
+        return replace(batch, own=batch.labels.argmax(1))
+
+
+def test_a_softmax_over_single_labels(tmp_path):
+    """As the original has it for HumanAct12 and GRAB: one group, and no other loss."""
+    network = TINY.model_copy(update={"softmax": True})
+    run = ClassifierRun(**SHORT | {"iter": 60, "eval_every": 30, "learning_rate": 1e-2, "network": network})
+    terms = set()
+    result = train(
+        run, tmp_path, training_data(Single()), on_progress=lambda progress: terms.update(progress.terms)
+    )
+    assert terms == {"names"} and result.metrics["accuracy"] == 1 and "bce" not in result.metrics
+    model, info = load_classifier(find_checkpoint(tmp_path, "classifier"))
+    batch = Single().batch(77)
+    said = model(batch.poses, batch.trans, batch.length)
+    assert model.config.names == info.labels and torch.equal(said.names, said.logits)
+    assert torch.equal(said.logits.argmax(1), batch.own)
+
+
+def test_a_softmax_refuses_several_labels(tmp_path):
+    class Several(Single):
+        def batch(self, step):
+            batch = super().batch(step)
+            return replace(batch, labels=torch.ones_like(batch.labels))
+
+    run = ClassifierRun(**SHORT | {"network": TINY.model_copy(update={"softmax": True})})
+    with pytest.raises(PoseGPTError, match="several labels, of which softmax=True would learn one"):
+        train(run, tmp_path, training_data(Several()))
 
 
 def test_average_precision_by_hand():
