@@ -14,6 +14,7 @@ from data.formats.smpl_tree import read_smpl_tree
 from data.retargeting.mapping.mapper import write_draft_map
 from data.retargeting.mapping.skeletons import named_skeleton
 from data.retargeting.retarget import retarget
+from data.rigs.read_back import read_recording_counted
 from models.errors import PoseGPTError
 from models.motion import Motion
 
@@ -79,7 +80,7 @@ def _retarget(bvh: Bvh, settings: ReadingSettings) -> Motion:
     if settings.write_skeleton is not None:
         write_draft_map(settings.write_skeleton, bvh)
     skeleton = named_skeleton(settings.skeleton) if settings.skeleton else None
-    return retarget(bvh, skeleton, settings)
+    return read_recording_counted(bvh, skeleton, settings).motion
 
 
 READERS: Mapping[str, Reader] = {

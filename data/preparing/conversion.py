@@ -25,7 +25,8 @@ from data.preparing.humanact12 import motion_of_clip
 from data.preparing.splits import frame_hashes
 from data.retargeting.mapping.mapper import map_joints
 from data.retargeting.mapping.skeletons import named_skeleton
-from data.retargeting.retarget import RetargetedMotion, retarget_counted
+from data.retargeting.retarget import RetargetedMotion
+from data.rigs.read_back import read_recording_counted
 from models.body.skeleton import BodyType
 from models.config import Config
 from models.errors import PoseGPTError
@@ -216,7 +217,7 @@ def _read_recording(source: SourceFile) -> RetargetedMotion:
     skeleton = named_skeleton(settings.skeleton) if settings.skeleton else None
     is_bvh = source.kind == "bvh"
     recording = read_bvh(source.path, settings.reading.fps_in) if is_bvh else _read_amc(source)
-    return retarget_counted(recording, skeleton, settings.reading)
+    return read_recording_counted(recording, skeleton, settings.reading)
 
 
 def _read_amc(source: SourceFile) -> Bvh:

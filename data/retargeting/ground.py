@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_closing, binary_opening, gaussian_filter1d
 
 from data.retargeting.body_motion import JOINT, BodyMotion
+from data.retargeting.tolerance import Tolerance
 from models.body.ik import apply, reach
 
 FloatArray = NDArray[np.float64]
@@ -93,16 +94,36 @@ def plant(body: BodyMotion, feet: tuple[Foot, Foot], fps: float) -> BodyMotion:
     return hold_feet(replace(body, positions=body.positions - floor), feet, fps)
 
 
-def hold_feet(body: BodyMotion, feet: tuple[Foot, Foot], fps: float) -> BodyMotion:
-    """The motion, whose floor is at y = 0, with its planted feet on it; hands do not sink."""
+def hold_feet(
+    body: BodyMotion,
+    feet: tuple[Foot, Foot],
+    fps: float,
+    heights: FloatArray | None = None,
+    tolerance: Tolerance | None = None,
+) -> BodyMotion:
+    """The motion, whose floor is at y = 0, with its planted feet on it; hands do not sink.
+
+    Args:
+        body: the motion.
+        feet: those of the source.
+        fps: frame rate.
+        heights: (T, 2) how high over the floor the sole of each planted foot is to be; on it, if not given.
+        tolerance: how far feet may be off; if not given, they are planted exactly, whatever legs have to do.
+    """
     if any(foot.planted.any() for foot in feet):
-        shifts = [_foot_shift(body, foot, side) for foot, side in zip(feet, _SIDES, strict=True)]
+        if heights is None:
+            heights = np.zeros((len(body.positions), 2))
+        shifts = []
+        for k, side in enumerate(_SIDES):
+            shifts.append(_foot_shift(body, feet[k], side, heights[:, k]))
         contacts = np.stack([foot.planted for foot in feet], axis=1)
-        body = _follow(body, np.stack(shifts, axis=1), contacts, fps)
+        body = _follow(body, np.stack(shifts, axis=1), contacts, fps, tolerance)
     return _lift_hands(body)
 
 
-def _follow(body: BodyMotion, wanted: FloatArray, contacts: BoolArray, fps: float) -> BodyMotion:
+def _follow(
+    body: BodyMotion, wanted: FloatArray, contacts: BoolArray, fps: float, tolerance: Tolerance | None
+) -> BodyMotion:
     """Move the body with its planted feet, and each leg by what its foot still lacks.
 
     Args:
@@ -110,6 +131,7 @@ def _follow(body: BodyMotion, wanted: FloatArray, contacts: BoolArray, fps: floa
         wanted: (T, 2, 3) shift of each foot.
         contacts: (T, 2) whether it is planted.
         fps: frame rate.
+        tolerance: how far feet may stay off.
     """
     away = np.stack([_seconds_to_contact(contacts[:, k], fps) for k in range(2)], axis=1)
 
@@ -117,6 +139,10 @@ def _follow(body: BodyMotion, wanted: FloatArray, contacts: BoolArray, fps: floa
     weight = 1 / (1 + (away / 0.05) ** 2) ** 2
     shift = (wanted * weight[..., None]).sum(axis=1) / weight.sum(axis=1)[:, None]
     shift = gaussian_filter1d(shift, 0.04 * fps, axis=0, mode="nearest")
+
+    # Whatever is left to tolerance is above the floor: the lower of two feet decides.
+    if tolerance is not None:
+        shift[:, 1] += gaussian_filter1d(_still_low(wanted, shift, contacts), 0.04 * fps, mode="nearest")
 
     # A person on the ground lies on the back or the knees, not on the feet.
     pelvis = body.positions[:, JOINT["pelvis"], 1]
@@ -128,13 +154,22 @@ def _follow(body: BodyMotion, wanted: FloatArray, contacts: BoolArray, fps: floa
     share = share * share * (3 - 2 * share)
     for k, side in enumerate(_SIDES):
         lacking = (wanted[:, k] - shift) * share[:, k, None]
+        if tolerance is not None:
+            lacking = tolerance.beyond(lacking)
         heights = sole_heights(body)[:, k] + lacking[:, 1]
         lacking[:, 1] += np.clip(-heights, 0.0, _LARGEST)
-        body = _move_end(body, lacking, (f"{side}_hip", f"{side}_knee", f"{side}_ankle"))
+        body = _move_end(body, lacking, (f"{side}_hip", f"{side}_knee", f"{side}_ankle"), tolerance)
     return body
 
 
-def _foot_shift(body: BodyMotion, foot: Foot, side: str) -> FloatArray:
+def _still_low(wanted: FloatArray, shift: FloatArray, contacts: BoolArray) -> FloatArray:
+    """(T,) by how much the lower of the planted feet has to rise, interpolated between contacts."""
+    rise = np.where(contacts, wanted[..., 1] - shift[:, None, 1], -np.inf).max(axis=1)
+    frames = np.flatnonzero(contacts.any(axis=1))
+    return np.interp(np.arange(len(rise)), frames, rise[frames])
+
+
+def _foot_shift(body: BodyMotion, foot: Foot, side: str, heights: FloatArray) -> FloatArray:
     """(T, 3) by how much a foot should be moved: exact in its contacts, interpolated between them."""
     frames = np.flatnonzero(foot.planted)
     shift = np.zeros((len(foot.planted), 3))
@@ -147,9 +182,9 @@ def _foot_shift(body: BodyMotion, foot: Foot, side: str) -> FloatArray:
         own = drift[start:stop]
         shift[start:stop] = own - own.mean(axis=0)
 
-    # Its lowest point touches the floor.
+    # Its lowest point comes to the height that it is to have.
     heel, ball = _sole_points(body, side)
-    shift[:, 1] = -np.minimum(heel[:, 1], ball[:, 1])
+    shift[:, 1] = heights - np.minimum(heel[:, 1], ball[:, 1])
     shift = np.clip(shift, -_LARGEST, _LARGEST)
     every = np.arange(len(shift))
     return np.stack([np.interp(every, frames, shift[frames, axis]) for axis in range(3)], axis=1)
@@ -182,7 +217,9 @@ def _lift_hands(body: BodyMotion) -> BodyMotion:
     return body
 
 
-def _move_end(body: BodyMotion, by: FloatArray, limb: tuple[str, str, str]) -> BodyMotion:
+def _move_end(
+    body: BodyMotion, by: FloatArray, limb: tuple[str, str, str], tolerance: Tolerance | None = None
+) -> BodyMotion:
     """Move a limb's end by (T, 3) with its two bones; the end and what it carries keep their directions."""
     frames = np.flatnonzero(np.abs(by).max(axis=1) > 1e-5)
     if len(frames) == 0:
@@ -191,6 +228,8 @@ def _move_end(body: BodyMotion, by: FloatArray, limb: tuple[str, str, str]) -> B
     positions = body.positions[frames]
     rotations = body.rotations[frames]
     target = positions[:, end] + by[frames]
+    if tolerance is not None:
+        target = tolerance.within_reach(positions[:, upper], positions[:, lower], positions[:, end], target)
     hinge = rotations[:, upper] @ _hinge(limb[1])
     offsets = body.rest.offsets
     turn = reach(positions[:, upper], positions[:, lower], positions[:, end], target, hinge)

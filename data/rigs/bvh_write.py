@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from data.formats.bvh import depth_first, hierarchy_lines
 from data.formats.euler import rotvecs_to_zyx
+from data.rigs.bvh_rig import mark_root
 from data.rigs.solve import RigMotion
 from models.files import atomic_file
 from models.rotations import matrix_to_quat, quat_to_rotvec
@@ -26,14 +27,18 @@ def write_rig_bvh(path: Path, motion: RigMotion, force: bool = False) -> None:
     joints = _joints_below(rig.parents, rig.top)
     parents = [joints.index(rig.parents[joint]) if joint != rig.top else -1 for joint in joints]
     unit = rig.unit * _CENTIMETRES
-    places = rig.world_positions[joints] * unit
+    # The floor of the rig's file comes to zero.
+    floor = motion.fit.axes[1] * motion.fit.floor / motion.fit.size
+    places = (rig.world_positions[joints] - floor) * unit
     offsets = places - np.where(np.array(parents)[:, None] < 0, 0.0, places[parents])
     first = motion.fit.moving[0]
 
     # What carries the body has a path of its own, also if it is not the uppermost joint.
     placed = {joints.index(rig.top), joints.index(first)}
     names = [rig.names[joint] for joint in joints]
-    lines = ["HIERARCHY", *hierarchy_lines(names, parents, offsets, 0, 0, placed), "MOTION"]
+    shown = offsets.copy()
+    shown[0] = mark_root(offsets[0])
+    lines = ["HIERARCHY", *hierarchy_lines(names, parents, shown, 0, 0, placed), "MOTION"]
     lines += [f"Frames: {motion.n_frames}", f"Frame Time: {1 / motion.fps:.8f}"]
 
     order = depth_first(parents)

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.retargeting.body_motion import HIPS, JOINT, SMPL_BODY, BodyMotion, body_motion
-from data.retargeting.ground import hold_feet, source_feet
+from data.retargeting.ground import hold_feet, sole_heights, source_feet
+from data.retargeting.tolerance import Tolerance
 from data.rigs.fit import Fit
 from models.body.skeleton import BODY_JOINTS
 from models.motion import Motion
@@ -75,7 +76,8 @@ def put_on_rig(fit: Fit, motion: Motion) -> RigMotion:
     source = body_motion(motion.poses, motion.trans.astype(float), motion.body_type)
     body = _on_own_bones(fit, source)
     feet = source_feet(source.positions, _ALL, motion.fps)
-    body = hold_feet(body, feet, motion.fps)
+    heights = np.maximum(sole_heights(source), 0.0)
+    body = hold_feet(body, feet, motion.fps, heights, Tolerance())
 
     turns = fit.turns(body.rotations)
     return RigMotion(
@@ -85,15 +87,19 @@ def put_on_rig(fit: Fit, motion: Motion) -> RigMotion:
 
 def _on_own_bones(fit: Fit, source: BodyMotion) -> BodyMotion:
     """The source's rotations on the rig's bones, standing where the source stands."""
-    # Standing at rest, both have their soles on the floor: what is between sole and hips may differ.
-    own_height = _hips_height(fit.body.joints, fit.body.drops)
-    height = _hips_height(SMPL_BODY.joints, SMPL_BODY.drops)
-    lift = np.array([0.0, own_height - height, 0.0])
+    lift = standing_lift(fit)
     origin = np.zeros((len(source.positions), 3))
     positions = fit.body_positions(source.rotations, origin, fit.body)
     middle = source.positions[:, HIPS].mean(axis=1) + lift
     positions += (middle - positions[:, HIPS].mean(axis=1))[:, None]
     return BodyMotion(source.rotations, positions, fit.body)
+
+
+def standing_lift(fit: Fit) -> FloatArray:
+    """(3,) by how much higher the rig's hips are than SMPL's when both stand on the floor."""
+    own_height = _hips_height(fit.body.joints, fit.body.drops)
+    height = _hips_height(SMPL_BODY.joints, SMPL_BODY.drops)
+    return np.array([0.0, own_height - height, 0.0])
 
 
 def _root(fit: Fit, rotations: FloatArray, positions: FloatArray) -> FloatArray:

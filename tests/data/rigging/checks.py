@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from data.retargeting.body_motion import HIPS, JOINT, LIMBS, BodyMotion, body_motion
 from data.retargeting.frames import angle_between
-from data.retargeting.ground import contact_intervals, source_feet
+from data.retargeting.ground import contact_intervals, sole_heights, source_feet
 from data.rigs.solve import RigMotion
 from models.body.skeleton import BODY_JOINTS
 from models.motion import Motion
@@ -24,9 +24,9 @@ class Quality:
     limbs: float
     """Degrees by which a limb points elsewhere than in the motion, at most."""
     soles: float
-    """Metres from a planted sole to the floor, at most."""
+    """Metres from a planted sole to where the motion's own is, at most."""
     drift: float
-    """Metres by which a planted heel or ball slides off its place, at most."""
+    """Metres by which a planted heel or ball slides farther than the motion's own, at most."""
     lowest: float
     """Height of the lowest joint."""
 
@@ -43,7 +43,8 @@ def quality(motion: Motion, on_rig: RigMotion) -> Quality:
 
     soles = 0.0
     drift = 0.0
-    for foot, side in zip(source_feet(source.positions, _all(), motion.fps), ("left", "right"), strict=True):
+    feet = source_feet(source.positions, _all(), motion.fps)
+    for k, (foot, side) in enumerate(zip(feet, ("left", "right"), strict=True)):
         parts = {f"{side}_ankle": foot.heel_down, f"{side}_foot": foot.ball_down}
         heights = []
         for name, down in parts.items():
@@ -56,11 +57,21 @@ def quality(motion: Motion, on_rig: RigMotion) -> Quality:
             for start, stop in contact_intervals(down):
                 if stop - start >= _SHORT:
                     way = sole[start:stop, ::2] - sole[start:stop, ::2].mean(axis=0)
-                    drift = max(drift, float(np.linalg.norm(way, axis=1).max()))
-        lowest = np.min(heights, axis=0)
+                    own_way = np.linalg.norm(way, axis=1).max()
+                    drift = max(drift, float(own_way - _way(source, name, start, stop)))
+        own_height = np.min(heights, axis=0)
+        height = np.maximum(sole_heights(source)[:, k], 0.0)
         if foot.planted.any():
-            soles = max(soles, float(np.abs(lowest[foot.planted]).max()))
+            soles = max(soles, float(np.abs(own_height - height)[foot.planted].max()))
     return Quality(limbs, soles, drift, float(places[..., 1].min()))
+
+
+def _way(source: BodyMotion, name: str, start: int, stop: int) -> float:
+    """Metres by which the motion's own foot slides in a contact."""
+    joint = JOINT[name]
+    drop = np.array([0.0, -source.rest.drops[joint], 0.0])
+    sole = source.positions[start:stop, joint] + source.rotations[start:stop, joint] @ drop
+    return float(np.linalg.norm((sole - sole.mean(axis=0))[:, ::2], axis=1).max())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,31 @@
+"""The skeleton of a BVH file as a rig: its zero pose is its rest pose. No torch."""
+
+import numpy as np
+
+from data.formats.bvh import OWN_CHANNELS, Bvh
+from data.rigs.rig import Rig
+
+
+def bvh_rig(bvh: Bvh) -> Rig:
+    """The skeleton of a recording, in its own units."""
+    n_joints = len(bvh.names)
+    rotations = np.zeros((n_joints, 4))
+    rotations[:, 3] = 1.0
+    return Rig(bvh.name, bvh.names, bvh.parents, bvh.offsets, rotations, np.ones((n_joints, 3)), bvh=bvh)
+
+
+def mark_root(offset: np.ndarray) -> np.ndarray:
+    """The root's OFFSET with the mark of recordings that posegpt put on a rig.
+
+    Its place over the floor is of no meaning, as channels replace it: zero to every reader, with signs that
+    hardly anybody else writes.
+    """
+    return np.array([-0.0, offset[1], -0.0])
+
+
+def is_marked(bvh: Bvh) -> bool:
+    """Whether posegpt put a recording on a rig."""
+    root, *others = bvh.channels
+    has_layout = root == OWN_CHANNELS and set(others) <= {OWN_CHANNELS, OWN_CHANNELS[3:]}
+    across = bvh.offsets[0, [0, 2]]
+    return bool(has_layout and not across.any() and np.signbit(across).all())
