@@ -108,3 +108,30 @@ class PhaseEmbedding(nn.Module):
         octaves = (count.clamp(min=self.N_EXACT) / self.N_EXACT).log2()
         row = torch.where(count < self.N_EXACT, count, self.N_EXACT + (8 * octaves).long())
         return row.clamp(max=self.N_PLACES - 1).masked_fill(count == HIDDEN, self.N_PLACES)
+
+
+class WordEmbedding(nn.Module):
+    """Labels by the vectors of their words: the largest of all words' embeddings, channel by channel.
+
+    As the original has it for GloVe (its `action_emb`), after Miech et al., End-to-End Learning of Visual
+    Representations from Uncurated Instructional Videos, CVPR 2020.
+    """
+
+    of_label: Tensor
+    """(L, W) bool: the words of each label."""
+
+    def __init__(self, n_labels: int, n_words: int, word_dim: int, dim: int, is_frozen: bool) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.zeros(n_words, word_dim), requires_grad=not is_frozen)
+        self.register_buffer("of_label", torch.zeros(n_labels, n_words, dtype=torch.bool))
+        self.project = nn.Linear(word_dim, dim, bias=False)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """(B, S, L) k-hot to (B, S, D); zeros where there is no label."""
+        # Few sets of labels occur, however many tokens have them.
+        sets, place = torch.unique((labels > 0).flatten(0, 1), dim=0, return_inverse=True)
+        is_in = (sets[:, :, None] & self.of_label).any(1)
+        words = self.project(self.vectors)
+        largest = words.masked_fill(~is_in[..., None], -torch.inf).amax(1)
+        largest = largest.masked_fill(~is_in.any(1, keepdim=True), 0.0)
+        return largest[place].unflatten(0, labels.shape[:2])

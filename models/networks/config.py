@@ -107,6 +107,12 @@ class GPTConfig(Config):
     by a layer more (mlp)."""
     class_conditional: bool = True
     """Condition on action labels."""
+    action_emb: Literal["scratch", "words_frozen", "words_ft"] = "scratch"
+    """Embedding of labels: learned, or of the vectors of their words, which stay or are fine-tuned."""
+    n_words: Annotated[int, Field(ge=0)] = 0
+    """Number of words in the labels; set by the data and its word vectors."""
+    word_dim: Annotated[int, Field(ge=0)] = 0
+    """Width of the word vectors; set by them."""
     seqlen_conditional: bool = True
     """Condition on the duration."""
     seqlen_emb: Literal["scratch", "sine_frozen", "sine_ft"] = "scratch"

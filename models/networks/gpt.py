@@ -16,7 +16,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from models.networks import fused
-from models.networks.condition import HIDDEN, Condition, PhaseEmbedding
+from models.networks.condition import HIDDEN, Condition, PhaseEmbedding, WordEmbedding
 from models.networks.config import GPTConfig
 from models.networks.layers import BlockSizes, KVCache, Transformer, make_norm, sine_positions
 
@@ -102,7 +102,11 @@ class GPT(nn.Module):
         # `embed_steps` and `no_steps` keep the names that old checkpoints have: steps were tokens there.
         parts = 1
         if config.class_conditional:
-            self.embed_labels = nn.Linear(config.n_labels, dim, bias=False)
+            if config.action_emb == "scratch":
+                self.embed_labels = nn.Linear(config.n_labels, dim, bias=False)
+            else:
+                is_frozen = config.action_emb == "words_frozen"
+                self.words = WordEmbedding(config.n_labels, config.n_words, config.word_dim, dim, is_frozen)
             groups = sorted(set(config.label_groups))
             self.no_labels = nn.Parameter(torch.zeros(len(groups), dim) if groups else torch.zeros(dim))
             in_group = [[of == group for of in config.label_groups] for group in groups]
@@ -275,18 +279,21 @@ class GPT(nn.Module):
         return parts
 
     def _embed_labels(self, condition: Condition) -> Tensor:
-        """(B, S, D), or (B, 1, D): the sum over groups of the mean of a group's labels.
+        """(B, S, D), or (B, 1, D): the sum over groups of the mean (of words, the maximum) of their labels.
 
         Each group has a vector for "none", so that an action without a style is as sharp as one with it.
         """
         labels = condition.labels if condition.labels.dim() == 3 else condition.labels[:, None]
-        labels = labels.to(self.embed_labels.weight.dtype)
+        labels = labels.to(self.no_labels.dtype)
         is_hidden = condition.hide_labels[:, None, None]
         embedded: list[Tensor] = []
         for group, none in zip(self.groups, self.no_labels.view(len(self.groups), -1), strict=True):
             of_group = labels * group
             count = of_group.sum(-1, keepdim=True)
-            x = self.embed_labels(of_group / count.clamp(min=1))
+            if self.config.action_emb == "scratch":
+                x = self.embed_labels(of_group / count.clamp(min=1))
+            else:
+                x = self.words(of_group)
             embedded.append(torch.where(is_hidden | (count == 0), none.to(x.dtype), x))
         return torch.stack(embedded).sum(0)
 

@@ -220,6 +220,8 @@ class GPTRun(RunConfig, FrameLabelWindowsConfig):
     """Tokenizer: a run or checkpoint folder (none: the bundled one)."""
     vq_model: VQVAEModel | None = None
     """What --vqvae must be; another tokenizer is refused."""
+    word_vectors: Path | None = None
+    """Text file with the vectors of words (GloVe's, word2vec's) for --action-emb."""
     balance_actions: Share = 0.5
     start_share: Share = 0.25
     end_at_cut: bool = False

@@ -24,12 +24,15 @@ _LABEL_DIMENSIONS: dict[StageName, dict[str, int]] = {
     "classifier": {"head.weight": 0, "head.bias": 0},
 }
 """Weights that have an entry per label, and along which dimension."""
+_OF_WORDS = ("words.vectors", "words.of_label")
+"""Weights of the words of the labels: other labels have other words, so the file's own vectors stay."""
 _NAME_HEAD = "name_head."
 """Weights that have an entry per own name."""
 _FREE_SETTINGS = {
     "vqvae": set(FREE_SETTINGS),
     "gpt": {
         "n_labels",
+        "n_words",
         "label_groups",
         "gpt_embd_pdrop",
         "gpt_resid_pdrop",
@@ -67,6 +70,7 @@ def fine_tune_from(stage: TrainStage, source: Path, info: DataInfo) -> None:
     # What the stage has taken from elsewhere stays, and new labels keep their random weights.
     initial = stage.network.state_dict()
     weights = trained.state_dict() | {name: initial[name] for name in stage.fixed()}
+    weights |= {name: initial[name] for name in _OF_WORDS if name in initial}
     for name, dim in _LABEL_DIMENSIONS[stage.stage].items():
         if name in weights:
             weights[name] = _by_label(weights[name], about.labels, initial[name], info.labels, dim)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 SET_BY_DATA = {
     "vqvae": ("body_type",),
-    "gpt": ("n_codebook", "codes_per_book", "n_labels", "label_changes"),
+    "gpt": ("n_codebook", "codes_per_book", "n_labels", "n_words", "word_dim", "label_changes"),
     "classifier": ("body_type", "n_labels", "names", "styles"),
 }
 """Fields of the networks that the data and the tokenizer decide."""

@@ -208,6 +208,12 @@ def _head(option: Option, stage: str) -> list[Option]:
     return [Option("--head", (heads.get(option.value, option.value),))]
 
 
+def _embedding(option: Option, stage: str) -> list[Option]:
+    """GloVe's vectors are not named in the command there; here --word-vectors names them."""
+    kinds = {"glove_frozen": "words_frozen", "glove_ft": "words_ft"}
+    return [Option("--action-emb", (kinds.get(option.value, option.value),))]
+
+
 def _autoregressive(option: Option, stage: str) -> list[Option]:
     return [Option("--head", ("autoregressive",))] if option.value == "1" else []
 
@@ -224,6 +230,7 @@ def _tokenizer(option: Option, stage: str) -> list[Option]:
 
 
 _BY_VALUE: Mapping[str, Callable[[Option, str], list[Option]]] = {
+    "--action-emb": _embedding,
     "--autoreg-pq": _autoregressive,
     "--data-augment": _augmentation,
     "--head-type": _head,

@@ -142,6 +142,8 @@ def test_options_that_are_called_otherwise_here(typed, ours):
         ("--head_type mlp --autoreg_pq 0", "--head mlp"),
         ("--head_type fc_wo_bias", "--head independent"),
         ("--autoreg_pq 1", "--head autoregressive"),
+        ("--action_emb glove_ft", "--action-emb words_ft"),
+        ("--action_emb scratch", "--action-emb scratch"),
     ],
 )
 def test_heads_of_the_generator(typed, said):

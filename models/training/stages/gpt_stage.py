@@ -18,6 +18,7 @@ from models.training.config import GPTRun
 from models.training.data_source import DataInfo
 from models.training.stages.stage import TrainStage, autocast
 from models.training.stages.token_cache import MOST_CODES, TokenCache
+from models.training.word_vectors import WordVectors, read_word_vectors
 
 
 class GPTStage(TrainStage):
@@ -58,7 +59,10 @@ class GPTStage(TrainStage):
         # In a list, so that torch does not take it for a part of what is trained, averaged and saved.
         self._vqvae = [vqvae]
         labels_change = run.join_share > 0 or info.per_frame
+        words = _word_vectors(run, info)
         self.config = run.network.replaced(
+            n_words=0 if words is None else len(words.vectors),
+            word_dim=0 if words is None else words.vectors.shape[1],
             n_codebook=vqvae.config.n_codebook,
             codes_per_book=vqvae.config.codes_per_book,
             n_labels=len(info.labels),
@@ -66,6 +70,9 @@ class GPTStage(TrainStage):
             label_groups=_label_groups(info) if run.network.arch == "modern" else (),
         )
         self.network = GPT(self.config)
+        if words is not None:
+            self.network.words.vectors.data.copy_(words.vectors)
+            self.network.words.of_label.copy_(words.of_label)
         self._cache = token_cache(run, about, info, vqvae) if vqvae.causal_encoder else None
 
     @property
@@ -168,6 +175,23 @@ class GPTStage(TrainStage):
     def _n_tokens(self, length: Tensor) -> Tensor:
         """(B,) number of tokens of windows of (B,) frames."""
         return -(-length // self.tokenizer_in_use.config.factor)
+
+
+def _word_vectors(run: GPTRun, info: DataInfo) -> WordVectors | None:
+    """The vectors of the labels' words, if labels are embedded by them; PoseGPTError if there are none."""
+    if run.network.action_emb == "scratch":
+        if run.word_vectors is not None:
+            raise PoseGPTError(
+                "word vectors are not used by action_emb=scratch", "use action_emb=words_frozen", "action_emb"
+            )
+        return None
+    if run.word_vectors is None:
+        raise PoseGPTError(
+            f"action_emb={run.network.action_emb} needs word vectors",
+            "give word_vectors=FILE, e.g. glove.6B.50d.txt",
+            "word_vectors",
+        )
+    return read_word_vectors(run.word_vectors, info.labels)
 
 
 def _label_groups(info: DataInfo) -> tuple[int, ...]:
