@@ -34,11 +34,17 @@ def planted_points(motion: Motion, settings: CleaningSettings = DEFAULT_CLEANING
     """For each frame (n, 3) the heels and balls of the feet that rest on the floor, metres."""
     reach = frames_around(motion.fps)
     window = _window_of(motion, reach)
-    contacts = find_contacts(window, settings, motion.fps, reach)
     inner = slice(reach, reach + motion.n_frames)
     points = np.concatenate([window.heels()[0, inner], window.balls()[0, inner]], axis=1)
-    rests = np.concatenate([contacts.heels[0], contacts.balls[0]], axis=1)
+    rests = planted_feet(motion, settings)
     return [points[frame, rests[frame]] for frame in range(motion.n_frames)]
+
+
+def planted_feet(motion: Motion, settings: CleaningSettings = DEFAULT_CLEANING) -> BoolArray:
+    """(T, 4) whether left heel, right heel, left ball and right ball rest on the floor."""
+    reach = frames_around(motion.fps)
+    contacts = find_contacts(_window_of(motion, reach), settings, motion.fps, reach)
+    return np.concatenate([contacts.heels[0], contacts.balls[0]], axis=1)
 
 
 def _window_of(motion: Motion, reach: int) -> WorldPose:

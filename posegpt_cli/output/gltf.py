@@ -12,9 +12,11 @@ from models.body.skeleton import JOINT_NAMES, PARENTS
 from models.files import write_atomically
 from models.motion import Float32Array, Motion
 from posegpt_cli.output.licences import licence_of
+from posegpt_cli.rendering.look import body_colors
 from posegpt_cli.rendering.options import Color, RenderOptions, parse_color
-from posegpt_cli.rendering.person import Person, make_people, stand_in_a_row
-from posegpt_cli.rendering.shading import Normals, body_colors
+from posegpt_cli.rendering.people import make_people
+from posegpt_cli.rendering.person import Person, stand_in_a_row
+from posegpt_cli.rendering.shading import Normals
 
 if TYPE_CHECKING:
     from pygltflib import GLTF2

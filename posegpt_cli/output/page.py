@@ -14,7 +14,7 @@ from posegpt_cli.output.gltf import glb_bytes
 from posegpt_cli.output.licences import licence_of
 from posegpt_cli.rendering.camera import ELEVATION
 from posegpt_cli.rendering.options import BETWEEN_TITLES, Color, RenderOptions, parse_color
-from posegpt_cli.rendering.person import make_people
+from posegpt_cli.rendering.people import make_people
 from posegpt_cli.rendering.scene import FUTURE_COLOR, PAST_COLOR, Animation
 
 VIEWER = Path(__file__).parent / "viewer"

@@ -6,7 +6,7 @@ from pathlib import Path
 from models.motion import Motion
 from posegpt_cli.output.pictures import write_png
 from posegpt_cli.rendering.options import RenderOptions
-from posegpt_cli.rendering.person import make_people
+from posegpt_cli.rendering.people import make_people
 from posegpt_cli.rendering.scene import Animation
 from posegpt_cli.rendering.sheet import grid_shape, tile, write_text
 from posegpt_cli.rendering.software.skeleton import SkeletonRenderer

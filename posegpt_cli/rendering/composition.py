@@ -7,7 +7,7 @@ import numpy as np
 from models.motion import Motion
 from posegpt_cli.rendering.contact_marks import mark_contacts
 from posegpt_cli.rendering.options import BETWEEN_TITLES, RenderOptions
-from posegpt_cli.rendering.person import make_people
+from posegpt_cli.rendering.people import make_people
 from posegpt_cli.rendering.renderer import Renderer
 from posegpt_cli.rendering.scene import Animation, Picture
 from posegpt_cli.rendering.sheet import cell_grid, tile, write_text

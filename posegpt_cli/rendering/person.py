@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.body.skeleton import JOINT_NAMES, PARENTS, joint_index
-from models.errors import PoseGPTError
 from models.motion import Float32Array, Motion
+from posegpt_cli.rendering.bones import Bone, body_bones, body_points
 from posegpt_cli.rendering.camera import FloatArray
-from posegpt_cli.rendering.options import RenderOptions
+from posegpt_cli.rendering.look import Look, body_look
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,6 +99,26 @@ class Person:
         return np.array([_REACH.get(name, _OTHER_REACH) for name in JOINT_NAMES[self.motion.body_type]])
 
     @property
+    def bones(self) -> tuple[Bone, ...]:
+        """The capsules between `points` that stand for the body where no mesh is drawn."""
+        return body_bones(self.motion.body_type)
+
+    def points(self, frame: int) -> FloatArray:
+        """(P, 3) metres: what the bones lie between in one frame."""
+        names = JOINT_NAMES[self.motion.body_type]
+        return body_points(self.joints[frame], self.head_forward[frame], names)
+
+    @cached_property
+    def facing(self) -> float:
+        """Mean direction in which the person faces, radians from +Z to +X."""
+        return facing_azimuth(self.joints)
+
+    @property
+    def look(self) -> Look:
+        """Triangles and colours of the mesh, the same object for all people on one body."""
+        return body_look(self.body)
+
+    @property
     def standing_height(self) -> float:
         """Height of the body at rest, metres, hair included."""
         rest = self.body.rest_joints.numpy()
@@ -117,26 +137,13 @@ class Person:
             self._chunk_start = start
         return self._chunk[frame - start]
 
-    def moved(self, offset: NDArray[np.floating]) -> "Person":
+    def normals(self, frame: int) -> Float32Array | None:
+        """(V, 3) unit normals of one frame's vertices; None: those of the triangles around each vertex."""
+        return None
+
+    def moved(self, offset: NDArray[np.floating]) -> Self:
         """The same person elsewhere."""
-        return Person(self.motion, self.body, self.offset + np.asarray(offset, np.float32))
-
-
-def make_people(motions: Sequence[Motion], options: RenderOptions) -> list[Person]:
-    """Motions at the video's frame rate, each on the body that it is for or that the options name.
-
-    Raises PoseGPTError if the body cannot be loaded or there is no motion.
-    """
-    from models.body.body import load_body_of
-
-    if not motions:
-        raise PoseGPTError("there is no motion to draw", "give at least one motion")
-    people = []
-    for motion in motions:
-        body = load_body_of(motion, options.body_model, options.body_type)
-        motion = motion.to_body_type(body.body_type)
-        people.append(Person(motion.resample(options.fps), body))
-    return people
+        return type(self)(self.motion, self.body, self.offset + np.asarray(offset, np.float32))
 
 
 def facing_azimuth(joints: Float32Array) -> float:
@@ -155,7 +162,7 @@ def stand_in_a_row(people: Sequence[Person]) -> tuple[Person, ...]:
     """People side by side, to the left of the first one's facing, starting level, never touching."""
     if len(people) == 1:
         return tuple(people)
-    azimuth = facing_azimuth(people[0].joints)
+    azimuth = people[0].facing
     left = np.array([np.cos(azimuth), 0.0, -np.sin(azimuth)])
     forward = np.array([np.sin(azimuth), 0.0, np.cos(azimuth)])
     n_frames = max(person.motion.n_frames for person in people)

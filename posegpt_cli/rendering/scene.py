@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.motion import Float32Array
 from posegpt_cli.rendering.camera import AZIMUTH, Camera, CameraPath, FloatArray, Framing, plan_cameras
 from posegpt_cli.rendering.options import CameraName, Color, RenderOptions, parse_color
-from posegpt_cli.rendering.person import Person, facing_azimuth, held, stand_in_a_row
+from posegpt_cli.rendering.person import Person, held, stand_in_a_row
 
 Picture = NDArray[np.uint8]
 """(H, W, 3), sRGB."""
@@ -47,6 +47,16 @@ class Figure:
     def vertices(self) -> Float32Array:
         """(V, 3) metres."""
         return self.person.vertices(self.frame)
+
+    @property
+    def normals(self) -> Float32Array | None:
+        """(V, 3) unit normals, if the person's mesh has its own."""
+        return self.person.normals(self.frame)
+
+    @property
+    def points(self) -> FloatArray:
+        """(P, 3) metres: what the person's bones lie between."""
+        return self.person.points(self.frame)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +123,7 @@ class Animation:
     @cached_property
     def azimuth(self) -> float:
         """Where the first camera stands, radians from +Z to +X about the vertical."""
-        facing = facing_azimuth(self.people[0].joints)
+        facing = self.people[0].facing
         return facing + float(np.radians(AZIMUTH[self.options.camera]))
 
     @cached_property
@@ -156,6 +166,9 @@ class Animation:
             return self._color
         if frame < self.options.past_frames:
             return PAST_COLOR
+        # After the past a character of the user's has its own colours.
+        if self.options.rig is not None:
+            return self._color
         return self._color or FUTURE_COLOR
 
 

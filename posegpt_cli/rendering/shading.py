@@ -1,7 +1,7 @@
 """What renderers and exporters share: colours, normals, shadow geometry, the floor's recipe. No GL."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,6 @@ from posegpt_cli.rendering.camera import Camera, FloatArray, look_rotation
 from posegpt_cli.rendering.options import Color
 from posegpt_cli.rendering.scene import Picture
 
-if TYPE_CHECKING:
-    from models.body.body import Body
-
-DEFAULT_COLOR = (0.66, 0.69, 0.74)
-"""Of a body without colours of its own."""
 SUN_MAP = 512
 """Pixels along a side of the sun's depth map, which holds the bodies' shadows on themselves."""
 SHADOW_MASK = 512
@@ -90,13 +85,6 @@ def fade_range(camera: Camera) -> tuple[float, float]:
     distance = float(np.linalg.norm(camera.eye - camera.target))
     start, end = FLOOR.fade
     return start * distance, end * distance
-
-
-def body_colors(body: "Body") -> Float32Array:
-    """(V, 3) sRGB colours of a body's vertices, 0..1: its own, or else one for all."""
-    if body.vertex_colors is None:
-        return np.full((body.n_vertices, 3), DEFAULT_COLOR, np.float32)
-    return (body.vertex_colors / 255).astype(np.float32)
 
 
 class Normals:

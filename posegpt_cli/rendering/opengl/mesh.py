@@ -101,16 +101,16 @@ class MeshRenderer(Renderer):
         used: Counter[int] = Counter()
         chosen = []
         for figure in figures:
-            body = figure.person.body
-            if id(body) not in self._topologies:
-                self._topologies[id(body)] = Topology(body)
-            topology = self._topologies[id(body)]
-            # The second figure of a body takes that body's second mesh, and so on.
-            if used[id(body)] == len(topology.meshes):
+            look = figure.person.look
+            if id(look) not in self._topologies:
+                self._topologies[id(look)] = Topology(look)
+            topology = self._topologies[id(look)]
+            # The second figure of a look takes its second mesh, and so on.
+            if used[id(look)] == len(topology.meshes):
                 topology.meshes.append(FigureMesh(topology))
-            mesh = topology.meshes[used[id(body)]]
-            used[id(body)] += 1
-            mesh.upload(figure.vertices)
+            mesh = topology.meshes[used[id(look)]]
+            used[id(look)] += 1
+            mesh.upload(figure.vertices, figure.normals)
             chosen.append(mesh)
         return chosen
 
@@ -181,13 +181,21 @@ class MeshRenderer(Renderer):
         with _enabled(GL.GL_SCISSOR_TEST, GL.GL_DEPTH_TEST, GL.GL_CULL_FACE, GL.GL_CLIP_DISTANCE0):
             # A fresh depth buffer: this layer covers the lower ones wherever it is.
             GL.glClear(GL.GL_DEPTH_BUFFER_BIT)
-            program = self._programs.use("body.vert", "body.frag")
-            self._set_light(program, scene, sun_matrix)
-            for mesh, figure in bodies:
-                color = figure.color or (0.0, 0.0, 0.0)
-                program.set_uniform("body_color", np.array([*color, figure.color is not None], np.float32))
-                program.set_uniform("fade", np.array([*self.background, figure.fade]))
-                mesh.draw()
+            for is_textured in (False, True):
+                # Bodies take the lean shader: software OpenGL pays for textures by the pixel.
+                drawn = [body for body in bodies if body[0].is_textured == is_textured]
+                if drawn:
+                    fragments = "textured.frag" if is_textured else "body.frag"
+                    program = self._programs.use("body.vert", fragments, {"IS_TEXTURED": int(is_textured)})
+                    self._set_light(program, scene, sun_matrix)
+                    for mesh, figure in drawn:
+                        self._draw_body(program, mesh, figure)
+
+    def _draw_body(self, program: Any, mesh: FigureMesh, figure: Figure) -> None:
+        color = figure.color or (0.0, 0.0, 0.0)
+        program.set_uniform("body_color", np.array([*color, figure.color is not None], np.float32))
+        program.set_uniform("fade", np.array([*self.background, figure.fade]))
+        mesh.draw(program)
 
     def _set_light(self, program: Any, scene: Scene, sun_matrix: FloatArray) -> None:
         GL.glActiveTexture(GL.GL_TEXTURE0)

@@ -5,12 +5,10 @@ share of a pixel.
 """
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from models.body.skeleton import JOINT_NAMES, PARENTS, BodyType
 from posegpt_cli.rendering.camera import Camera, FloatArray
 from posegpt_cli.rendering.options import Color, RenderOptions
 from posegpt_cli.rendering.renderer import Renderer
@@ -18,39 +16,9 @@ from posegpt_cli.rendering.scene import Figure, Picture, Scene
 from posegpt_cli.rendering.software.capsules import CapsulePainter
 from posegpt_cli.rendering.software.ground import SHADE, Ground
 
-COLORS: dict[str, Color] = {
-    "left": (0.20, 0.50, 0.80),
-    "right": (0.93, 0.49, 0.22),
-    "middle": (0.36, 0.41, 0.50),
-    "joint": (0.93, 0.94, 0.96),
-}
-"""Of the person's left, right and trunk, and of the balls at the joints."""
-
-_RADIUS = {
-    "pelvis": 0.062, "spine1": 0.056, "spine2": 0.058, "spine3": 0.062, "neck": 0.036, "head": 0.036,
-    "hip": 0.052, "knee": 0.038, "ankle": 0.026, "foot": 0.020, "collar": 0.040, "shoulder": 0.042,
-    "elbow": 0.030, "wrist": 0.022, "hand": 0.020,
-}  # fmt: skip
-_FINGER_RADIUS = 0.008
-_HEAD_RADIUS = 0.105
-_NOSE_RADIUS = 0.026
 _FLESH = 1.7
 """Shadows are those of bones this many times as thick: of a body, not of wires."""
-_BALLS = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
-_HIDDEN = ("jaw", "left_eye", "right_eye")
 _SHADOW_DARK, _CONTACT_DARK = 0.34, 0.22
-
-
-@dataclass(frozen=True)
-class _Bone:
-    """A capsule between two points of a skeleton's point list."""
-
-    start: int
-    end: int
-    start_radius: float
-    end_radius: float
-    color: Color
-    is_ball: bool = False
 
 
 class SkeletonRenderer(Renderer):
@@ -81,7 +49,7 @@ class SkeletonRenderer(Renderer):
         along = scene.sun / scene.sun[1]
         straight_up = np.array([0.0, 1.0, 0.0])
         distance = float(np.linalg.norm(scene.camera.eye - scene.camera.target))
-        points = [_points(figure) for figure in scene.figures]
+        points = [figure.points for figure in scene.figures]
         layers = []
         for fall, blur in (
             (_Fall(along, 0.45, _SHADOW_DARK), 0.012),
@@ -120,7 +88,7 @@ class _Fall:
         draw = ImageDraw.Draw(mask)
         value = int(255 * self.dark * (1 - figure.fade))
         joints: dict[int, float] = {}
-        for bone in _bones(figure.person.motion.body_type):
+        for bone in figure.person.bones:
             start, end = bone.start, bone.end
             is_high = min(heights[start], heights[end]) > self.reach
             if bone.is_ball or is_high or not is_seen[start] or not is_seen[end]:
@@ -136,60 +104,10 @@ class _Fall:
                 draw.ellipse((x - radius, y - radius * 0.6, x + radius, y + radius * 0.6), fill=value)
 
 
-@cache
-def _bones(body_type: BodyType) -> tuple[_Bone, ...]:
-    """Capsules of a skeleton; points are the joints, then the head's middle, the nose and the hands' ends."""
-    names = JOINT_NAMES[body_type]
-    bones = []
-    for joint, (name, parent) in enumerate(zip(names, PARENTS[body_type], strict=True)):
-        if parent < 0 or name in _HIDDEN:
-            continue
-        # Bones of the trunk are grey: collars and hips too, which have a side in their names.
-        is_trunk = "_" not in name or name.endswith(("collar", "shoulder", "hip"))
-        color = COLORS["middle" if is_trunk else name.partition("_")[0]]
-        start = _radius(name if name.endswith(("collar", "hip")) else names[parent])
-        bones.append(_Bone(parent, joint, min(start, 2.2 * _radius(name)), _radius(name), color))
-        if name.endswith(_BALLS):
-            ball = 1.18 * _radius(name)
-            bones.append(_Bone(joint, joint, ball, ball, COLORS["joint"], is_ball=True))
-    # Past the joints come the points that `_points` adds.
-    head = len(names)
-    nose = head + 1
-    bones.append(_Bone(head, head, _HEAD_RADIUS, _HEAD_RADIUS, COLORS["middle"]))
-    bones.append(_Bone(nose, nose, _NOSE_RADIUS, _NOSE_RADIUS, COLORS["joint"], is_ball=True))
-    if body_type == "smpl":
-        # SMPL has no fingers: a stub shows where the hand points.
-        for side, end in (("left", nose + 1), ("right", nose + 2)):
-            bones.append(_Bone(names.index(f"{side}_hand"), end, 0.020, 0.012, COLORS[side]))
-    return tuple(bones)
-
-
-def _radius(name: str) -> float:
-    """Metres."""
-    return _RADIUS.get(name, _RADIUS.get(name.partition("_")[2], _FINGER_RADIUS))
-
-
-def _points(figure: Figure) -> FloatArray:
-    """(P, 3) metres: joints, the head's middle, the nose, the hands' ends."""
-    joints = figure.joints.astype(np.float64)
-    names = JOINT_NAMES[figure.person.motion.body_type]
-    neck = joints[names.index("neck")]
-    head = joints[names.index("head")]
-    up = (head - neck) / max(float(np.linalg.norm(head - neck)), 1e-6)
-    middle = head + 0.085 * up
-    ends = [middle, middle + _HEAD_RADIUS * figure.person.head_forward[figure.frame]]
-    if "left_hand" in names:
-        for side in ("left", "right"):
-            wrist = joints[names.index(f"{side}_wrist")]
-            hand = joints[names.index(f"{side}_hand")]
-            ends.append(hand + 0.8 * (hand - wrist))
-    return np.concatenate((joints, ends))
-
-
 def _capsules(figure: Figure, camera: Camera, background: Color) -> FloatArray:
     """(B, 11): the figure's bones as `CapsulePainter` takes them."""
-    bones = _bones(figure.person.motion.body_type)
-    pixels = camera.project(_points(figure))
+    bones = figure.person.bones
+    pixels = camera.project(figure.points)
     starts = pixels[[bone.start for bone in bones]]
     ends = pixels[[bone.end for bone in bones]]
     start_radii = np.array([bone.start_radius for bone in bones]) * camera.focal / starts[:, 2]

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.body.body import Body
 from posegpt_cli.rendering.camera import Camera
+from posegpt_cli.rendering.look import Look
 from posegpt_cli.rendering.options import RenderOptions
 from posegpt_cli.rendering.renderer import Renderer
 from posegpt_cli.rendering.scene import Picture, Scene
@@ -24,7 +24,6 @@ from posegpt_cli.rendering.shading import (
     PATTERNS,
     SHADOW_TINT,
     Proxy,
-    body_colors,
     fade_range,
     sun_view,
 )
@@ -56,7 +55,7 @@ class Torch3dRenderer(Renderer):
         self._fineness = 2 if options.samples > 1 else 1
         self._background = self._tensor(self.background)
         self._floor_color = self._tensor(self.floor_paint.color)
-        self._bodies: dict[int, _Topology] = {}
+        self._looks: dict[int, _Topology] = {}
 
     def draw(self, scene: Scene) -> Picture:
         """The scene's picture, (H, W, 3) sRGB."""
@@ -105,7 +104,7 @@ class Torch3dRenderer(Renderer):
         faces, proxy_faces, layers = [], [], []
         start = 0
         for figure in scenes[0].figures:
-            topology = self._topology(figure.person.body)
+            topology = self._topology(figure.person.look)
             faces.append(topology.faces + start)
             proxy_faces.append(topology.proxy_faces + start)
             layers.append(torch.full((topology.n_vertices,), float(figure.layer), device=self.device))
@@ -128,7 +127,7 @@ class Torch3dRenderer(Renderer):
         """(V, 3) colours and (V,) fades of a scene's vertices, figure after figure."""
         colors, fades = [], []
         for figure in scene.figures:
-            topology = self._topology(figure.person.body)
+            topology = self._topology(figure.person.look)
             if figure.color is None:
                 colors.append(topology.colors)
             else:
@@ -136,10 +135,10 @@ class Torch3dRenderer(Renderer):
             fades.append(torch.full((topology.n_vertices,), figure.fade, device=self.device))
         return torch.cat(colors), torch.cat(fades)
 
-    def _topology(self, body: Body) -> "_Topology":
-        if id(body) not in self._bodies:
-            self._bodies[id(body)] = _Topology.of(body, self.device)
-        return self._bodies[id(body)]
+    def _topology(self, look: Look) -> "_Topology":
+        if id(look) not in self._looks:
+            self._looks[id(look)] = _Topology.of(look, self.device)
+        return self._looks[id(look)]
 
     def _ground(self, batch: MeshBatch) -> Tensor:
         """(B, H, W, 3) backdrop, floor and the shadow on it."""
@@ -168,7 +167,7 @@ class Torch3dRenderer(Renderer):
 
 @dataclass(frozen=True, eq=False)
 class _Topology:
-    """What all figures of one body share."""
+    """What all figures of one look share."""
 
     n_vertices: int
     faces: Tensor
@@ -179,14 +178,14 @@ class _Topology:
     """(V, 3) sRGB."""
 
     @classmethod
-    def of(cls, body: Body, device: torch.device) -> Self:
-        """A body's, on a device."""
-        proxy = Proxy(body.v_template.numpy(), body.faces)
+    def of(cls, look: Look, device: torch.device) -> Self:
+        """A look's, on a device."""
+        proxy = Proxy(look.rest_vertices, look.faces)
         return cls(
-            body.n_vertices,
-            torch.tensor(body.faces.astype(np.int64), device=device),
+            look.n_vertices,
+            torch.tensor(look.faces.astype(np.int64), device=device),
             torch.tensor(proxy.faces.astype(np.int64), device=device),
-            torch.tensor(body_colors(body), device=device),
+            torch.tensor(look.colors[:, :3], device=device),
         )
 
 

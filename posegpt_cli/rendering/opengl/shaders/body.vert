@@ -5,6 +5,7 @@
 layout(location = 0) in vec3 position;
 layout(location = 1) in vec3 normal;
 layout(location = 2) in vec4 color;
+layout(location = 7) in vec2 uv;
 
 uniform mat4 view_matrix;
 uniform mat4 sun_matrix;
@@ -16,6 +17,9 @@ uniform sampler2DShadow sun_depth;
 uniform float sun_blur;    // radius of the shadow's edge, in the map's coordinates
 
 noperspective out vec3 v_light;  // triangles are small
+noperspective out vec3 v_glow;   // what the surface adds to its own colour, where a texture brings that
+out vec2 v_uv;
+out float v_alpha;
 out float gl_ClipDistance[1];
 
 float sun_light(vec3 from)
@@ -46,9 +50,14 @@ void main()
 
     float rim = 1.0 - max(0.0, dot(normal, to_eye));
     float shine = max(0.0, dot(normal, normalize(sun + to_eye)));
-    v_light = base * (ambient + direct * vec3(0.92, 0.88, 0.82)) + rim * rim * rim * 0.10 * up
-              + pow(shine, 16.0) * direct * 0.055;
-    v_light /= 1.0 + 0.12 * v_light;
+    v_light = base * (ambient + direct * vec3(0.92, 0.88, 0.82));
+    v_glow = vec3(rim * rim * rim * 0.10 * up + pow(shine, 16.0) * direct * 0.055);
+    if (IS_TEXTURED == 0) {
+        v_light += v_glow;
+        v_light /= 1.0 + 0.12 * v_light;
+    }
+    v_uv = uv;
+    v_alpha = mix(color.a, 1.0, body_color.a);
 
     gl_ClipDistance[0] = mix(1.0, position.y, floor_clip);
     gl_Position = view_matrix * vec4(position, 1.0);
