@@ -117,7 +117,8 @@ def evaluate_fid(request: FidRequest | None = None, on_progress: OnStage = no_st
         source = fid.FixedSource(found, {"generated": files.fingerprint})
         judged = fid.FidSets(source, real, sets.train)
     else:
-        judged = _generator_sets(request, judges, real, sets.train, keep)
+        around = fid.frames_around(sets.held_out.first)[keep]
+        judged = _generator_sets(request, judges, real, sets.train, keep, around)
     settings = part(FidSettings, request)
     report = fid.evaluate_fid(judged, settings, request.seed, stage_of(on_progress, "generate and judge"))
     if not request.observed:
@@ -131,6 +132,7 @@ def _generator_sets(
     real: JudgedSet,
     train: Features,
     keep: NDArray[np.int64],
+    around: NDArray[np.int64],
 ) -> fid.FidSets:
     """A generator's motion, the same without guidance, and the real motion through the tokenizer."""
     sampler = make_sampler(request)
@@ -159,8 +161,8 @@ def _generator_sets(
     codes = part(CodeSettings, request)
     if request.unguided and codes.guidance != 1:
         plain = replace(sampler, codes=codes.replaced(guidance=1.0))
-        others[fid.UNGUIDED] = fid.GeneratorSource(judges, plain, real.first, {}, request.seed, pasts)
-    source = fid.GeneratorSource(judges, sampler, real.first, fingerprints, request.seed, pasts)
+        others[fid.UNGUIDED] = fid.GeneratorSource(judges, plain, real.first, {}, request.seed, pasts, around)
+    source = fid.GeneratorSource(judges, sampler, real.first, fingerprints, request.seed, pasts, around)
     return fid.FidSets(source, real, train, others)
 
 

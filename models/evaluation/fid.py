@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models import metrics
@@ -94,6 +95,8 @@ class GeneratorSource:
     seed: int = 0
     pasts: Sequence[Motion] | None = None
     """What each motion goes on from, at the generator's rate and for its body (None: from nothing)."""
+    around: NDArray[np.int64] | None = None
+    """(N, 2) frames of its clip before and after each motion of the real set (None: they are whole clips)."""
 
     @property
     def repeats(self) -> None:
@@ -106,7 +109,7 @@ class GeneratorSource:
 
     def judged(self, repeat: int, clock: Stopwatch, on_progress: OnProgress) -> JudgedSet:
         # Each repeat asks for what the real set holds, so that both sets have the same mix.
-        prompts = prompts_like(self.real, self.sampler.generator.fps)
+        prompts = prompts_like(self.real, self.sampler.generator.fps, self.around)
         if self.pasts is not None:
             prompts = [replace(p, past=past) for p, past in zip(prompts, self.pasts, strict=True)]
 
@@ -152,13 +155,31 @@ class FidSets:
     """Further sets for the table, by name: without guidance, reconstructed."""
 
 
-def prompts_like(real: Features, fps: float) -> list[Prompt]:
-    """Labels and durations of a set, for a generator of that frame rate."""
+def prompts_like(real: Features, fps: float, around: NDArray[np.int64] | None = None) -> list[Prompt]:
+    """Labels and durations of a set, for a generator of that frame rate.
+
+    Args:
+        real: the set.
+        fps: frames per second of the generator.
+        around: (N, 2) frames of its clip before and after each motion; None for whole clips.
+    """
     prompts = []
     for k in range(len(real)):
         n_frames = max(1, round(int(real.lengths[k]) * fps / real.fps))
-        prompts.append(Prompt(real.motion_labels(k), n_frames))
+        before, after = (0, 0) if around is None else (around[k] * fps / real.fps).round().astype(int)
+        prompts.append(Prompt(real.motion_labels(k), n_frames, None, int(before), int(after)))
     return prompts
+
+
+def frames_around(real: Features) -> NDArray[np.int64]:
+    """(N, 2) frames of its clip before and after each piece of a set that holds all pieces, in order."""
+    around = np.zeros((len(real), 2), np.int64)
+    for clip in np.unique(real.clips):
+        pieces = np.flatnonzero(real.clips == clip)
+        ends = np.cumsum(real.lengths[pieces])
+        around[pieces, 0] = ends - real.lengths[pieces]
+        around[pieces, 1] = ends[-1] - ends
+    return around
 
 
 def evaluate_fid(

@@ -34,10 +34,21 @@ class Condition:
         return cls(labels, duration, unlabelled, torch.zeros_like(unlabelled))
 
     @classmethod
-    def of_whole(cls, labels: Tensor, duration: Tensor) -> "Condition":
-        """Whole actions: each begins with its first token and ends with its last."""
-        position = torch.arange(int(duration.max()), device=labels.device).expand(len(labels), -1)
-        remaining = (duration[:, None] - position).clamp(min=1)
+    def of_whole(
+        cls, labels: Tensor, duration: Tensor, before: Tensor | int = 0, after: Tensor | int = 0
+    ) -> "Condition":
+        """Whole actions: each begins with its first token and ends with its last.
+
+        Args:
+            labels: (B, L) k-hot.
+            duration: (B,) tokens.
+            before: (B,) tokens of the action that come before; above 0 for a part of an action.
+            after: (B,) tokens that come after.
+        """
+        step = torch.arange(int(duration.max()), device=labels.device).expand(len(labels), -1)
+        position = step + torch.as_tensor(before, device=labels.device).view(-1, 1)
+        end = duration + torch.as_tensor(after, device=labels.device)
+        remaining = (end[:, None] - step).clamp(min=1)
         return replace(cls.of(labels, duration), position=position, remaining=remaining)
 
     def hidden(self) -> "Condition":

@@ -83,9 +83,17 @@ def classified(classifier: Classifier, batch: Batch, info: DataInfo) -> Preview:
 
 
 def prompts_of(batch: Batch, vocabulary: Sequence[str]) -> list[Prompt]:
-    """Labels and durations of the windows that have labels."""
-    names = label_names(batch, vocabulary)
-    return [Prompt(own, n) for own, n in zip(names, batch.length.tolist(), strict=True) if own]
+    """Labels, durations and places in their clips of the windows that have labels."""
+    prompts: list[Prompt] = []
+    for k, own in enumerate(label_names(batch, vocabulary)):
+        n_frames = int(batch.length[k])
+        before, after = 0, 0
+        if batch.position is not None and batch.remaining is not None:
+            before = max(0, int(batch.position[k, 0]))
+            after = max(0, int(batch.remaining[k, n_frames - 1]) - 1)
+        if own:
+            prompts.append(Prompt(own, n_frames, None, before, after))
+    return prompts
 
 
 def _motions(

@@ -40,6 +40,10 @@ class Prompt:
     """At the generator's frame rate, the past included."""
     past: Motion | None = None
     """Motion that it goes on from, at the generator's rate and for its body; all of a set are as long."""
+    before: int = 0
+    """Frames of the action before this motion, if it is but a part of one."""
+    after: int = 0
+    """Frames of the action after it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +98,12 @@ class PromptSampler:
     ) -> list[Motion]:
         generator = self.generator
         frames = torch.tensor([prompt.n_frames for prompt in prompts], device=generator.device)
-        duration = -(-frames // generator.vqvae.config.factor)
+        factor = generator.vqvae.config.factor
+        duration = -(-frames // factor)
+        before = torch.tensor([prompt.before // factor for prompt in prompts], device=generator.device)
+        after = torch.tensor([prompt.after // factor for prompt in prompts], device=generator.device)
         labels = torch.from_numpy(k_hot).float().to(generator.device)
-        condition = Condition.of_whole(labels, duration)
+        condition = Condition.of_whole(labels, duration, before, after)
 
         rngs = list[torch.Generator]()
         for seed in seeds:

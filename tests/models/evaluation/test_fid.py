@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from models.errors import PoseGPTError
 from models.evaluation import fid, recognition, report
@@ -13,6 +14,7 @@ from models.evaluation.motions.generated import PromptSampler
 from models.evaluation.motions.matching import MatchedDraws
 from models.evaluation.settings import FidSettings
 from models.evaluation.timing import Stopwatch
+from models.networks.condition import Condition
 from models.sampling.settings import CodeSettings
 from tests.models.evaluation.by_hand import LABELS, featured, some_motions, swinging
 
@@ -208,3 +210,21 @@ def test_a_judge_that_lacks_a_label_says_how_to_get_one(judge):
     with pytest.raises(PoseGPTError, match="'jump', which the judge does not know") as caught:
         featured(judge, [swinging(12, 0, ("jump",))])
     assert "posegpt train classifier" in caught.value.hint and "classifier=RUN" in caught.value.hint
+
+
+def test_pieces_of_clips_are_asked_for_at_their_places(judge):
+    """Pieces of a long walk are no whole walks: the generator is told what comes before and after."""
+    real = featured(judge, [swinging(n, k, (LABELS[0],)) for k, n in enumerate((20, 21, 9, 30))])
+    real = replace(real, clips=np.array([4, 4, 4, 7]))
+    around = fid.frames_around(real)
+    assert around.tolist() == [[0, 30], [20, 9], [41, 0], [0, 0]]
+    prompts = fid.prompts_like(real, real.fps * 2, around)
+    assert [(p.before, p.n_frames, p.after) for p in prompts[:2]] == [(0, 40, 60), (40, 42, 18)]
+    assert [(p.before, p.after) for p in fid.prompts_like(real, real.fps)] == [(0, 0)] * 4
+
+
+def test_a_part_of_an_action_has_a_place_in_it():
+    labels = torch.eye(2)
+    parts = Condition.of_whole(labels, torch.tensor([2, 3]), torch.tensor([0, 5]), torch.tensor([4, 0]))
+    assert parts.position.tolist() == [[0, 1, 2], [5, 6, 7]]
+    assert parts.remaining.tolist() == [[6, 5, 4], [3, 2, 1]]
