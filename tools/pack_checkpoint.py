@@ -7,6 +7,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from data.label_lengths import label_facts
+from data.store import find_store, open_store
 from models.checkpoint import (
     PRETRAINED,
     STREAMING,
@@ -25,6 +27,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="run or checkpoint folder of a generator")
     parser.add_argument("--streaming", type=Path, help="run of an OnlineVQVAE for the tokenizer's codes")
     parser.add_argument("--out", type=Path, default=PRETRAINED / "gpt", help="where to put it")
+    parser.add_argument("--data", type=Path, help="its data set, for facts of labels that the run lacks")
     parser.add_argument("--licence", help="terms of the weights (default: those of what is replaced)")
     arguments = parser.parse_args()
     source = find_checkpoint(arguments.run, "gpt")
@@ -33,7 +36,10 @@ def main() -> None:
     licence = arguments.licence
     if licence is None and arguments.out.exists():
         licence = read_info(arguments.out).licence
-    info = info.model_copy(update={"licence": licence or info.licence})
+    facts = info.label_facts
+    if arguments.data:
+        facts = label_facts(open_store(find_store(arguments.data, "train")))
+    info = info.model_copy(update={"licence": licence or info.licence, "label_facts": facts})
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = Path(folder) / TOKENIZER
         save_checkpoint(tokenizer, about, vqvae.state_dict(), half=True)
