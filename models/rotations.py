@@ -85,15 +85,19 @@ def slerp(start: FloatArray, end: FloatArray, share: FloatArray) -> FloatArray:
         start, end: (..., 3) rotation vectors.
         share: (..., 1), 0 is start and 1 is end.
     """
-    first = rotvec_to_quat(start)
-    last = rotvec_to_quat(end)
+    return quat_to_rotvec(slerp_quats(rotvec_to_quat(start), rotvec_to_quat(end), share))
+
+
+def slerp_quats(first: FloatArray, last: FloatArray, share: FloatArray) -> FloatArray:
+    """Unit quaternions (..., 4) at shares (..., 1) of the shortest way from the first to the last."""
     cosine = np.einsum("...i,...i->...", first, last)[..., None]
     angle = np.maximum(np.arccos(np.minimum(np.abs(cosine), 1.0)), _SMALL)
 
-    # The common factor 1 / sin(angle) is left out, because only the direction of the quaternion counts.
+    # The common factor 1 / sin(angle) is left out: the length is made one at the end.
     before = np.sin((1 - share) * angle)
     after = np.sin(share * angle)
-    return quat_to_rotvec(before * first + np.copysign(after, cosine) * last)
+    mixed = before * first + np.copysign(after, cosine) * last
+    return mixed / np.maximum(_norm(mixed), _TINY)
 
 
 def rotvec_to_matrix(rotvec: FloatArray) -> FloatArray:

@@ -14,6 +14,8 @@ from data.formats.smpl_tree import read_smpl_tree
 from data.retargeting.mapping.mapper import write_draft_map
 from data.retargeting.mapping.skeletons import named_skeleton
 from data.retargeting.retarget import retarget
+from data.rigs.gltf_motion import read_gltf_motion
+from data.rigs.gltf_read import GLTF_SUFFIXES
 from data.rigs.read_back import read_recording_counted
 from models.errors import PoseGPTError
 from models.motion import Motion
@@ -25,7 +27,8 @@ def read_motion(path: Path | str, settings: ReadingSettings | None = None) -> Mo
     """Read a motion by its file's extension.
 
     Args:
-        path: a .bvh, .amc or .fbx file; SMPL parameters in .npz, .pkl, .pt or .npy; joint positions in .npy.
+        path: a .bvh, .amc, .fbx, .glb, .gltf, .vrm or .vrma file; SMPL parameters in .npz, .pkl, .pt or
+            .npy; joint positions in .npy.
         settings: what the file does not say of itself.
 
     Returns:
@@ -89,6 +92,7 @@ READERS: Mapping[str, Reader] = {
     ".amc": _read_amc,
     **dict.fromkeys((".npy", ".pkl", ".pickle", ".joblib", ".pt", ".pth"), read_smpl_tree),
     ".fbx": _read_fbx,
+    **dict.fromkeys(GLTF_SUFFIXES, read_gltf_motion),
     ".c3d": _refuse_c3d,
 }
 """Extension, lower case, to what reads such a file."""

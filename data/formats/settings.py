@@ -27,5 +27,7 @@ class ReadingSettings(Config):
     """BVH: frame (from 0) that is a T-pose; the motion begins after it."""
     fps_in: PositiveFloat | None = None
     """Frame rate of the file, if it has none or a wrong one."""
+    animation: str | None = None
+    """.glb: which of its animations; posegpt's own, else the first."""
     gender: Gender | None = None
     """Body that the motion is shown on, if the file does not say or says another."""

@@ -56,7 +56,7 @@ def export(
         request = request.replaced(out=(ask_out(f"{paths[0].stem}.glb"),))
     _check_outs(request)
     fps = SCENE_FPS if request.fps is None else request.fps
-    options = RenderOptions(body_type=body.body_type, body_model=body_files(body), fps=fps)
+    options = RenderOptions(body_type=body.body_type, body_model=body_files(body), rig=body.rig, fps=fps)
     check_targets(list_files(request.out, len(paths)), request.force)
 
     motions = cleaned(read_all_said(paths, reading), cleaning)

@@ -87,7 +87,8 @@ FLAGS: Mapping[str, Flag] = {
     "rig": Flag(panel=PICTURE, metavar="FILE"),
     "model_dir": Flag(("--body-model",)),
     **dict.fromkeys(
-        ("skeleton", "write_skeleton", "up", "scale", "t_pose_frame", "fps_in", "gender"), Flag(panel=READING)
+        ("skeleton", "write_skeleton", "up", "scale", "t_pose_frame", "fps_in", "animation", "gender"),
+        Flag(panel=READING),
     ),
     "preview": Flag(panel=BEHAVIOUR),
     "jobs": Flag(panel=BEHAVIOUR),
