@@ -81,7 +81,7 @@ def _choose(file: GltfFile, name: str | None) -> tuple[dict[str, Any], tuple[str
     own = [k for k, a in enumerate(animations) if isinstance(a.get("extras"), dict)]
     own = [k for k in own if animations[k]["extras"].get("generator") == OWN_MARK]
     chosen = own[0] if own else 0
-    notes = ()
+    notes: tuple[str, ...] = ()
     if len(animations) > 1:
         notes = (f"animation {names[chosen]!r} of {len(animations)}: animation=NAME chooses another",)
     return animations[chosen], notes
@@ -160,7 +160,7 @@ def _rest_aligned(
     local = quat_to_matrix(rotations)
     turns = np.empty_like(local)
     columns = []
-    channels = []
+    channels: list[tuple[str, ...]] = []
     positions = np.empty(translations.shape)
     world = np.empty_like(local)
     for joint, parent in enumerate(rig.parents):

@@ -91,8 +91,10 @@ class Additions:
         return len(self._content)
 
 
-def with_animations(file: GltfFile, motions: Sequence[RigMotion]) -> bytes:
-    """A character's file as .glb with one animation for each motion, named as the motion is."""
+def with_animations(motions: Sequence[RigMotion]) -> bytes:
+    """A character's file as .glb with one animation for each motion on it, named as the motion is."""
+    file = motions[0].fit.rig.gltf
+    assert file is not None, "rigs of other files become glTF first"
     additions = Additions(file)
     animations = additions.tree.setdefault("animations", [])
     taken = {str(animation.get("name")) for animation in animations}

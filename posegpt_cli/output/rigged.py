@@ -29,6 +29,5 @@ def write_rigged(motions: Sequence[Motion], path: Path, options: RenderOptions) 
 
     from data.rigs.gltf_write import with_animations
 
-    assert fit.rig.gltf is not None
     on_rig = [put_on_rig(fit, motion.resample(options.fps)) for motion in motions]
-    write_atomically(path, with_animations(fit.rig.gltf, on_rig), force=True)
+    write_atomically(path, with_animations(on_rig), force=True)

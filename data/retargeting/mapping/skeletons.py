@@ -175,7 +175,7 @@ KNOWN_SKELETONS = (
     ),
     _skeleton(
         "VRM", "vrm", "hips spine chest upperChest neck head",
-        "*UpperLeg *LowerLeg *Foot *ToeBase", "*Shoulder *UpperArm *LowerArm *Hand", ("left", "right"),
+        "*UpperLeg *LowerLeg *Foot *Toes", "*Shoulder *UpperArm *LowerArm *Hand", ("left", "right"),
     ),
     _skeleton(
         "SlimeVR", "slimevr", "HIP WAIST CHEST UPPER_CHEST NECK HEAD",
