@@ -14,9 +14,9 @@ from data.formats.smpl_tree import read_smpl_tree
 from data.retargeting.mapping.mapper import write_draft_map
 from data.retargeting.mapping.skeletons import named_skeleton
 from data.retargeting.retarget import retarget
-from data.rigs.gltf_motion import read_gltf_motion
 from data.rigs.gltf_read import GLTF_SUFFIXES
-from data.rigs.read_back import read_recording_counted
+from data.rigs.reading.gltf_motion import read_gltf_motion
+from data.rigs.reading.read_back import read_recording_counted
 from models.errors import PoseGPTError
 from models.motion import Motion
 

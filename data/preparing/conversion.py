@@ -26,7 +26,7 @@ from data.preparing.splits import frame_hashes
 from data.retargeting.mapping.mapper import map_joints
 from data.retargeting.mapping.skeletons import named_skeleton
 from data.retargeting.retarget import RetargetedMotion
-from data.rigs.read_back import read_recording_counted
+from data.rigs.reading.read_back import read_recording_counted
 from models.body.skeleton import BodyType
 from models.config import Config
 from models.errors import PoseGPTError

@@ -6,11 +6,11 @@ from pathlib import Path
 from data.formats.bvh_read import read_skeleton
 from data.rigs.bvh_rig import bvh_rig
 from data.rigs.fit import Fit, fit_rig
-from data.rigs.gltf_build import with_gltf
 from data.rigs.gltf_read import GLTF_SUFFIXES, read_gltf
 from data.rigs.gltf_rig import gltf_rig
 from data.rigs.rig import Rig
 from data.rigs.targets import TARGETS, named_rig
+from data.rigs.writing.gltf_build import with_gltf
 from models.errors import PoseGPTError
 
 RIG_FILES = (".glb", ".gltf", ".vrm", ".bvh")

@@ -20,14 +20,14 @@ def write_rigged(motions: Sequence[Motion], path: Path, options: RenderOptions) 
     fit = open_rig(options.rig)
     suffix = path.suffix.lower()
     if suffix == ".bvh":
-        from data.rigs.bvh_write import write_rig_bvh
+        from data.rigs.writing.bvh import write_rig_bvh
 
         if len(motions) != 1:
             raise PoseGPTError(f"{path} takes one motion, got {len(motions)}", f"write one {suffix} for each")
         write_rig_bvh(path, put_on_rig(fit, motions[0]), force=True)
         return
 
-    from data.rigs.gltf_write import with_animations
+    from data.rigs.writing.gltf import with_animations
 
     on_rig = [put_on_rig(fit, motion.resample(options.fps)) for motion in motions]
     write_atomically(path, with_animations(on_rig), force=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from data.formats.load import read_motion
-from data.rigs.bvh_write import write_rig_bvh
 from data.rigs.load import open_rig
 from data.rigs.solve import put_on_rig
+from data.rigs.writing.bvh import write_rig_bvh
 from data.synthetic import make_motion
 from tests.data.rigging.checks import difference, quality
 

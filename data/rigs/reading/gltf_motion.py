@@ -13,8 +13,8 @@ from data.formats.settings import ReadingSettings
 from data.rigs.fit import Fit, fit_rig
 from data.rigs.gltf_read import GltfFile, objects, read_gltf, whole_number
 from data.rigs.gltf_rig import gltf_rig
-from data.rigs.gltf_write import OWN_MARK
-from data.rigs.read_back import read_recording_counted, undo
+from data.rigs.reading.read_back import read_recording_counted, undo
+from data.rigs.writing.gltf import OWN_MARK
 from models.body.ik import apply
 from models.errors import PoseGPTError
 from models.motion import Motion

@@ -1,0 +1,1 @@
+"""Motion out of files of rigs."""
