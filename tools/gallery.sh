@@ -25,13 +25,13 @@ walk 1
 run 1
 jump 3
 squat 3
-throw 3
+throw-basketball 3
 wave-both-hands 3
 lie-down 3
 deposit-floor 3
 kick-front 3
 elbow-to-knee 3
-hop 3
+hop-both-legs 3
 bow 3
 ACTIONS
 "$posegpt" render "$@" --size 720x696 --fps 10 --force --out "$out/actions.gif"

@@ -76,8 +76,8 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
     epilog = examples(
         "posegpt sample --action walk --len 64 --out walk.mp4",
         "posegpt sample --action walk --style elderly --len 3.5s --out walk.mp4 --out walk.npz",
-        "posegpt sample --action walk --action wave -n 4 --seed 7 --out both.mp4",
-        "posegpt sample --timeline 'walk 2s, wave 1.5s, run 2s' --out t.mp4",
+        "posegpt sample --action walk --action wave-right-hand -n 4 --seed 7 --out both.mp4",
+        "posegpt sample --timeline 'walk 2s, wave-right-hand 2s, run 2s' --out t.mp4",
         "posegpt sample --action walk --stream --decoder runs/vqvae/online",
         "posegpt sample --action walk --loop --in-place --out walk.glb --out walk.gif",
         "posegpt sample --action bow --renderer skeleton --size 480x480 --out bow.gif",

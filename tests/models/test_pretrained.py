@@ -64,7 +64,7 @@ def test_waves_raise_a_hand(generator):
     hands = [joint_index("left_wrist"), joint_index("right_wrist")]
     raised = [
         (joints(m)[:, hands, 1].max(axis=1) > joints(m)[:, joint_index("neck"), 1]).any()
-        for m in sample(generator, ["wave"], 96, SamplingSettings(n=8))
+        for m in sample(generator, ["wave-right-hand"], 96, SamplingSettings(n=8))
     ]
     assert np.mean(raised) >= 0.75
 
@@ -101,5 +101,5 @@ def test_seams_are_no_rougher_than_the_motion_itself(generator):
     for k, motion in enumerate(plain):
         (future,) = forecast(generator, motion.crop(0, 24), ["run"], 30, SamplingSettings(seed=k))
         assert jumps(future)[22:25].max() < usual
-    (story,) = timeline(generator, [Segment(("walk",), 60), Segment(("wave",), 60)], SamplingSettings(seed=1))
+    (story,) = timeline(generator, [Segment(("walk",), 60), Segment(("wave-right-hand",), 60)], SamplingSettings(seed=1))
     assert jumps(story)[57:63].max() < usual
