@@ -23,7 +23,7 @@ def _parse_part(text: str, vocabulary: tuple[str, ...], fps: float) -> Segment:
     done, _, length = text.rpartition(" ")
     if not done.strip():
         raise UsageError(
-            f"--timeline expected '{GRAMMAR}', got '{text}'", '--timeline "walk 2s, wave-right-hand 2s, run 60"'
+            f"--timeline expected '{GRAMMAR}', got '{text}'", '--timeline "walk 2s, jump 1.5s, run 60"'
         )
     names, _ = split_labels(vocabulary)
     actions = [action.strip() for action in done.split("+")]
