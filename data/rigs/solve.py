@@ -1,5 +1,6 @@
 """Our motion on a rig: directions of limbs kept, feet planted on the rig's own legs. No torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from data.retargeting.body_motion import HIPS, JOINT, SMPL_BODY, BodyMotion, body_motion
 from data.retargeting.ground import hold_feet, sole_heights, source_feet
 from data.retargeting.tolerance import Tolerance
+from data.rigs.fingers import finger_turns
 from data.rigs.fit import Fit
 from models.body.skeleton import BODY_JOINTS
 from models.motion import Motion
@@ -27,6 +29,8 @@ class RigMotion:
     """(T, M, 3, 3) of the joints that turn, in our world, from their rest pose."""
     root: FloatArray
     """(T, 3) where the first of them is, in our world and size."""
+    fingers: Mapping[int, FloatArray]
+    """Joint of a finger to its turns (T, 3, 3) or (1, 3, 3) relative to its parent, in our world at rest."""
     fps: float
     name: str = ""
     licence: str = ""
@@ -49,6 +53,24 @@ class RigMotion:
                 turn = np.swapaxes(self.turns[:, carrier], -1, -2) @ turn
             local[:, k] = above.T @ turn @ frames[joint]
         quats = matrix_to_quat(local)
+        quats /= np.linalg.norm(quats, axis=-1, keepdims=True)
+        _keep_sign(quats)
+        return quats
+
+    def all_local_rotations(self) -> FloatArray:
+        """(T, J, 4) unit quaternions of all joints of the rig relative to their parents in the file."""
+        rig = self.fit.rig
+        quats = np.tile(rig.rotations, (self.n_frames, 1, 1))
+        quats[:, list(self.fit.moving)] = self.local_rotations()
+        for joint in self.fingers:
+            quats[:, joint] = self.finger_rotations(joint)
+        return quats
+
+    def finger_rotations(self, joint: int) -> FloatArray:
+        """(T, 4) or (1, 4) unit quaternions of a finger's joint relative to its parent in the file."""
+        frames = self.fit.axes @ self.fit.rig.world_rotations
+        above = frames[self.fit.rig.parents[joint]]
+        quats = matrix_to_quat(above.T @ self.fingers[joint] @ frames[joint])
         quats /= np.linalg.norm(quats, axis=-1, keepdims=True)
         _keep_sign(quats)
         return quats
@@ -80,9 +102,9 @@ def put_on_rig(fit: Fit, motion: Motion) -> RigMotion:
     body = hold_feet(body, feet, motion.fps, heights, Tolerance())
 
     turns = fit.turns(body.rotations)
-    return RigMotion(
-        fit, turns, _root(fit, body.rotations, body.positions), motion.fps, motion.name, motion.licence
-    )
+    root = _root(fit, body.rotations, body.positions)
+    fingers = finger_turns(fit, motion)
+    return RigMotion(fit, turns, root, fingers, motion.fps, motion.name, motion.licence)
 
 
 def _on_own_bones(fit: Fit, source: BodyMotion) -> BodyMotion:

@@ -69,6 +69,8 @@ def _local_turns(motion: RigMotion, joints: list[int]) -> FloatArray:
     turns = np.zeros((motion.n_frames, len(joints), 4))
     turns[..., 3] = 1.0
     for k, joint in enumerate(joints):
+        if joint in motion.fingers:
+            turns[:, k] = matrix_to_quat(axes.T @ motion.fingers[joint] @ axes)
         place = fit.place_of.get(joint)
         if place is None:
             continue

@@ -111,21 +111,27 @@ def _animation(additions: Additions, motion: RigMotion, name: str) -> dict[str, 
     samplers: list[dict[str, Any]] = []
     channels: list[dict[str, Any]] = []
 
+    still = additions.add(np.zeros(1, np.float32), with_bounds=True)
+
     def add(joint: int, path: str, values: NDArray[np.float64]) -> None:
+        # What does not move needs one key.
+        keys = times if len(values) == motion.n_frames else still
         output = additions.add(values.astype(np.float32))
-        samplers.append({"input": times, "output": output, "interpolation": "LINEAR"})
+        samplers.append({"input": keys, "output": output, "interpolation": "LINEAR"})
         target = {"node": rig.nodes[joint], "path": path}
         channels.append({"sampler": len(samplers) - 1, "target": target})
 
     add(motion.fit.moving[0], "translation", motion.local_translation())
     rotations = dict(zip(motion.fit.moving, np.moveaxis(motion.local_rotations(), 1, 0), strict=True))
+    for joint in motion.fingers:
+        rotations[joint] = motion.finger_rotations(joint)
     for joint, node in enumerate(rig.nodes):
         if node < 0:
             continue
         # A joint that stays at rest needs keys if the file stores it in another pose.
         values = rotations.get(joint)
         if values is None and _angle(rig.rotations[joint], rig.gltf.nodes[node].rotation) > _STILL:
-            values = np.tile(rig.rotations[joint], (motion.n_frames, 1))
+            values = rig.rotations[joint][None]
         if values is not None:
             add(joint, "rotation", values)
     extras = {"generator": OWN_MARK}
