@@ -59,6 +59,8 @@ class CheckpointInfo(Config):
     """Label vocabulary, in the order of the network's input."""
     label_facts: dict[str, LabelFacts] = Field(default_factory=dict)
     """What is known of the labels, of a generator."""
+    phrases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """What people call the labels, beyond the bundled phrases, of a generator; first a description."""
     data_fingerprint: str
     """Fingerprint of the training data."""
     tokenizer_sha256: str = ""

@@ -44,7 +44,7 @@ class Command:
 
 
 COMMANDS = (
-    Command("sample", "Generate", "Generate motion for an action, and draw or save it."),
+    Command("sample", "Generate", "Generate motion for a sentence or an action, and draw or save it."),
     Command("forecast", "Generate", "Continue an observed motion, in one way or several."),
     Command("render", "Generate", "Draw motion files as video, stills or a 3D page."),
     Command("export", "Generate", "Write motion for Blender, Unity, a browser or your own code."),
@@ -76,7 +76,7 @@ def build_app(words: Sequence[str] | None = None) -> typer.Typer:
     app = typer.Typer(
         help="Generate 3D human motion from the terminal.",
         epilog=examples(
-            "posegpt sample --action walk --len 64 --out walk.mp4",
+            "posegpt sample 'an old man walks for 3 seconds, then waves' --out walk.mp4",
             "posegpt actions",
             "posegpt prepare --bvh recordings/ --out dataset/",
         ),

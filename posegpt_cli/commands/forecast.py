@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING
 import typer
 
 from data.formats.settings import ReadingSettings
-from models.checkpoint import find_checkpoint, read_info
+from models.checkpoint import CheckpointInfo, find_checkpoint, read_info
 from models.config import Positive
 from models.errors import PoseGPTError
-from models.sampling.settings import SamplingSettings
+from models.sampling.settings import SamplingSettings, Segment
 from posegpt_cli.cleaned import cleaned
 from posegpt_cli.console import UsageError, progress, show_json
 from posegpt_cli.generated import check_sampling, describe, show_next
 from posegpt_cli.options.from_config import OptionSpec, with_options
 from posegpt_cli.options.help_text import examples
 from posegpt_cli.options.labels import label_words, resolve_labels
-from posegpt_cli.options.parsing import parse_length
+from posegpt_cli.options.parsing import parse_length, refuse_together
 from posegpt_cli.options.picture import complete_options
 from posegpt_cli.options.shared import GeneratedCleaning, GeneratorSettings, LabelSettings, TargetSettings
 from posegpt_cli.options.targets import check_targets, list_files, preview, save_all, share_out, show_files
 from posegpt_cli.reading import read_said
 from posegpt_cli.rendering.options import RenderOptions
+from posegpt_cli.sentences import read_sentence
 
 if TYPE_CHECKING:
     from models.motion import Motion
@@ -48,6 +49,8 @@ class ForecastCommand(LabelSettings, GeneratorSettings):
     """Where in PAST the future begins: frames (32) or seconds (2.5s)."""
     length: str = "64"
     """Frames (64) or seconds (3.5s) after the past."""
+    then: str | None = None
+    """What happens next, in words: "walks for 2 seconds, then waves", in place of --action."""
 
 
 def register(app: typer.Typer, summary: str, panel: str) -> None:
@@ -55,6 +58,7 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
     epilog = examples(
         "posegpt forecast walk.npz --len 64 --out future.mp4",
         "posegpt forecast recording.bvh --past-frames 16 --action jump -n 4 --out futures.mp4",
+        "posegpt forecast walk.npz --then 'she jumps, then waves' --out future.mp4",
         "posegpt forecast recording.bvh --until 2.5s --len 3s --out future.mp4 --out future.npz",
     )
     app.command("forecast", help=f"{summary}\n{HELP}", epilog=epilog, rich_help_panel=panel)(forecast)
@@ -75,8 +79,7 @@ def forecast(
         raise UsageError(f"--title is given {len(picture.titles)} times for {n} futures", "once for each")
     # Labels, length and files are checked before the motion is read and the network loaded.
     info = read_info(find_checkpoint(request.gpt, "gpt"))
-    labels = resolve_labels(request.actions, request.style, info.labels)
-    n_frames = parse_length(request.length, info.fps)
+    segments = _segments(request, info)
     outs = target.out or (() if target.preview else (Path(f"{request.past_motion.stem}_forecast.mp4"),))
     check_targets(list_files(outs, n), target.force)
 
@@ -87,7 +90,7 @@ def forecast(
         picture, outs, fps=info.fps, past_frames=observed.n_frames, titles=picture.titles or seeds
     )
     # What was observed stays as it was: only the future is cleaned.
-    generated = _generate(request, observed, labels, n_frames, sampling)
+    generated = _generate(request, observed, segments, sampling)
     motions = cleaned(generated, cleaning, kept=observed.n_frames)
     if target.preview:
         preview(motions, options, is_all=not outs)
@@ -99,7 +102,17 @@ def forecast(
         show_json(described | {"past_frames": observed.n_frames, "clean": cleaning.clean})
     else:
         show_files(files)
-    show_next(files, request.gpt, sampling, _words(request, labels))
+    show_next(files, request.gpt, sampling, _words(request, segments[0].labels))
+
+
+def _segments(request: ForecastCommand, info: CheckpointInfo) -> list[Segment]:
+    """What happens after the past, one after the other."""
+    given = {"--action": request.actions, "--style": request.style}
+    refuse_together("--then", request.then, given | {"--len": "length" in request.model_fields_set})
+    if request.then is not None:
+        return read_sentence(request.then, info)
+    labels = resolve_labels(request.actions, request.style, info.labels)
+    return [Segment(labels, parse_length(request.length, info.fps))]
 
 
 def _words(request: ForecastCommand, labels: Sequence[str]) -> list[str]:
@@ -109,6 +122,8 @@ def _words(request: ForecastCommand, labels: Sequence[str]) -> list[str]:
         words += ["--until", request.until]
     if request.last_frames:
         words += ["--past-frames", str(request.last_frames)]
+    if request.then is not None:
+        return [*words, "--then", request.then]
     return [*words, *label_words(labels), "--len", request.length]
 
 
@@ -139,12 +154,23 @@ def _check_has(motion: "Motion", n_frames: int, flag: str, path: Path) -> None:
 def _generate(
     settings: GeneratorSettings,
     past: "Motion",
-    labels: tuple[str, ...],
-    n_frames: int,
+    segments: Sequence[Segment],
     sampling: SamplingSettings,
 ) -> "list[Motion]":
+    """Futures of the past through the segments, each of which continues what came before it."""
     from models.sampling import generate
 
     generator = generate.load_generator(settings.gpt, settings.device)
-    with progress(f"forecast {' + '.join(labels)}".strip()) as on_progress:
-        return generate.forecast(generator, past, labels, n_frames, sampling, on_progress)
+    first = segments[0]
+    with progress(f"forecast {' + '.join(first.labels)}".strip()) as on_progress:
+        motions = generate.forecast(generator, past, first.labels, first.n_frames, sampling, on_progress)
+
+    # From here on each future has a past of its own.
+    for segment in segments[1:]:
+        with progress(f"forecast {' + '.join(segment.labels)}") as on_progress:
+            for k, motion in enumerate(motions):
+                alone = sampling.replaced(n=1, seed=sampling.seed + k)
+                [motions[k]] = generate.forecast(
+                    generator, motion, segment.labels, segment.n_frames, alone, on_progress
+                )
+    return motions

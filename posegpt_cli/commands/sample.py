@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,7 @@ from models.checkpoint import CheckpointInfo, find_checkpoint, read_info
 from models.label_facts import usual_length
 from models.sampling.settings import UNKNOWN_LENGTH, USUAL, SamplingSettings, Segment
 from posegpt_cli.cleaned import cleaned
+from posegpt_cli.clips import ClipRequest, check_one_segment, clip_of, described_clips, show_plan
 from posegpt_cli.console import UsageError, progress, say, show_json, warn
 from posegpt_cli.generated import check_sampling, describe, show_next
 from posegpt_cli.options.from_config import OptionSpec, with_options
@@ -29,14 +30,17 @@ from posegpt_cli.output import DRAWN_SUFFIXES
 from posegpt_cli.output.video import VIDEO_SUFFIXES
 from posegpt_cli.questions import ask_choice, ask_text, is_interactive
 from posegpt_cli.rendering.options import RenderOptions
+from posegpt_cli.sentences import read_prompts, read_sentence
 
 if TYPE_CHECKING:
     from models.motion import Motion
     from models.sampling.stream import Frame
 
 HELP = """
-Without --gpt the bundled generator is used. `posegpt actions` lists actions and styles. The same --seed \
-gives the same motion.
+SENTENCE says in plain English what to do: one thing after another ("then"), two at once ("while"), how \
+("an old man", "happily"), for how long ("for 3 seconds") and how often ("twice"). What was understood is \
+shown before it runs. --action, --style and --timeline name the labels themselves; `posegpt actions` lists \
+them. Without --gpt the bundled generator is used. The same --seed gives the same motion.
 
 --stream writes every frame as a line of JSON on stdout as soon as it is made: `frame`, `time` (s), `trans` \
 (m, Y up) and `poses` (rotation vectors, joint 0 the root). Without --len it goes on until it is stopped.
@@ -56,6 +60,10 @@ SPEC = OptionSpec(without=("fps", "past_frames", "layout", "titles"))
 class SampleRequest(LabelSettings):
     """What `posegpt sample` generates."""
 
+    sentence: str | None = None
+    """What to do, in words: "an old man walks for 3 seconds, then waves"."""
+    prompts: Path | None = None
+    """Text file of sentences, one per line: clips of each."""
     length: str | None = None
     """Frames (64), seconds (3.5s), usual: a length that the action has in the data, or auto: until the
     generator ends it."""
@@ -69,11 +77,15 @@ class SampleRequest(LabelSettings):
     """Write frames to stdout as they are made (needs an OnlineVQVAE)."""
     decoder: Path | None = None
     """OnlineVQVAE of --stream, trained with --encoder: a run or checkpoint folder."""
+    dry_run: bool = False
+    """Say what would be generated, and stop."""
 
 
 def register(app: typer.Typer, summary: str, panel: str) -> None:
     """Add the command to `app`."""
     epilog = examples(
+        "posegpt sample 'an old man walks for 3 seconds, then waves' --out walk.mp4",
+        "posegpt sample --prompts prompts.txt --out clip.npz",
         "posegpt sample --action walk --len 64 --out walk.mp4",
         "posegpt sample --action walk --style elderly --len 3.5s --out walk.mp4 --out walk.npz",
         "posegpt sample --action walk --action wave-right-hand -n 4 --seed 7 --out both.mp4",
@@ -97,33 +109,37 @@ def sample(
     _refuse_contradictions(request, target, sampling)
     # The labels of a checkpoint are read without torch, so that a misspelt action is refused at once.
     info = read_info(find_checkpoint(generator.gpt, "gpt"))
-    segments = list[Segment]()
-    if request.timeline is not None:
-        segments = parse_timeline(request.timeline, info.labels, info.fps)
-    if not (segments or request.actions):
+    is_said = request.sentence is not None or request.prompts is not None
+    if not (is_said or request.timeline is not None or request.actions):
         request = _ask(request, info)
-    labels = segments[0].labels if segments else resolve_labels(request.actions, request.style, info.labels)
+    clips = _clips(request, info)
+    if request.dry_run:
+        show_plan(clips, info, target.as_json)
+        return
+    labels = clips[0].labels
     if request.stream:
+        check_one_segment(clips, "--stream")
         until = _stream_length(request.length, info, labels, sampling.seed)
         _stream(generator, request, labels, until, sampling, cleaning.clean)
         return
 
     # Whatever can be refused is refused before the first motion is sampled.
-    n_frames = _frames(request.length or (LOOP_LENGTH if request.loop else USUAL), info.fps)
+    n_motions = len(clips) * sampling.n
     outs = target.out or (() if target.preview else (Path(f"{file_stem(labels[0])}.mp4"),))
-    targets = [numbered(path, sampling.n) for path in outs]
+    targets = [numbered(path, n_motions) for path in outs]
     check_targets([path for paths in targets for path in paths], target.force)
     options = complete_options(picture, outs, fps=info.fps)
-    _warn_of_many(outs, sampling.n)
+    _warn_of_many(outs, n_motions)
 
     # Each batch is written before the next is sampled: memory does not grow with n.
     files = list[Path]()
     lengths = list[int]()
     if request.loop:
-        batches = _generate_loops(generator, request, labels, n_frames, sampling, cleaning)
+        check_one_segment(clips, "--loop")
+        batches = _generate_loops(generator, request, clips[0], sampling, cleaning)
     else:
-        generated = _generate(generator, labels, n_frames, segments, sampling)
-        batches = (_Batch(cleaned(motions, cleaning)) for motions in generated)
+        generated = _generate(generator, clips, sampling)
+        batches = (_Batch(clip, cleaned(motions, cleaning)) for clip, motions in generated)
     for batch in batches:
         motions = batch.motions
         if target.preview and not lengths:
@@ -132,14 +148,21 @@ def sample(
         jobs = [(path, [motion]) for paths in targets for path, motion in batch.share_out(paths[done:])]
         files += save_all(jobs, options)
         lengths += [motion.n_frames for motion in motions]
-    _tell_of_transitions(segments, lengths, info.fps)
+        _tell_of_transitions(batch.clip.segments, lengths[done:], info.fps)
 
     # Results on stdout first, then what could follow.
     if target.as_json:
-        show_json(describe(files, motions[0], lengths, sampling) | {"clean": cleaning.clean})
+        report = describe(files, motions[0], lengths, sampling) | {"clean": cleaning.clean}
+        show_json(report | (described_clips(clips, info) if is_said else {}))
     else:
         show_files(files)
-    asked = ["--timeline", request.timeline] if request.timeline else label_words(labels)
+    asked = label_words(labels)
+    if request.timeline:
+        asked = ["--timeline", request.timeline]
+    if request.prompts:
+        asked = ["--prompts", str(request.prompts)]
+    if request.sentence:
+        asked = [request.sentence]
     asked += ["--len", request.length] if request.length else []
     asked += ["--loop"] if request.loop else []
     asked += ["--in-place"] if request.in_place else []
@@ -157,8 +180,12 @@ def _refuse_contradictions(
     request: SampleRequest, target: TargetSettings, sampling: SamplingSettings
 ) -> None:
     check_sampling(sampling)
-    of_one_segment = {"--action": request.actions, "--style": request.style, "--len": request.length}
-    refuse_together("--timeline", request.timeline, of_one_segment)
+    of_labels: dict[str, object] = {"--action": request.actions, "--style": request.style}
+    refuse_together("--timeline", request.timeline, of_labels | {"--len": request.length})
+    refuse_together("SENTENCE", request.sentence, of_labels | {"--timeline": request.timeline})
+    in_words = {"SENTENCE": request.sentence, "--timeline": request.timeline, "--len": request.length}
+    cut_up = {"--loop": request.loop, "--stream": request.stream}
+    refuse_together("--prompts", request.prompts, of_labels | in_words | cut_up)
     cut_elsewhere = {"--timeline": request.timeline, "--stream": request.stream}
     refuse_together("--loop", request.loop, cut_elsewhere | {"--len auto": request.length == AUTO})
     if request.in_place and not request.loop:
@@ -224,36 +251,55 @@ def _stream_length(length: str | None, info: CheckpointInfo, labels: Sequence[st
     return n_frames
 
 
+def _clips(request: SampleRequest, info: CheckpointInfo) -> list[ClipRequest]:
+    """What is asked for; raises PoseGPTError for labels and words that the generator does not know."""
+    if request.prompts:
+        return [clip_of(segments, prompt) for prompt, segments in read_prompts(request.prompts, info)]
+    if request.timeline is not None:
+        segments = parse_timeline(request.timeline, info.labels, info.fps)
+        return [ClipRequest(segments[0].labels, None, tuple(segments))]
+
+    length = request.length or (LOOP_LENGTH if request.loop else USUAL)
+    n_frames = _frames(length, info.fps)
+    if request.sentence is None:
+        return [ClipRequest(resolve_labels(request.actions, request.style, info.labels), n_frames)]
+    clip = clip_of(read_sentence(request.sentence, info), request.sentence)
+    if request.length is None and not request.loop:
+        return [clip]
+    check_one_segment([clip], "--len" if request.length else "--loop")
+    return [replace(clip, n_frames=n_frames)]
+
+
 def _generate(
-    settings: GeneratorSettings,
-    labels: Sequence[str],
-    n_frames: int | Literal["usual"] | None,
-    segments: Sequence[Segment],
-    sampling: SamplingSettings,
-) -> "Iterator[list[Motion]]":
-    """Motions through the segments of a timeline, or without one of `n_frames` for labels.
+    settings: GeneratorSettings, clips: Sequence[ClipRequest], sampling: SamplingSettings
+) -> "Iterator[tuple[ClipRequest, list[Motion]]]":
+    """Motions of each clip.
 
     Yields a batch at a time, so that motions already written need not be kept in memory.
     """
     from models.sampling import generate
 
     generator = generate.load_generator(settings.gpt, settings.device)
-    for first in range(0, sampling.n, generate.MAX_BATCH):
-        n = min(generate.MAX_BATCH, sampling.n - first)
-        # Motion k has the seed seed + k, whatever batch it is in.
-        batch = sampling.replaced(n=n, seed=sampling.seed + first)
-        title = "sample" if n == sampling.n else f"sample {first + n}/{sampling.n}"
-        with progress(title) as on_progress:
-            if segments:
-                yield generate.timeline(generator, segments, batch, on_progress)
-            else:
-                yield generate.sample(generator, labels, n_frames, batch, on_progress)
+    total = len(clips) * sampling.n
+    for k, clip in enumerate(clips):
+        for first in range(0, sampling.n, generate.MAX_BATCH):
+            n = min(generate.MAX_BATCH, sampling.n - first)
+            # Motion k has the seed seed + k, whatever batch it is in.
+            batch = sampling.replaced(n=n, seed=sampling.seed + first)
+            title = "sample" if n == total else f"sample {k * sampling.n + first + n}/{total}"
+            with progress(title) as on_progress:
+                if clip.segments:
+                    motions = generate.timeline(generator, clip.segments, batch, on_progress)
+                else:
+                    motions = generate.sample(generator, clip.labels, clip.n_frames, batch, on_progress)
+            yield clip, motions
 
 
 @dataclass(frozen=True)
 class _Batch:
     """Motions that are written before the next are sampled."""
 
+    clip: ClipRequest
     motions: "list[Motion]"
     closed: "list[Motion] | None" = None
     """Of loops, the cycles with their first frame once more at the end, for files that others play."""
@@ -268,8 +314,7 @@ class _Batch:
 def _generate_loops(
     settings: GeneratorSettings,
     request: SampleRequest,
-    labels: Sequence[str],
-    n_frames: int | Literal["usual"] | None,
+    clip: ClipRequest,
     sampling: SamplingSettings,
     cleaning: GeneratedCleaning,
 ) -> "Iterator[_Batch]":
@@ -282,9 +327,9 @@ def _generate_loops(
         batch = sampling.replaced(n=LOOP_CLIPS, seed=sampling.seed + LOOP_CLIPS * k)
         title = "sample" if sampling.n == 1 else f"sample {k + 1}/{sampling.n}"
         with progress(title) as on_progress:
-            clips = generate.sample(generator, labels, n_frames, batch, on_progress)
+            clips = generate.sample(generator, clip.labels, clip.n_frames, batch, on_progress)
         loop = make_loop(cleaned(clips, cleaning), request.in_place)
-        yield _Batch([loop.motion], [loop.closed()])
+        yield _Batch(clip, [loop.motion], [loop.closed()])
 
 
 def _stream(

@@ -1,0 +1,93 @@
+"""Sentences on the command line: read in the words of a generator, asked back, shown before anything runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from data.sentences.reading import NotUnderstoodError, Reading, SentenceReader
+from models.checkpoint import CheckpointInfo
+from models.errors import PoseGPTError
+from models.files import read_text
+from models.label_facts import usual_length
+from models.sampling.settings import UNKNOWN_LENGTH, Segment
+from models.text.encoder import installed_encoder
+from posegpt_cli.console import UsageError, say
+from posegpt_cli.questions import ask_choice, is_interactive
+
+NONE_OF_THESE = "none of these"
+MOST_PROMPTS = 10_000
+
+
+def make_reader(info: CheckpointInfo) -> SentenceReader:
+    """Reads sentences in the vocabulary of a generator, with the sentence encoder if it is installed."""
+    return SentenceReader(info.labels, info.phrases, installed_encoder())
+
+
+def read_sentence(sentence: str, info: CheckpointInfo, reader: SentenceReader | None = None) -> list[Segment]:
+    """The timeline of a sentence; a part that is not understood is asked for on a terminal.
+
+    Says what was understood. Raises PoseGPTError for what is not in the vocabulary or not guessed.
+    """
+    reader = reader or make_reader(info)
+    choices: dict[str, str] = {}
+    while True:
+        try:
+            reading = reader.read(sentence, info.fps, choices)
+            break
+        except NotUnderstoodError as error:
+            if not error.nearest or not is_interactive():
+                raise
+            choices[error.part] = _ask(error)
+    segments = _with_lengths(reading, info)
+    say(f"understood: {understood(segments, info.fps)}")
+    if reading.left_out:
+        say(f"left out: {', '.join(reading.left_out)}")
+    return segments
+
+
+def read_prompts(path: Path, info: CheckpointInfo) -> list[tuple[str, list[Segment]]]:
+    """The prompts of a file, one per line, and their timelines; raises PoseGPTError naming the line."""
+    lines = read_text(path).splitlines()
+    prompts = [line.strip() for line in lines]
+    kept = [(k, prompt) for k, prompt in enumerate(prompts, start=1) if prompt and not prompt.startswith("#")]
+    if not kept:
+        raise UsageError(f"--prompts {path} holds no prompt", "one sentence per line")
+    if len(kept) > MOST_PROMPTS:
+        raise UsageError(f"--prompts {path} holds {len(kept)} prompts", f"at most {MOST_PROMPTS} at a time")
+
+    reader = make_reader(info)
+    read: list[tuple[str, list[Segment]]] = []
+    for k, prompt in kept:
+        try:
+            read.append((prompt, read_sentence(prompt, info, reader)))
+        except PoseGPTError as error:
+            raise PoseGPTError(f"{path}, line {k}: {error.message}", error.hint) from error
+    return read
+
+
+def understood(segments: Sequence[Segment], fps: float) -> str:
+    """Segments in one line: "walk + style:elderly 3.0 s; wave-left-hand 2.1 s"."""
+    return "; ".join(f"{' + '.join(part.labels)} {part.n_frames / fps:.1f} s" for part in segments)
+
+
+def described(segments: Sequence[Segment]) -> list[dict[str, Any]]:
+    """Segments as --json prints them."""
+    return [{"labels": list(part.labels), "frames": part.n_frames} for part in segments]
+
+
+def _with_lengths(reading: Reading, info: CheckpointInfo) -> list[Segment]:
+    """The segments with the usual lengths of those that got none."""
+    segments: list[Segment] = []
+    for part in reading.segments:
+        usual = usual_length(info.label_facts, part.labels) or UNKNOWN_LENGTH
+        segments.append(Segment(part.labels, part.n_frames or usual))
+    return segments
+
+
+def _ask(error: NotUnderstoodError) -> str:
+    """The action that a person chooses for a part of a sentence."""
+    question = f"no action is called '{error.part}': which one is meant?"
+    answer = ask_choice("SENTENCE", question, [*error.nearest, NONE_OF_THESE], error.nearest[0])
+    if answer == NONE_OF_THESE:
+        raise error
+    return answer
