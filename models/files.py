@@ -17,7 +17,18 @@ from typing import Any, BinaryIO
 
 from models.errors import PoseGPTError
 from models.leftovers import random_name, remove_tree, shown, sweep_once
-from models.posix import NO_QUOTA, O_BINARY, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, lock_descriptor
+from models.posix import (
+    HAS_LOCKS,
+    NO_QUOTA,
+    O_BINARY,
+    O_CLOEXEC,
+    O_DIRECTORY,
+    O_NOFOLLOW,
+    O_NONBLOCK,
+    OPENS_FOLDERS,
+    force_to_disk,
+    lock_descriptor,
+)
 
 LARGEST_TEXT = 1 << 30
 """Bytes of a text file; a day of motion capture as BVH is smaller."""
@@ -44,7 +55,7 @@ def atomic_file(path: Path, force: bool = False) -> Iterator[BinaryIO]:
     """
     with as_written(path), _partial_file(path, force) as (partial, descriptor):
         # The descriptor itself stays open, and the lock with it, until the file has its name.
-        file = os.fdopen(os.dup(descriptor), "wb")
+        file = partial.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb")
         try:
             yield file
             file.flush()
@@ -184,18 +195,12 @@ def read_text(path: Path) -> str:
     return text
 
 
-def force_to_disk(path: Path) -> None:
-    """Wait until a file or folder is on the disk itself: power may fail, too."""
-    descriptor = os.open(path, os.O_RDONLY | O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextlib.contextmanager
-def _partial_file(path: Path, force: bool) -> Iterator[tuple[Path, int]]:
-    """A new file beside `path` and a descriptor that holds its lock; removed unless it was renamed."""
+def _partial_file(path: Path, force: bool) -> Iterator[tuple[Path, int | None]]:
+    """A new file beside `path` and a descriptor that holds its lock; removed unless it was renamed.
+
+    Windows neither locks like that nor renames what is open: there is no descriptor then.
+    """
     refuse_existing(path, force)
     if path.exists() and not path.is_file() and not path.is_dir():
         raise PoseGPTError(f"{path} is a device or a pipe, expected a file", "choose another path")
@@ -207,16 +212,19 @@ def _partial_file(path: Path, force: bool) -> Iterator[tuple[Path, int]]:
     while True:
         partial = random_name(path.parent, shown(path.stem), f".partial{path.suffix}")
         descriptor = os.open(partial, flags, 0o666)  # less what the umask takes away
-        if _lock(descriptor, partial):
+        if not HAS_LOCKS or _lock(descriptor, partial):
             break
+        os.close(descriptor)
+    if not HAS_LOCKS:
         os.close(descriptor)
 
     try:
-        yield partial, descriptor
+        yield partial, descriptor if HAS_LOCKS else None
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        os.close(descriptor)
+        if HAS_LOCKS:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -225,6 +233,9 @@ def _locked_folder(parent: Path, stem: str, mode: int = 0o777) -> Iterator[Path]
     while True:
         partial = random_name(parent, stem, ".partial")
         partial.mkdir(mode)
+        if not OPENS_FOLDERS:
+            descriptor = None
+            break
         descriptor = os.open(partial, os.O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         if _lock(descriptor, partial):
             break
@@ -234,7 +245,8 @@ def _locked_folder(parent: Path, stem: str, mode: int = 0o777) -> Iterator[Path]
         yield partial
     finally:
         remove_tree(partial)
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _lock(descriptor: int, path: Path) -> bool:
@@ -264,7 +276,7 @@ def _take_name(partial: Path, path: Path, force: bool) -> None:
         except FileExistsError:
             refuse_existing(path, force=False)
             raise
-        except OSError:  # not every file system has hard links
+        except (OSError, NotImplementedError):  # not every file system has hard links
             refuse_existing(path, force=False)
             partial.replace(path)
     _sync_parent(path)
@@ -294,6 +306,8 @@ def _exchange(one: Path, other: Path) -> bool:
     """Swap two names in one step, so that neither is ever missing. False if this system cannot."""
     import ctypes
 
+    if not OPENS_FOLDERS:  # Windows, whose C library cannot be asked like this
+        return False
     # Python has no name for this system call of Linux.
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:  # macOS, an old C library

@@ -37,6 +37,9 @@ def interrupted_status() -> int:
 
 def is_pipe_closed() -> bool:
     """Whether whoever read our output has gone, as `head` does after its last line."""
+    # Windows has no such question; that writing failed is answer enough there.
+    if not hasattr(select, "poll"):
+        return True
     poll = select.poll()
     for descriptor in (1, 2):
         poll.register(descriptor, 0)

@@ -297,8 +297,10 @@ def _converted(position: LogPosition, entry: LogEntry) -> ConvertedFile:
 
 def _context() -> BaseContext:
     """How workers begin: forked, which takes no time, unless another thread may hold a lock just then."""
-    is_alone = sys.platform == "linux" and threading.active_count() == 1
-    return multiprocessing.get_context("fork" if is_alone else "spawn")
+    # macOS has fork, but its own libraries do not survive it.
+    can_fork = sys.platform == "linux" and hasattr(os, "fork")
+    is_alone = threading.active_count() == 1
+    return multiprocessing.get_context("fork" if can_fork and is_alone else "spawn")
 
 
 # What a worker keeps between chunks; set by `_start_worker`. A chunk is asked for by its number, so that

@@ -1,7 +1,6 @@
 """Memory of a training run: estimated before it, measured in it."""
 
 import ctypes
-import resource
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from models.batch import Batch
 from models.body.skeleton import n_joints
+from models.posix import peak_memory as peak_memory_of_process
 from models.training.config import RunConfig
 from models.training.data_source import DataInfo
 from models.training.stages.stage import TrainStage
@@ -72,12 +72,10 @@ def estimate_memory(run: RunConfig, stage: TrainStage, info: DataInfo) -> Memory
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes in use at most so far: on CUDA of the device, else of this process."""
+    """Bytes in use at most so far: on CUDA of the device, else of this process (0: unknown)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    # In bytes on macOS, in KiB on Linux.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak_memory_of_process()
 
 
 @contextmanager

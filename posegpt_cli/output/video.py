@@ -186,7 +186,9 @@ def _start(
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=log,
-        process_group=0,  # Ctrl-C is ours: training finishes its picture first
+        # Ctrl-C is ours: training finishes its picture first.
+        process_group=0,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
     )
 
 

@@ -38,7 +38,7 @@ def show_training(title: str) -> "Iterator[Callable[[TrainingProgress], None]]":
         nonlocal printed
         # The bar has a thread, which must not start before the processes that load batches are forked.
         bar.start()
-        text = ", ".join((f"{p.step}/{p.total} loss {sum(p.terms.values()):.4f}", *_pace(p)))
+        text = ", ".join((f"{p.step}/{p.total} loss {sum(p.terms.values()):.4f}", *filter(None, _pace(p))))
         bar.update(task, completed=p.step, total=p.total, description=text)
         is_quiet = not console.is_terminal and time.monotonic() - printed > QUIET_SECONDS
         if p.metrics or is_quiet:
@@ -67,14 +67,16 @@ def _line(p: "TrainingProgress") -> str:
     rate, left, memory = _pace(p)
     if p.metrics:
         return ", ".join((loss, _figures(p.metrics), left))
-    return ", ".join((loss, rate, left, memory))
+    return ", ".join(filter(None, (loss, rate, left, memory)))
 
 
 def _pace(p: "TrainingProgress") -> tuple[str, str, str]:
     left = "?"
     if math.isfinite(p.seconds_left):
         left = str(timedelta(seconds=round(p.seconds_left)))
-    return f"{p.windows_per_second:.3g} windows/s", f"{left} left", show_size(p.memory)
+    # Not every system says how much memory is in use.
+    memory = show_size(p.memory) if p.memory else ""
+    return f"{p.windows_per_second:.3g} windows/s", f"{left} left", memory
 
 
 def _figures(metrics: dict[str, float]) -> str:

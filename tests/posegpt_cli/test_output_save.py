@@ -1,6 +1,7 @@
 """Files: videos that browsers play, stills, numbers; errors that leave nothing behind."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -206,6 +207,27 @@ def test_an_unknown_platform_in_the_environment_is_named(monkeypatch: pytest.Mon
     monkeypatch.setenv("PYOPENGL_PLATFORM", "bogus")
     status = check_gl()
     assert status.platform is None and "bogus" in status.reasons[0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="there is no screen to act (xvfb)")
+@pytest.mark.skipif(check_gl().platform is None, reason="there is no OpenGL here")
+def test_a_hidden_window_draws_what_egl_draws(tmp_path: Path) -> None:
+    """What Windows and macOS use, on a screen in memory."""
+    code = """
+import sys
+from data.synthetic import make_motion
+from posegpt_cli.output.save import save_motion
+from posegpt_cli.rendering.options import RenderOptions
+save_motion(make_motion("walk", 3), sys.argv[1], RenderOptions(size=(96, 64), renderer="mesh"))
+"""
+    pictures = []
+    for name, before in (("window", ["xvfb-run", "-a"]), ("egl", [])):
+        path = tmp_path / f"{name}.png"
+        environment = os.environ | {"PYOPENGL_PLATFORM": name}
+        subprocess.run([*before, sys.executable, "-c", code, str(path)], env=environment, check=True)
+        pictures.append(np.asarray(Image.open(path)).astype(int))
+    assert np.abs(pictures[0] - pictures[1]).max() <= 2
 
 
 def test_importing_the_output_loads_no_gl_and_no_torch() -> None:

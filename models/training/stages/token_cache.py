@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.errors import PoseGPTError
+from models.posix import O_BINARY
 
 MOST_CODES = 2**16 - 1
 VERSION = 1
@@ -46,7 +47,10 @@ class TokenCache:
         numbers = rows.tolist()
         try:
             with self.path.open("rb") as file:
-                blobs = [os.pread(file.fileno(), size, row * size) for row in numbers]
+                blobs = []
+                for row in numbers:
+                    file.seek(row * size)
+                    blobs.append(file.read(size))
         except FileNotFoundError:
             return None
         if any(len(blob) < size for blob in blobs):
@@ -65,12 +69,11 @@ class TokenCache:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Opened for reading and writing without cutting it off: others may be writing their rows.
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | O_BINARY, 0o644)
+            with os.fdopen(descriptor, "r+b", buffering=0) as file:
                 for row, blob in zip(rows.tolist(), blobs, strict=True):
-                    os.pwrite(descriptor, blob.tobytes(), row * size)
-            finally:
-                os.close(descriptor)
+                    file.seek(row * size)
+                    file.write(blob.tobytes())
         except OSError as error:
             raise PoseGPTError(
                 f"cannot write {self.path}: {error.strerror}",

@@ -1,4 +1,8 @@
-"""OpenGL without a window: finds the platform that works here, EGL or OSMesa. Imports GL only when used."""
+"""OpenGL to draw into memory: finds the platform that works here. Imports GL only when used.
+
+On Linux that is EGL or OSMesa, which need no screen; on Windows and macOS, which have neither, a window of
+one pixel that is never shown.
+"""
 
 import importlib
 import importlib.util
@@ -11,10 +15,16 @@ from typing import Any
 
 from models.errors import PoseGPTError
 
-GL_FIX = "apt-get install -y libegl1 libgl1"
-"""What brings OpenGL to a Debian or Ubuntu machine."""
-GL_HINT = f"install OpenGL with {GL_FIX}, or use --renderer skeleton"
-PLATFORMS = ("egl", "osmesa")
+HAS_OWN_WINDOWS = sys.platform in ("win32", "darwin")
+"""Whether OpenGL comes with the system, for those who may open a window."""
+GL_FIX = (
+    "start it in a session with a screen, not over SSH"
+    if HAS_OWN_WINDOWS
+    else "apt-get install -y libegl1 libgl1"
+)
+"""What brings OpenGL: packages of Debian and Ubuntu, or where the system has it."""
+GL_HINT = f"to have OpenGL: {GL_FIX}; or use --renderer skeleton"
+PLATFORMS = ("window",) if HAS_OWN_WINDOWS else ("egl", "osmesa")
 _VARIABLE = "PYOPENGL_PLATFORM"
 _working: list[str] = []
 """The platform that this process has opened: PyOpenGL stays with it."""
@@ -45,7 +55,7 @@ class GlStatus:
     """Whether meshes can be drawn here."""
 
     platform: str | None
-    """egl or osmesa; None: neither works."""
+    """egl, osmesa or window; None: none works."""
     renderer: str
     """What draws, e.g. llvmpipe or the GPU's name; empty without a platform."""
     reasons: tuple[str, ...]
@@ -71,6 +81,8 @@ class GlContext:
 
             eglDestroyContext(self.platform._egl_display, self.platform._egl_context)
             self.platform._egl_context = self.platform._egl_display = None
+        elif self.name == "window":
+            self.platform.window.close()
         else:
             self.platform.delete_context()
 
@@ -140,18 +152,23 @@ def check_gl() -> GlStatus:
 
 def _open_platform(name: str, size: tuple[int, int]) -> GlContext:
     """One platform's context; raises whatever its libraries raise."""
-    openers: dict[str, Callable[[tuple[int, int]], Any]] = {"egl": _open_egl, "osmesa": _open_osmesa}
+    openers: dict[str, Callable[[tuple[int, int]], Any]] = {
+        "egl": _open_egl,
+        "osmesa": _open_osmesa,
+        "window": _open_window,
+    }
     if name not in openers:
         raise PoseGPTError(f"{_VARIABLE}={name} is not one of {', '.join(openers)}")
     # PyOpenGL reads the variable at its first import; the user's environment stays as it was.
-    before = os.environ.get(_VARIABLE)
-    os.environ[_VARIABLE] = name
+    # For a window it finds the system's own platform by itself.
+    before = os.environ.pop(_VARIABLE, None)
+    if name != "window":
+        os.environ[_VARIABLE] = name
     try:
         return GlContext(name, openers[name](size))
     finally:
-        if before is None:
-            del os.environ[_VARIABLE]
-        else:
+        os.environ.pop(_VARIABLE, None)
+        if before is not None:
             os.environ[_VARIABLE] = before
 
 
@@ -175,6 +192,40 @@ def _open_osmesa(size: tuple[int, int]) -> Any:
     platform.init_context()
     platform.make_current()
     return platform
+
+
+@dataclass(frozen=True, eq=False)
+class _WindowPlatform:
+    """A window that is never shown, for its OpenGL context."""
+
+    window: Any
+
+    def make_current(self) -> None:
+        self.window.switch_to()
+
+
+def _open_window(size: tuple[int, int]) -> Any:
+    """A hidden window of pyglet, which opens CGL on macOS, WGL on Windows and GLX elsewhere.
+
+    Not by pyrender's own class for it, which asks pyglet for versions that our shaders do not need, and is
+    written for an older pyglet.
+    """
+    import pyglet
+
+    # Its own second window, and its checks after every call, would only take time.
+    pyglet.options["shadow_window"] = False
+    pyglet.options["debug_gl"] = False
+    from pyglet.window import Window
+
+    # Called like this, Config makes the one of the system's own kind.
+    make_config: Any = pyglet.gl.Config
+    config = make_config(
+        double_buffer=True, depth_size=24, major_version=3, minor_version=3, forward_compatible=True
+    )
+    # What is drawn goes into textures of their own sizes: the window's does not matter.
+    window = Window(width=1, height=1, visible=False, config=config)
+    window.switch_to()
+    return _WindowPlatform(window)
 
 
 def _forget_opengl() -> None:
