@@ -64,7 +64,7 @@ def glb_bytes(people: Sequence[Person], poses: Sequence[Float32Array], color: Co
         scenes=[g.Scene(nodes=[])],
         materials=[_material(color)],
     )
-    binary = _Binary(gltf)
+    binary = Binary(gltf)
     # People on the same body share its mesh; each has a skeleton and a skin of its own.
     meshes: dict[int, _MeshPart] = {}
     animation = g.Animation(name="motion", channels=[], samplers=[])
@@ -91,8 +91,8 @@ class _MeshPart:
     """(J, 3) joints of the rest pose that stands on the floor."""
 
 
-class _Binary:
-    """The file's binary part, and accessors into it."""
+class Binary:
+    """A file's binary part, and accessors into it."""
 
     def __init__(self, gltf: "GLTF2") -> None:
         self._gltf = gltf
@@ -134,7 +134,7 @@ def _material(color: Color | None) -> Any:
     return g.Material(name="body", pbrMetallicRoughness=surface, alphaCutoff=None)
 
 
-def _add_mesh(gltf: "GLTF2", binary: _Binary, body: "Body", has_own_colors: bool) -> _MeshPart:
+def _add_mesh(gltf: "GLTF2", binary: Binary, body: "Body", has_own_colors: bool) -> _MeshPart:
     """The body's mesh and bind pose, lifted so that its lowest vertex touches the floor."""
     import pygltflib as g
 
@@ -216,7 +216,7 @@ def _add_person(gltf: "GLTF2", person: Person, part: _MeshPart) -> int:
     return first
 
 
-def _add_channels(animation: Any, binary: _Binary, person: Person, poses: Float32Array, first: int) -> None:
+def _add_channels(animation: Any, binary: Binary, person: Person, poses: Float32Array, first: int) -> None:
     """The pelvis's path and the rotation of every joint that turns."""
     import pygltflib as g
 

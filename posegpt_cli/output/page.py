@@ -10,6 +10,7 @@ import numpy as np
 
 from models.files import write_atomically
 from models.motion import Motion
+from posegpt_cli.output.character_scene import character_actors, character_scene
 from posegpt_cli.output.gltf import glb_bytes
 from posegpt_cli.output.licences import licence_of
 from posegpt_cli.rendering.camera import ELEVATION
@@ -57,6 +58,8 @@ def to_hex(color: Color) -> str:
 
 def _scene(animation: Animation, options: RenderOptions) -> bytes:
     """The .glb, hands as they are drawn; plain white where the page paints past and future itself."""
+    if options.rig is not None:
+        return character_scene(animation.people)
     color = parse_color(options.color) if options.color else None
     if options.past_frames:
         color = (1.0, 1.0, 1.0)
@@ -70,7 +73,12 @@ def _settings(animation: Animation, motions: Sequence[Motion], options: RenderOp
     elevation = np.radians(ELEVATION[options.camera])
     flat = np.cos(elevation)
     eye = np.array([np.sin(azimuth) * flat, np.sin(elevation), np.cos(azimuth) * flat])
-    future = parse_color(options.color) if options.color else FUTURE_COLOR
+    color = to_hex(parse_color(options.color)) if options.color else None
+    # Own bodies are painted in the file; a character has its own colours after the past.
+    future = color if options.rig is not None else color or to_hex(FUTURE_COLOR)
+    actors = [{"animation": 0, "placement": None, "pelvis": None}]
+    if options.rig is not None:
+        actors = character_actors(animation.people)
     return {
         "title": _title(motions, options),
         "fps": options.fps,
@@ -83,7 +91,9 @@ def _settings(animation: Animation, motions: Sequence[Motion], options: RenderOp
         "height": round(max(p.standing_height for p in animation.people), 3),
         "past_frames": options.past_frames,
         "past_color": to_hex(PAST_COLOR),
-        "future_color": to_hex(future),
+        "future_color": future,
+        "color": color if options.rig is not None else None,
+        "actors": actors,
     }
 
 

@@ -85,7 +85,12 @@ def save_motion(
 
         write = write_scene if suffix in SCENE_SUFFIXES else write_numbers
         write(motions, path, options)
-        return Saved(path, "", 0, licence=unwritten)
+        warning = ""
+        if options.rig is not None and suffix == ".html":
+            from posegpt_cli.rendering.character import missing_mesh
+
+            warning = missing_mesh(options.rig)
+        return Saved(path, "", 0, warning, licence=unwritten)
     if suffix == ".gif":
         options = options.at_fps(min(options.fps, GIF_FPS))
     if suffix == ".mp4":

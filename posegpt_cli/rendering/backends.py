@@ -46,9 +46,12 @@ def make_backend(options: RenderOptions, size: tuple[int, int]) -> Backend:
         from posegpt_cli.rendering.torch3d.renderer import Torch3dRenderer
 
         return Backend(Torch3dRenderer(options, size), "pytorch3d")
-    if options.rig is not None and not _has_mesh(options.rig):
-        warning = f"{options.rig} has no mesh: drew its skeleton"
-        return Backend(SkeletonRenderer(options, size), "skeleton", warning)
+    if options.rig is not None:
+        from posegpt_cli.rendering.character import missing_mesh
+
+        warning = missing_mesh(options.rig)
+        if warning:
+            return Backend(SkeletonRenderer(options, size), "skeleton", warning)
     # The mesh is preferred: the skeleton stands in for it, and says why.
     try:
         from posegpt_cli.rendering.opengl.mesh import MeshRenderer
@@ -59,11 +62,3 @@ def make_backend(options: RenderOptions, size: tuple[int, int]) -> Backend:
             raise
         warning = f"{error.message}; drew the skeleton instead. For the mesh: {GL_FIX}"
         return Backend(SkeletonRenderer(options, size), "skeleton", warning)
-
-
-def _has_mesh(rig: str) -> bool:
-    """Whether there is more of a rig to draw than its skeleton."""
-    from data.rigs.load import open_rig
-    from posegpt_cli.rendering.character import character_of
-
-    return character_of(open_rig(rig)).look is not None

@@ -27,6 +27,8 @@ RADIUS = {
 FINGER_RADIUS = 0.008
 HEAD_RADIUS = 0.105
 _NOSE_RADIUS = 0.026
+_RINGS, _SEGMENTS = 8, 10
+"""Of a capsule's mesh."""
 _BALLS = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
 _HIDDEN = ("jaw", "left_eye", "right_eye")
 
@@ -75,6 +77,45 @@ def body_bones(body_type: BodyType) -> tuple[Bone, ...]:
 def bone_radius(name: str) -> float:
     """Metres, at a joint of SMPL's."""
     return RADIUS.get(name, RADIUS.get(name.partition("_")[2], FINGER_RADIUS))
+
+
+def capsule_mesh(
+    start: FloatArray, end: FloatArray, radii: tuple[float, float]
+) -> tuple[FloatArray, FloatArray]:
+    """(V, 3) vertices and normals of a capsule; its triangles are `CAPSULE_FACES`."""
+    along = end - start
+    length = float(np.linalg.norm(along))
+    along = along / length if length > 1e-9 else np.array([0.0, 1.0, 0.0])
+    # Any two directions across the axis do.
+    helper = np.eye(3)[int(np.abs(along).argmin())]
+    across = np.cross(along, helper)
+    across /= np.linalg.norm(across)
+    axes = np.stack((across, np.cross(along, across), along))
+
+    # A ball cut in half: one half lies at each end.
+    latitude = np.radians([-90, -60, -30, 0, 0, 30, 60, 90])[:, None]
+    longitude = np.linspace(0, 2 * np.pi, _SEGMENTS, endpoint=False)[None]
+    out = np.cos(latitude)
+    up = np.broadcast_to(np.sin(latitude), (_RINGS, _SEGMENTS))
+    normals = np.stack((out * np.cos(longitude), out * np.sin(longitude), up), axis=-1) @ axes
+    half = _RINGS // 2
+    vertices = np.concatenate((start + radii[0] * normals[:half], end + radii[1] * normals[half:]))
+    return vertices.reshape(-1, 3), normals.reshape(-1, 3)
+
+
+def _capsule_faces() -> NDArray[np.int64]:
+    """(F, 3) counter-clockwise seen from outside, ring by ring."""
+    faces = []
+    for ring in range(_RINGS - 1):
+        for k in range(_SEGMENTS):
+            a = ring * _SEGMENTS + k
+            b = ring * _SEGMENTS + (k + 1) % _SEGMENTS
+            faces += [(a, b, b + _SEGMENTS), (a, b + _SEGMENTS, a + _SEGMENTS)]
+    return np.array(faces)
+
+
+CAPSULE_FACES = _capsule_faces()
+"""Triangles of every capsule's mesh."""
 
 
 def body_points(

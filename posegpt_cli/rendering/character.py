@@ -34,8 +34,9 @@ _SHORTEST_BONE = 0.012
 """Metres; between joints that are closer no bone is drawn."""
 _BONE_SHARE = 0.16
 _THICKEST_BONE = 0.03
-_HEAD_UP = 0.09
 _HEAD_RADIUS = 0.1
+HEAD_POINTS = np.array([[0.0, 0.09, 0.0], [0.0, 0.09, _HEAD_RADIUS]])
+"""(2, 3) metres from the head's joint at rest to the head's middle and the nose."""
 _NOSE_RADIUS = 0.022
 _MIDDLE = 0.02
 """Metres from the middle within which a joint at rest is neither left nor right."""
@@ -92,13 +93,13 @@ class RigPerson(Person):
     ) -> None:
         super().__init__(motion, body, offset)
         self.character = character
-        self._on_rig = on_rig or put_on_rig(character.fit, motion)
+        self.on_rig = on_rig or put_on_rig(character.fit, motion)
         self._normals = np.empty((0, 0, 3), np.float32)
 
     @cached_property
     def joints(self) -> Float32Array:
         """(T, M, 3) metres: the joints of the rig that turn; the first carries all others."""
-        positions = self.character.fit.positions(self._on_rig.turns, self._on_rig.root)
+        positions = self.character.fit.positions(self.on_rig.turns, self.on_rig.root)
         return (positions + self.offset).astype(np.float32)
 
     @cached_property
@@ -140,7 +141,7 @@ class RigPerson(Person):
     @cached_property
     def _points(self) -> FloatArray:
         fit = self.character.fit
-        turns = self._on_rig.turns
+        turns = self.on_rig.turns
         # Joints at rest move with the nearest one above them that turns; what is above all stands still.
         positions = np.tile(fit.rest_positions, (len(turns), 1, 1))
         for joint, carrier in enumerate(carriers(fit)):
@@ -149,9 +150,9 @@ class RigPerson(Person):
                 way = fit.rest_positions[joint] - fit.rest_positions[place]
                 positions[:, joint] = self.joints[:, carrier] + turns[:, carrier] @ way - self.offset
         head = head_joint(fit)
-        middle = positions[:, head] + turns[:, fit.place_of[head]] @ (0.0, _HEAD_UP, 0.0)
-        nose = middle + turns[:, fit.place_of[head]] @ (0.0, 0.0, _HEAD_RADIUS)
-        return np.concatenate((positions, middle[:, None], nose[:, None]), axis=1) + self.offset
+        face = np.einsum("tij,pj->tpi", turns[:, fit.place_of[head]], HEAD_POINTS)
+        face += positions[:, head, None]
+        return np.concatenate((positions, face), axis=1) + self.offset
 
     @cached_property
     def planted_points(self) -> list[FloatArray]:
@@ -190,12 +191,12 @@ class RigPerson(Person):
     @cached_property
     def _bone_frames(self) -> PosedNodes:
         assert self.character.mesh is not None
-        return PosedNodes(self._on_rig, self.character.mesh.mesh.bones)
+        return PosedNodes(self.on_rig, self.character.mesh.mesh.bones)
 
     def moved(self, offset: NDArray[np.floating]) -> Self:
         """The same character elsewhere."""
         where = self.offset + np.asarray(offset, np.float32)
-        return type(self)(self.motion, self.body, self.character, where, self._on_rig)
+        return type(self)(self.motion, self.body, self.character, where, self.on_rig)
 
 
 def make_character(rig: str, motion: Motion, body: "Body") -> RigPerson:
@@ -204,6 +205,15 @@ def make_character(rig: str, motion: Motion, body: "Body") -> RigPerson:
     Raises PoseGPTError if there is no such rig, or it cannot be drawn.
     """
     return RigPerson(motion, body, character_of(open_rig(rig)))
+
+
+def missing_mesh(rig: str) -> str:
+    """What to tell of a rig of which only the skeleton can be drawn; empty if it has a mesh.
+
+    Raises PoseGPTError if there is no such rig, or its mesh is damaged.
+    """
+    fit = open_rig(rig)
+    return "" if character_of(fit).look else f"{fit.rig.name} has no mesh: drew its skeleton"
 
 
 def carriers(fit: Fit) -> tuple[int, ...]:
@@ -290,7 +300,7 @@ def _bare_reach(fit: Fit) -> FloatArray:
             way = fit.rest_positions[joint] - fit.rest_positions[fit.moving[carrier]]
             reach[carrier] = max(reach[carrier], float(np.linalg.norm(way)))
     head = fit.place_of[head_joint(fit)]
-    reach[head] = max(reach[head], _HEAD_UP + _HEAD_RADIUS)
+    reach[head] = max(reach[head], HEAD_POINTS[0, 1] + _HEAD_RADIUS)
     return reach + _BARE_REACH
 
 

@@ -13,6 +13,7 @@ from models.errors import PoseGPTError
 from posegpt_cli.output import RenderOptions, save_motion
 from posegpt_cli.output.pictures import read_picture
 from posegpt_cli.rendering.backends import make_backend
+from posegpt_cli.rendering.bones import CAPSULE_FACES, capsule_mesh
 from posegpt_cli.rendering.character import RigPerson, character_of, make_character
 from posegpt_cli.rendering.composition import Composition
 from posegpt_cli.rendering.opengl.context import check_gl
@@ -205,6 +206,17 @@ def test_a_rig_without_a_mesh_is_drawn_as_its_skeleton_and_this_is_said(tmp_path
     # Left bones blue, right ones orange, the trunk grey.
     assert (picture[..., 2] - picture[..., 0] > 60).sum() > 100
     assert (picture[..., 0] - picture[..., 2] > 60).sum() > 100
+
+
+def test_capsules_face_outwards_and_reach_as_far_as_their_bone():
+    start, end = np.array([0.2, 1.0, 0.1]), np.array([0.5, 0.6, -0.1])
+    vertices, normals = capsule_mesh(start, end, (0.05, 0.02))
+    along = (end - start) / np.linalg.norm(end - start)
+    assert ((vertices - start) @ along).min() == pytest.approx(-0.05, abs=1e-6)
+    assert ((vertices - end) @ along).max() == pytest.approx(0.02, abs=1e-6)
+    a, b, c = (vertices[CAPSULE_FACES[:, k]] for k in range(3))
+    facing = (np.cross(b - a, c - a) * normals[CAPSULE_FACES].mean(axis=1)).sum(axis=1)
+    assert facing.min() > -1e-9 and np.allclose(np.linalg.norm(normals, axis=1), 1)
 
 
 def test_the_skeleton_of_a_character_can_be_asked_for():

@@ -17,12 +17,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.rigs.gltf_read import read_gltf
+from data.rigs.meshes import read_mesh
 from data.synthetic import make_motion
 from posegpt_cli.output import RenderOptions, save_motion
 
 CHROMIUM = next(
     (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
 )
+CHARACTERS = Path(__file__).parents[1] / "data" / "characters"
 DRIVER = shutil.which("chromedriver")
 needs_chromium = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="needs Chromium: apt-get install chromium chromium-driver"
@@ -192,4 +195,65 @@ def test_past_and_future_have_their_colours(browser: Browser, tmp_path: Path) ->
         browser.run(f"const s = document.getElementById('scrub'); s.value = {k}; s.oninput()")
         colourful.append((np.ptp(browser.settled(), axis=-1) > 60).sum())
     assert colourful[0] < 0.1 * colourful[1]
+    assert [m for m in browser.log() if m["level"] in ("SEVERE", "WARNING")] == []
+
+
+def settings_of(page: Path) -> dict[str, Any]:
+    found = re.search(r'id="settings">(.*?)</script>', page.read_text(encoding="utf-8"))
+    assert found is not None
+    return json.loads(found[1])
+
+
+def test_each_character_is_placed_on_our_floor(tmp_path: Path) -> None:
+    """What viewer.js does with the placement: the file's rest pose stands on the floor, side by side."""
+    rig = CHARACTERS / "kenney.glb"
+    motions = [make_motion("walk", 6, seed=k) for k in range(2)]
+    save_motion(motions, tmp_path / "two.html", RenderOptions(rig=str(rig)))
+    actors = settings_of(tmp_path / "two.html")["actors"]
+    assert [actor["animation"] for actor in actors] == [0, 1]
+    mesh = read_mesh(read_gltf(rig))
+    assert mesh is not None
+    rest = np.column_stack((mesh.vertices, np.ones(mesh.n_vertices)))
+    places = [rest @ np.reshape(actor["placement"], (4, 4)) for actor in actors]
+    for place in places:
+        assert abs(place[:, 1].min()) < 0.02
+    assert np.linalg.norm(places[1].mean(axis=0) - places[0].mean(axis=0)) > 0.5
+
+
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize("name", ["human-male", "kenney", "human-skeleton"])
+def test_the_page_plays_a_character(browser: Browser, tmp_path: Path, name: str) -> None:
+    rig = str(CHARACTERS / f"{name}.glb")
+    saved = save_motion(make_motion("walk", 30), tmp_path / "walk.html", RenderOptions(rig=rig, floor="none"))
+    assert ("no mesh" in saved.warning) == (name == "human-skeleton")
+    browser.open(tmp_path / "walk.html")
+    pictures = []
+    for k in (4, 24, 4):
+        browser.run(f"const s = document.getElementById('scrub'); s.value = {k}; s.oninput()")
+        pictures.append(browser.settled())
+    # Somebody in colour stands there, whom the scrubber moves.
+    assert (np.ptp(pictures[0], axis=-1) > 40).sum() > 300
+    assert (np.abs(pictures[1] - pictures[0]).max(axis=-1) > 40).sum() > 100
+    assert (np.abs(pictures[2] - pictures[0]).max(axis=-1) > 40).sum() < 60
+    assert [m for m in browser.log() if m["level"] in ("SEVERE", "WARNING")] == []
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_several_characters_and_their_past(browser: Browser, tmp_path: Path) -> None:
+    motions = [make_motion("walk", 20), make_motion("run", 12)]
+    options = RenderOptions(rig=str(CHARACTERS / "kenney.glb"), past_frames=10, floor="none")
+    save_motion(motions, tmp_path / "two.html", options)
+    browser.open(tmp_path / "two.html")
+    colourful, wide = [], []
+    for k in (9, 10, 19, 9):
+        browser.run(f"const s = document.getElementById('scrub'); s.value = {k}; s.oninput()")
+        picture = browser.settled()
+        colourful.append((np.ptp(picture, axis=-1) > 60).sum())
+        ink = np.flatnonzero((np.abs(picture - picture[60, 5]).max(axis=-1) > 40)[40:].any(axis=0))
+        wide.append(int(np.ptp(ink)))
+    # Grey in the past, with its textures afterwards, and grey again; two of them beside each other.
+    assert colourful[0] == colourful[3] < 0.05 * min(colourful[1:3])
+    assert min(wide) > 120
     assert [m for m in browser.log() if m["level"] in ("SEVERE", "WARNING")] == []

@@ -17,13 +17,11 @@
   document.body.classList.toggle('dark', stage.isDark);
 
   const bytes = Uint8Array.from(atob(byId('motion').textContent.trim()), (c) => c.charCodeAt(0));
-  const model = await new THREE.GLTFLoader().parseAsync(bytes.buffer, '');
-  const meshes = skinnedMeshes(model.scene);
-  const pelvises = meshes.map((mesh) => mesh.skeleton.bones[0]);
-  const materials = new Set(meshes.map((mesh) => mesh.material));
-  stage.scene.add(model.scene);
-  const mixer = new THREE.AnimationMixer(model.scene);
-  mixer.clipAction(model.animations[0]).play();
+  const actors = [];
+  for (const actor of settings.actors) actors.push(await loadActor(bytes.buffer, actor, stage.scene));
+  const pelvises = actors.flatMap((actor) => actor.pelvises);
+  const paints = actors.flatMap((actor) => actor.paints);
+  if (settings.color) for (const paint of paints) paint(settings.color);
 
   const last = settings.frames - 1;
   let frame = 0; // with its fraction
@@ -31,12 +29,14 @@
 
   function show() {
     const shown = Math.min(Math.floor(frame + 1e-6), last);
-    mixer.setTime(Math.min(frame, last) / settings.fps);
-    model.scene.updateMatrixWorld(true);
+    for (const actor of actors) {
+      actor.mixer.setTime(Math.min(Math.min(frame, last) / settings.fps, actor.seconds));
+      actor.stand.updateMatrixWorld(true);
+    }
     stage.track(pelvises, follow.checked);
     if (settings.past_frames) {
       const color = shown < settings.past_frames ? settings.past_color : settings.future_color;
-      for (const material of materials) material.color.set(color);
+      for (const paint of paints) paint(color);
     }
     scrub.value = shown;
     time.textContent = `${(shown / settings.fps).toFixed(2)} s · ${shown}/${last}`;
@@ -86,3 +86,47 @@
     if (stage.draw()) document.body.dataset.ready = 'true';
   });
 })();
+
+// One animation of the page's .glb on the stage. Several people on one character are several copies of it.
+async function loadActor(bytes, settings, scene) {
+  const model = await new THREE.GLTFLoader().parseAsync(bytes.slice(0), '');
+  const stand = new THREE.Scene(); // brings the file's world to our floor and size
+  if (settings.placement) {
+    stand.matrix.fromArray(settings.placement);
+    stand.matrixAutoUpdate = false;
+  }
+  stand.add(model.scene);
+  scene.add(stand);
+
+  let pelvises = skinnedMeshes(model.scene).map((mesh) => mesh.skeleton.bones[0]);
+  if (settings.pelvis !== null) pelvises = [await model.parser.getDependency('node', settings.pelvis)];
+  const materials = new Set();
+  model.scene.traverse((node) => {
+    if (node.isLight) node.visible = false; // the stage has its own
+    if (!node.isMesh) return;
+    node.castShadow = node.receiveShadow = true;
+    node.frustumCulled = false;
+    for (const material of [node.material].flat()) materials.add(material);
+  });
+  // Metal mirrors its surroundings, and there are none here: it would be black.
+  for (const material of materials) if (material.metalness) material.metalness = 0;
+
+  const mixer = new THREE.AnimationMixer(model.scene);
+  const clip = model.animations[settings.animation];
+  mixer.clipAction(clip).play();
+  const seconds = Math.max(0, clip.duration - 1e-4); // at its very end it would begin anew
+  return { stand, mixer, pelvises, seconds, paints: Array.from(materials, painter) };
+}
+
+// What paints a material in one colour, or, for null, as the file has it.
+function painter(material) {
+  const { map } = material;
+  const own = material.color.clone();
+  return (color) => {
+    material.color.copy(own);
+    if (color !== null) material.color.set(color);
+    const wanted = color === null ? map : null;
+    if (material.map !== wanted) material.needsUpdate = true;
+    material.map = wanted;
+  };
+}
