@@ -9,6 +9,7 @@ from data.rigs.fit import Fit
 from data.rigs.gltf_read import GltfFile
 from data.rigs.meshes import CharacterMesh
 from data.rigs.solve import RigMotion
+from models.body.ik import apply
 from models.motion import Float32Array
 from models.rotations import quat_to_matrix
 
@@ -68,22 +69,38 @@ class PosedNodes:
         assert rig.gltf is not None, "nodes belong to a file"
         self._tree = NodeTree(rig.gltf, nodes)
         self._to_our_world = to_our_world(motion.fit)
-        moving = motion.fit.moving
-        self._root = rig.nodes[moving[0]]
+        self._nodes = rig.nodes
+        # Where the file stores its joints posed, rest is another pose: every joint of the rig is set.
+        self._rotations = motion.all_local_rotations()
+        self._root = rig.nodes[motion.fit.moving[0]]
         self._root_path = motion.local_translation()
-        self._turning = dict(zip(moving, np.moveaxis(motion.local_rotations(), 1, 0), strict=True))
-        self._rig = rig
 
     def frames(self, part: slice) -> FloatArray:
         """(T, N, 4, 4) the nodes' own frames to our world and size, for some frames of the motion."""
-        # Where the file stores its joints posed, rest is another pose: every joint of the rig is set.
         rotations = {}
-        for joint, node in enumerate(self._rig.nodes):
+        for joint, node in enumerate(self._nodes):
             if node >= 0:
-                turning = self._turning.get(joint)
-                rotations[node] = self._rig.rotations[joint] if turning is None else turning[part]
+                rotations[node] = self._rotations[part, joint]
         path = self._root_path[part]
         return self._to_our_world @ self._tree.frames(len(path), rotations, {self._root: path})
+
+
+def joint_places(motion: RigMotion) -> FloatArray:
+    """(T, J, 3) where all joints of the rig are in our world and size, fingers bent as they are."""
+    rig = motion.fit.rig
+    turns = quat_to_matrix(motion.all_local_rotations())
+    places = np.tile(rig.offsets, (motion.n_frames, 1, 1))
+    first = motion.fit.moving[0]
+    above = rig.parents[first]
+    stretch = rig.world_scales[above] if above >= 0 else np.ones(3)
+    places[:, first] = motion.local_translation() * stretch
+
+    # From the root outwards each joint is turned and moved by its parent; offsets hold the scales already.
+    for joint, parent in enumerate(rig.parents):
+        if parent >= 0:
+            places[:, joint] = places[:, parent] + apply(turns[:, parent], places[:, joint])
+            turns[:, joint] = turns[:, parent] @ turns[:, joint]
+    return places @ (motion.fit.axes.T * motion.fit.size) - np.array([0.0, motion.fit.floor, 0.0])
 
 
 def to_our_world(fit: Fit) -> FloatArray:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.rigs.fit import Fit
-from data.rigs.gltf_write import with_animations
 from data.rigs.skinning import to_our_world
+from data.rigs.writing.gltf import with_animations
 from models.motion import Float32Array
 from models.rotations import matrix_to_quat
 from posegpt_cli.output.gltf import Binary, srgb_to_linear
@@ -22,11 +22,9 @@ if TYPE_CHECKING:
 def character_scene(people: Sequence[Person]) -> bytes:
     """A .glb with an animation for each person: the character's own file, or bones if it has no mesh."""
     cast = _characters(people)
-    fit = cast[0].character.fit
     if cast[0].character.look is None:
         return _bones_scene(cast)
-    assert fit.rig.gltf is not None, "only files have meshes"
-    return with_animations(fit.rig.gltf, [person.on_rig for person in cast])
+    return with_animations([person.on_rig for person in cast])
 
 
 def character_actors(people: Sequence[Person]) -> list[dict[str, object]]:

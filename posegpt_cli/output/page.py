@@ -76,7 +76,7 @@ def _settings(animation: Animation, motions: Sequence[Motion], options: RenderOp
     color = to_hex(parse_color(options.color)) if options.color else None
     # Own bodies are painted in the file; a character has its own colours after the past.
     future = color if options.rig is not None else color or to_hex(FUTURE_COLOR)
-    actors = [{"animation": 0, "placement": None, "pelvis": None}]
+    actors: list[dict[str, object]] = [{"animation": 0, "placement": None, "pelvis": None}]
     if options.rig is not None:
         actors = character_actors(animation.people)
     return {

@@ -12,7 +12,7 @@ from data.rigs.fit import Fit
 from data.rigs.load import open_rig
 from data.rigs.materials import Material
 from data.rigs.meshes import CharacterMesh, read_mesh
-from data.rigs.skinning import NodeTree, PosedNodes, SkinnedMesh, to_our_world
+from data.rigs.skinning import NodeTree, PosedNodes, SkinnedMesh, joint_places, to_our_world
 from data.rigs.solve import RigMotion, put_on_rig
 from models.errors import PoseGPTError
 from models.motion import Float32Array, Motion
@@ -141,18 +141,12 @@ class RigPerson(Person):
     @cached_property
     def _points(self) -> FloatArray:
         fit = self.character.fit
-        turns = self.on_rig.turns
-        # Joints at rest move with the nearest one above them that turns; what is above all stands still.
-        positions = np.tile(fit.rest_positions, (len(turns), 1, 1))
-        for joint, carrier in enumerate(carriers(fit)):
-            if carrier >= 0:
-                place = fit.moving[carrier]
-                way = fit.rest_positions[joint] - fit.rest_positions[place]
-                positions[:, joint] = self.joints[:, carrier] + turns[:, carrier] @ way - self.offset
+        places = joint_places(self.on_rig)
+        # The head's middle and the nose turn with the head.
         head = head_joint(fit)
-        face = np.einsum("tij,pj->tpi", turns[:, fit.place_of[head]], HEAD_POINTS)
-        face += positions[:, head, None]
-        return np.concatenate((positions, face), axis=1) + self.offset
+        face = np.einsum("tij,pj->tpi", self.on_rig.turns[:, fit.place_of[head]], HEAD_POINTS)
+        face += places[:, head, None]
+        return np.concatenate((places, face), axis=1) + self.offset
 
     @cached_property
     def planted_points(self) -> list[FloatArray]:

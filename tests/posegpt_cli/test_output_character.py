@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from data.rigs.load import open_rig
+from data.rigs.skinning import PosedNodes
 from data.synthetic import make_motion
 from models.body.body import load_body
 from models.errors import PoseGPTError
@@ -73,6 +74,15 @@ def test_vertices_and_joints_move_together():
     knees = someone.joints[:, fit.place_of[knee]]
     distances = [np.linalg.norm(someone.vertices(k)[alone] - knees[k], axis=1) for k in range(0, 20, 4)]
     assert len(alone) > 50 and np.ptp(distances, axis=0).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_points_are_where_the_nodes_of_the_file_are(name):
+    someone = person(CHARACTERS / f"{name}.glb", 6)
+    fit = someone.character.fit
+    frames = PosedNodes(someone.on_rig, fit.rig.nodes).frames(slice(0, 6))
+    assert np.allclose(someone._points[:, : fit.rig.n_joints], frames[..., :3, 3], atol=1e-6)
+    assert np.allclose(someone._points[:, list(fit.moving)], someone.joints, atol=1e-5)
 
 
 def test_a_character_elsewhere_is_the_same_one():
