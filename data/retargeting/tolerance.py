@@ -24,10 +24,12 @@ class Tolerance:
     """Metres over the floor that a foot may be off its place."""
     height: float = 0.008
     """Metres that it may be off its height."""
-    bend: float = float(np.deg2rad(0.6))
-    """Radians by which thigh and shin may turn against the line from hip to ankle."""
+    turn: float = float(np.deg2rad(1.7))
+    """Radians by which thigh and shin may turn."""
     swing: float = float(np.deg2rad(1.1))
-    """Radians by which that line may turn."""
+    """Radians by which the line from hip to ankle may turn, of these."""
+    farthest: float = 0.02
+    """Metres off its place from which on a foot counts more than directions."""
 
     def beyond(self, by: FloatArray) -> FloatArray:
         """(T, 3) what of a foot's wanted movement exceeds the tolerance."""
@@ -50,32 +52,40 @@ class Tolerance:
         """
         now = end - start
         aim = target - start
-        nearest, farthest = self._distances(middle - start, end - middle, now)
-        length = np.linalg.norm(aim, axis=1)
-        distance = np.clip(length, nearest, farthest)
 
-        # The line from hip to ankle turns towards the target, and takes its new length.
+        # The line from hip to ankle turns towards the target.
         normal = cross(now, aim)
         sine = np.linalg.norm(normal, axis=1, keepdims=True)
         angle = np.arctan2(sine, (now * aim).sum(axis=1, keepdims=True))
-        swing = axis_turn(normal / np.maximum(sine, _TINY), np.minimum(angle, self.swing))
-        return start + apply(swing, now) * (distance / np.linalg.norm(now, axis=1))[:, None]
+        angle = np.minimum(angle, self.swing)
+        line = apply(axis_turn(normal / np.maximum(sine, _TINY), angle), now)
 
-    def _distances(self, upper: FloatArray, lower: FloatArray, line: FloatArray) -> tuple[FloatArray, ...]:
-        """(T,) shortest and longest distance from hip to ankle that bends no bone too far."""
-        thigh, shin, now = (np.linalg.norm(bone, axis=1) for bone in (upper, lower, line))
+        # Then it takes its new length, by what is left for bending the knee.
+        nearest, farthest = _distances(middle - start, end - middle, now, self.turn - angle[:, 0])
+        distance = np.clip(np.linalg.norm(aim, axis=1), nearest, farthest)
+        reached = start + line * (distance / np.linalg.norm(now, axis=1))[:, None]
 
-        # The law of cosines: between each bone and the line from hip to ankle.
-        at_hip = np.arccos(np.clip((thigh**2 + now**2 - shin**2) / (2 * thigh * now + _TINY), -1.0, 1.0))
-        at_ankle = np.arccos(np.clip((shin**2 + now**2 - thigh**2) / (2 * shin * now + _TINY), -1.0, 1.0))
-        nearest = np.maximum(
-            _distance(thigh, shin, at_hip + self.bend), _distance(shin, thigh, at_ankle + self.bend)
-        )
-        farthest = np.minimum(
-            _distance(thigh, shin, np.maximum(at_hip - self.bend, 0.0)),
-            _distance(shin, thigh, np.maximum(at_ankle - self.bend, 0.0)),
-        )
-        return nearest, farthest
+        # Bodies of odd proportions would miss by far: their feet count more.
+        miss = target - reached
+        size = np.linalg.norm(miss, axis=1, keepdims=True)
+        return reached + miss * np.maximum(1 - self.farthest / np.maximum(size, _TINY), 0.0)
+
+
+def _distances(
+    upper: FloatArray, lower: FloatArray, line: FloatArray, bend: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """(T,) shortest and longest distance from hip to ankle that turn no bone by more than `bend` radians."""
+    thigh, shin, now = (np.linalg.norm(bone, axis=1) for bone in (upper, lower, line))
+
+    # The law of cosines: between each bone and the line from hip to ankle.
+    at_hip = np.arccos(np.clip((thigh**2 + now**2 - shin**2) / (2 * thigh * now + _TINY), -1.0, 1.0))
+    at_ankle = np.arccos(np.clip((shin**2 + now**2 - thigh**2) / (2 * shin * now + _TINY), -1.0, 1.0))
+    nearest = np.maximum(_distance(thigh, shin, at_hip + bend), _distance(shin, thigh, at_ankle + bend))
+    farthest = np.minimum(
+        _distance(thigh, shin, np.maximum(at_hip - bend, 0.0)),
+        _distance(shin, thigh, np.maximum(at_ankle - bend, 0.0)),
+    )
+    return nearest, farthest
 
 
 def _distance(bone: FloatArray, other: FloatArray, angle: FloatArray) -> FloatArray:

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from data.formats.bvh import Bvh
 from data.retargeting.body_motion import BONES, JOINT, LEGS, SMPL_BODY, RestBody
-from data.retargeting.mapping.mapper import JointMap, map_joints
+from data.retargeting.frames import unit
+from data.retargeting.mapping.mapper import JointMap, draft_map, map_joints
+from data.retargeting.mapping.skeletons import NEEDED
 from data.retargeting.mapping.tree import common_ancestor, path_between
 from data.retargeting.rest_pose.rest import zero_pose_frames
-from data.retargeting.source import read_recording, zero_axes
+from data.retargeting.source import Recording, read_recording, zero_axes
 from data.rigs.rig import Rig
 from data.rigs.soles import sole_height
 from models.body.skeleton import BODY_JOINTS, BODY_PARENTS
@@ -128,8 +130,10 @@ def fit_rig(rig: Rig) -> Fit:
     Raises PoseGPTError if it has no person's limbs, with the joints that were looked for, or rests in a pose
     that says nothing.
     """
-    joints = map_joints(rig.rest)
-    axes = zero_axes(read_recording(rig.rest, joints))
+    joints = _find_joints(rig)
+    recording = read_recording(rig.rest, joints)
+    _refuse_four_legs(rig, recording)
+    axes = zero_axes(recording)
     if axes is None:
         raise PoseGPTError(
             f"{rig.name} rests in no T-pose or A-pose: legs straight and down, left as right",
@@ -150,6 +154,42 @@ def fit_rig(rig: Rig) -> Fit:
     positions[:, 1] -= floor
     moving, parents, drivers = _moving(rig, joints)
     return Fit(rig, joints, axes, size, positions, floor, zero.alignments, moving, parents, drivers)
+
+
+def _find_joints(rig: Rig) -> JointMap:
+    try:
+        return map_joints(rig.rest)
+    except PoseGPTError:
+        draft = draft_map(rig.rest)
+    # Some rigs lack one limb only: that is what to look at.
+    found = [f"{joint}: {draft[joint]}" for joint in NEEDED if draft[joint]]
+    missing = [joint for joint in NEEDED if not draft[joint]]
+    lacks = "hips, knees, ankles, shoulders, elbows, wrists"
+    if found and missing:
+        lacks = ", ".join(missing)
+    said = f"found {', '.join(found)}" if found else f"its joints are {', '.join(rig.names[:6])}, ..."
+    raise PoseGPTError(
+        f"{rig.name} ({rig.n_joints} joints) is no person's skeleton: looked for {lacks}",
+        f"name its joints as Mixamo or VRM do; {said}",
+        "rig",
+    )
+
+
+def _refuse_four_legs(rig: Rig, recording: Recording) -> None:
+    """Raises PoseGPTError for a rig whose hands rest as low as its feet."""
+    # Whichever axis is up: arms that point where legs do, from a trunk that lies across.
+    zero = recording.zero
+    hips, ankles, shoulders, wrists = (
+        zero[[JOINT[f"left_{name}"], JOINT[f"right_{name}"]]].mean(axis=0)
+        for name in ("hip", "ankle", "shoulder", "wrist")
+    )
+    down = unit(ankles - hips)
+    reach = float((wrists - hips) @ down)
+    trunk = float(abs((shoulders - hips) @ down))
+    if reach > 0.7 * float((ankles - hips) @ down) and trunk < 0.7 * float(np.linalg.norm(shoulders - hips)):
+        raise PoseGPTError(
+            f"{rig.name} stands on four legs", "give a rig of a person: two legs and two arms", "rig"
+        )
 
 
 def _turned(rest: Bvh, axes: FloatArray) -> Bvh:
