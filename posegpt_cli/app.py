@@ -49,6 +49,7 @@ COMMANDS = (
     Command("render", "Generate", "Draw motion files as video, stills or a 3D page."),
     Command("export", "Generate", "Write motion for Blender, Unity, a browser or your own code."),
     Command("actions", "Generate", "List the actions and styles that a generator knows."),
+    Command("serve", "Generate", "Play with it in the browser; an API and Blender's MMCP too."),
     Command("prepare", "Train", "Turn motion capture into a data set for training."),
     Command("train", "Train", "Train the tokenizer (vqvae), then the generator (gpt); and the classifier."),
     Command("eval", "Train", "Measure how good generated motion is.", "evaluate"),

@@ -94,6 +94,8 @@ FLAGS: Mapping[str, Flag] = {
         ("skeleton", "write_skeleton", "up", "scale", "t_pose_frame", "fps_in", "animation", "gender"),
         Flag(panel=READING),
     ),
+    "token": Flag(default="made up, if other machines can ask"),
+    "open_page": Flag(("--open",), off="--no-open"),
     "preview": Flag(panel=BEHAVIOUR),
     "jobs": Flag(panel=BEHAVIOUR),
     "device": Flag(panel=BEHAVIOUR),

@@ -41,7 +41,7 @@ class Browser:
         flags += [
             "--use-angle=swiftshader",
             "--enable-unsafe-swiftshader",
-            "--host-resolver-rules=MAP * ~NOTFOUND",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         ]
         wanted = {
             "goog:chromeOptions": {"binary": CHROMIUM, "args": flags},

@@ -1,0 +1,1 @@
+"""`posegpt serve`: a page to play with the generator, its HTTP API, and MMCP for other programs."""

@@ -1,0 +1,163 @@
+"""What the server has: its engine, its working processes, the motions that it holds."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from models.body.body import load_body
+from models.body.skeleton import JOINT_NAMES
+from models.label_facts import usual_length
+from models.motion import Motion
+from models.sampling.generator import Generator
+from models.sampling.plans import Plans, forecast_plans, sample_plans, timeline_plans
+from models.sampling.settings import UNKNOWN_LENGTH, USUAL, SamplingSettings, Segment
+from models.sampling.stream import load_streaming
+from posegpt_cli.options.labels import resolve_labels
+from posegpt_cli.output.gltf import glb_bytes
+from posegpt_cli.rendering.options import RenderOptions
+from posegpt_cli.rendering.person import make_people
+from posegpt_cli.serving.engine import Engine
+from posegpt_cli.serving.held import HeldMotions
+from posegpt_cli.serving.jobs import Event, Failed, Finished, Job
+from posegpt_cli.serving.messages import ForecastBody, GenerateBody, SamplingBody
+from posegpt_cli.serving.settings import Limits
+from posegpt_cli.serving.workers import Worker
+
+
+@dataclass(eq=False)
+class Service:
+    """All that requests share."""
+
+    generator: Generator
+    engine: Engine
+    limits: Limits
+    held: HeldMotions
+    reader: Worker
+    drawer: Worker
+    body_glb: bytes
+    """The body at rest, on which the page plays motion."""
+    pelvis: tuple[float, float, float]
+    """Where the pelvis of the body at rest stands when the translation is zero."""
+    height: float
+    body_models: Path | None = None
+    """Folder of official body files, if the user has them."""
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def events_of(self, job_of: Callable[[Callable[[Event], None]], Job]) -> AsyncIterator[Event]:
+        """What a job says, its last words included; it is cancelled when nobody listens any more.
+
+        Raises BusyError if the engine takes no more.
+        """
+        loop = asyncio.get_running_loop()
+        events: asyncio.Queue[Event] = asyncio.Queue()
+
+        def pass_on(event: Event) -> None:
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+        job = job_of(pass_on)
+        self.engine.submit(job)
+        try:
+            while True:
+                event = await events.get()
+                yield event
+                if isinstance(event, Finished | Failed):
+                    return
+        finally:
+            self.engine.cancel(job)
+
+    async def last_event(self, job_of: Callable[[Callable[[Event], None]], Job]) -> Finished | Failed:
+        """How a job ends."""
+        async with aclosing(self.events_of(job_of)) as events:  # type: ignore[type-var]
+            async for event in events:
+                if isinstance(event, Finished | Failed):
+                    return event
+        raise RuntimeError("a job ended without a word")
+
+    def generation(
+        self, body: GenerateBody, wants_preview: bool = False
+    ) -> Callable[[Callable[[Event], None]], Job]:
+        """The job of a request; raises PoseGPTError for labels that the generator does not know."""
+        segments = [self._segment(each.actions, each.style, each.frames) for each in body.segments]
+        settings = sampling_of(body)
+        start: Callable[[], Plans]
+        if len(segments) == 1:
+            labels, n_frames = segments[0]
+            start = partial(sample_plans, self.generator, labels, n_frames or USUAL, settings)
+        else:
+            whole = [Segment(labels, n or self.usual_frames(labels)) for labels, n in segments]
+            start = partial(timeline_plans, self.generator, whole, settings)
+        return partial(self._job, start, clean=body.clean, wants_preview=wants_preview)
+
+    def forecast(
+        self, body: ForecastBody, past: Motion, wants_preview: bool = False
+    ) -> Callable[[Callable[[Event], None]], Job]:
+        """The job of a request to go on from a motion."""
+        labels, _ = self._segment(body.actions, body.style, None)
+        start = partial(forecast_plans, self.generator, past, labels, body.frames, sampling_of(body))
+        return partial(self._job, start, clean=body.clean, kept=past.n_frames, wants_preview=wants_preview)
+
+    def usual_frames(self, labels: tuple[str, ...]) -> int:
+        """The median length of an action."""
+        return usual_length(self.generator.facts, labels) or UNKNOWN_LENGTH
+
+    def stop(self) -> None:
+        """End all that goes on."""
+        self.engine.stop()
+        self.reader.stop()
+        self.drawer.stop()
+
+    def _segment(
+        self, actions: tuple[str, ...], style: str | None, frames: int | None
+    ) -> tuple[tuple[str, ...], int | None]:
+        return resolve_labels(actions, style, self.generator.labels), frames
+
+    def _job(
+        self,
+        start: Callable[[], Plans],
+        on_event: Callable[[Event], None],
+        clean: bool,
+        wants_preview: bool,
+        kept: int = 0,
+    ) -> Job:
+        return Job(start, on_event, self.limits.seconds, clean, kept, wants_preview)
+
+
+def sampling_of(body: SamplingBody) -> SamplingSettings:
+    return SamplingSettings.of(body.codes, body.n, body.seed)
+
+
+def make_service(gpt: Path | None, device: str, limits: Limits, body_models: Path | None = None) -> Service:
+    """Load a generator and start its engine.
+
+    Raises PoseGPTError if there is no such generator.
+    """
+    from models.sampling.generator import load_generator
+
+    generator = load_generator(gpt, device)
+    engine = Engine(generator, load_streaming(gpt, None, device), limits.waiting)
+    engine.start()
+
+    # The page poses the bones itself, so that of the body it needs one frame, at rest.
+    n_joints = len(JOINT_NAMES[generator.body_type])
+    zeros = np.zeros((1, n_joints, 3), np.float32)
+    rest = Motion(zeros, zeros[:, 0], generator.fps, generator.body_type)
+    options = RenderOptions(fps=generator.fps, body_model=body_models)
+    [person] = make_people([rest], options)
+    x, y, z = load_body(generator.body_type).rest_joints[0].tolist()
+    return Service(
+        generator,
+        engine,
+        limits,
+        HeldMotions(limits.held_bytes),
+        Worker(limits.files_waiting),
+        Worker(limits.files_waiting),
+        glb_bytes([person], [person.poses.numpy()]),
+        (x, y, z),
+        person.standing_height,
+        body_models,
+    )
