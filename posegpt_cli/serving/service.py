@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.body.body import load_body
+from models.body.body import load_body_of
 from models.body.skeleton import JOINT_NAMES
 from models.label_facts import usual_length
 from models.motion import Motion
@@ -19,8 +19,7 @@ from models.sampling.settings import UNKNOWN_LENGTH, USUAL, SamplingSettings, Se
 from models.sampling.stream import load_streaming
 from posegpt_cli.options.labels import resolve_labels
 from posegpt_cli.output.gltf import glb_bytes
-from posegpt_cli.rendering.options import RenderOptions
-from posegpt_cli.rendering.person import make_people
+from posegpt_cli.rendering.person import Person
 from posegpt_cli.serving.engine import Engine
 from posegpt_cli.serving.held import HeldMotions
 from posegpt_cli.serving.jobs import Event, Failed, Finished, Job
@@ -146,9 +145,9 @@ def make_service(gpt: Path | None, device: str, limits: Limits, body_models: Pat
     n_joints = len(JOINT_NAMES[generator.body_type])
     zeros = np.zeros((1, n_joints, 3), np.float32)
     rest = Motion(zeros, zeros[:, 0], generator.fps, generator.body_type)
-    options = RenderOptions(fps=generator.fps, body_model=body_models)
-    [person] = make_people([rest], options)
-    x, y, z = load_body(generator.body_type).rest_joints[0].tolist()
+    body = load_body_of(rest, body_models, None)
+    person = Person(rest, body)
+    x, y, z = body.rest_joints[0].tolist()
     return Service(
         generator,
         engine,
