@@ -22,6 +22,7 @@ from data.preparing.annotations import (
     segments,
 )
 from data.preparing.conversion import SourceFile
+from data.preparing.finished import digest_of, finished_report, recorded_settings
 from data.preparing.report import PrepareReport, Tally, most_frequent_first
 from data.preparing.settings import PrepareSettings
 from data.preparing.work_folder import OnProgress, WorkFolder, convert_files, finished_files
@@ -69,21 +70,10 @@ class BabelPlan:
 def prepare_babel(settings: PrepareSettings, on_progress: OnProgress | None = None) -> PrepareReport:
     """Stores of every body type and split asked for; see `data.preparing.prepare.prepare`."""
     plan = plan_babel(settings)
-    work = WorkFolder(settings.work_folder, shared=bool(settings.shard))
-    if settings.shard:
-        with work:
-            report = _convert(settings, plan, work, on_progress, None)
-    else:
-        # Asked before any work is done. Stores of the same run, interrupted, may be written again.
-        recorded = settings.recorded()
-        for store in plan.stores:
-            refuse_existing(store, settings.force or work.may_replace(store, recorded))
-            refuse_foreign(store, MANIFEST, STORE_FILES, "data set")
-        with work:
-            # A store appears under its name when its writer leaves the stack.
-            with ExitStack() as stack:
-                report = _convert(settings, plan, work, on_progress, _BabelStores(settings, plan, stack))
-            work.remove()
+    digest = digest_of((clip.source, clip.uses) for clip in plan.clips)
+    report = finished_report(settings, plan.stores, digest)
+    if report is None:
+        report = _prepared(settings, plan, digest, on_progress)
     return replace(
         report,
         missing=plan.missing,
@@ -91,6 +81,29 @@ def prepare_babel(settings: PrepareSettings, on_progress: OnProgress | None = No
         outside=most_frequent_first(plan.outside),
         unlabelled=plan.unlabelled,
     )
+
+
+def _prepared(
+    settings: PrepareSettings, plan: BabelPlan, digest: str, on_progress: OnProgress | None
+) -> PrepareReport:
+    """Convert the files and write the stores, or convert a shard."""
+    work = WorkFolder(settings.work_folder, shared=bool(settings.shard))
+    if settings.shard:
+        with work:
+            return _convert(settings, plan, work, on_progress, None)
+
+    # Asked before any work is done. Stores of the same run, interrupted, may be written again.
+    recorded = settings.recorded()
+    for store in plan.stores:
+        refuse_existing(store, settings.force or work.may_replace(store, recorded))
+        refuse_foreign(store, MANIFEST, STORE_FILES, "data set")
+    with work:
+        # A store appears under its name when its writer leaves the stack.
+        with ExitStack() as stack:
+            stores = _BabelStores(settings, plan, stack, digest)
+            report = _convert(settings, plan, work, on_progress, stores)
+        work.remove()
+    return report
 
 
 def _convert(
@@ -244,8 +257,9 @@ def _body_types(settings: PrepareSettings, layout: AmassLayout) -> tuple[BodyTyp
 class _BabelStores:
     """The stores of every body type and split, open for writing at once."""
 
-    def __init__(self, settings: PrepareSettings, plan: BabelPlan, stack: ExitStack) -> None:
+    def __init__(self, settings: PrepareSettings, plan: BabelPlan, stack: ExitStack, digest: str) -> None:
         self.settings = settings
+        self.digest = digest
         self.columns = {name: k for k, name in enumerate(plan.label_names)}
         self.short = 0
 
@@ -267,7 +281,7 @@ class _BabelStores:
             body_type=body_type,
             fps=self.settings.fps,
             label_names=plan.label_names,
-            settings=self.settings.recorded(),
+            settings=recorded_settings(self.settings, self.digest),
         )
         return StoreWriter(
             self.settings.store_folder(body_type, split),

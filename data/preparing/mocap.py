@@ -8,6 +8,7 @@ from data.actions import order_labels
 from data.grouping import connected_groups
 from data.preparing.annotations import cut_windows
 from data.preparing.conversion import SourceFile
+from data.preparing.finished import digest_of, finished_report, recorded_settings
 from data.preparing.labels import (
     Labeller,
     LabelTable,
@@ -71,6 +72,11 @@ def prepare_mocap(settings: PrepareSettings, on_progress: OnProgress | None = No
     """Whole clips of BVH, AMC and AMASS files as stores; see `data.preparing.prepare.prepare`."""
     plan = plan_mocap(settings)
     work = WorkFolder(settings.work_folder, shared=bool(settings.shard))
+    digest = digest_of((clip.source, (clip.name, clip.labels, clip.group)) for clip in plan.clips)
+    earlier = finished_report(settings, plan.stores, digest)
+    if earlier:
+        return earlier
+
     # Asked before any work is done. Stores of the same run, interrupted, may be written again.
     recorded = settings.recorded()
     for folder in {store.parent for store in plan.stores}:
@@ -97,7 +103,7 @@ def prepare_mocap(settings: PrepareSettings, on_progress: OnProgress | None = No
             return PrepareReport({}, {}, tuple(skipped), unmatched=plan.unmatched, converted=len(used))
         if not used:
             raise _nothing_usable(settings, skipped)
-        report = _MocapStores(settings, used).write()
+        report = _MocapStores(settings, used, digest).write()
         work.remove()
 
     glitches = []
@@ -252,8 +258,11 @@ def _unique_names(sources: Sequence[SourceFile]) -> list[str]:
 class _MocapStores:
     """The stores of usable clips."""
 
-    def __init__(self, settings: PrepareSettings, used: Sequence[tuple[Clip, ConvertedFile]]) -> None:
+    def __init__(
+        self, settings: PrepareSettings, used: Sequence[tuple[Clip, ConvertedFile]], digest: str
+    ) -> None:
         self.settings = settings
+        self.digest = digest
         self.used = used
         self.names = [clip.name for clip, _ in used]
         names: list[str] = []
@@ -341,7 +350,7 @@ class _MocapStores:
                     body_type=body_type,
                     fps=settings.fps,
                     label_names=self.vocabulary,
-                    settings=settings.recorded(),
+                    settings=recorded_settings(settings, self.digest),
                 )
                 with StoreWriter(partial / split, header) as writer:
                     for k in order:

@@ -57,6 +57,8 @@ class PrepareReport:
     """Split -> its store."""
     converted: int = 0
     """Files that are usable; a shard makes no store of them yet."""
+    is_earlier: bool = False
+    """The stores are those of an earlier run of the same command: nothing was read or written."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ _DECISIVE = ("type", "fps", "skeleton", "up", "scale", "t_pose_frame", "fps_in",
 """Settings that decide what a file is converted to."""
 
 
+SOURCES_KEY = "sources"
+"""Beside the settings a manifest says what the files were: by this the same command knows its own stores."""
 WORK_PREFIX = ".posegpt-work-"
 """Names of work folders begin with it."""
 

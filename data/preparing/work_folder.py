@@ -35,6 +35,7 @@ from data.preparing.conversion_log import (
     read_headers,
 )
 from data.preparing.folder_lock import folder_lock
+from data.preparing.settings import SOURCES_KEY
 from data.store import read_manifest
 from models.body.skeleton import BODY_TYPES, BodyType, n_joints
 from models.errors import PoseGPTError
@@ -142,7 +143,11 @@ class WorkFolder:
         """Whether a store is one that a run of the same settings finished before it was interrupted."""
         with contextlib.suppress(PoseGPTError):
             # The work folder is removed last: if it is there, empty or not, the run has not ended.
-            return self.path.is_dir() and read_manifest(store).settings == recorded
+            if self.path.is_dir():
+                # More files may have come since then: the settings decide.
+                found = dict(read_manifest(store).settings)
+                found.pop(SOURCES_KEY, None)
+                return found == recorded
         return False
 
     def finished(self, source: SourceFile) -> ConvertedFile | None:

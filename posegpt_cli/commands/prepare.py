@@ -128,6 +128,8 @@ def prepare(choices: Choices[PrepareSettings], run: PrepareRun) -> None:
     except (Interrupted, KeyboardInterrupt):
         say("finished files are kept: the same command goes on from here")
         raise
+    if report.is_earlier:
+        say("already prepared: the same settings and files; --force prepares them again")
     # Warnings first, results next, and what must not be overlooked last.
     show_warnings(report)
     if run.as_json:

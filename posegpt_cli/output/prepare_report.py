@@ -142,6 +142,7 @@ def report_as_json(settings: PrepareSettings, report: PrepareReport) -> dict[str
         "torn": report.torn,
         "glitches": dict(report.glitches),
         "converted": report.converted,
+        "already_prepared": report.is_earlier,
         "folders": {split: str(folder) for split, folder in report.folders.items()},
     }
 

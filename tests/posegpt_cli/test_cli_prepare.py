@@ -174,9 +174,11 @@ def test_dry_run_reads_headers_and_says_what_will_be_refused(posegpt, bvh_folder
 
 def test_existing_data_is_kept_unless_forced(posegpt, bvh_folder, prepared):
     words = ("prepare", "--bvh", bvh_folder, "--out", prepared, "--label-pattern", PATTERN)
-    ran = posegpt(*words)
+    ran = posegpt(*words, "--seed", 5)
     assert ran.code == 1
     assert "exists already" in ran.err and "--force" in ran.err
+    again = posegpt(*words)
+    assert again.code == 0 and "already prepared" in again.err and "walk" in again.out
     assert posegpt(*words, "--force").code == 0
 
 

@@ -205,9 +205,9 @@ def test_nothing_usable_is_an_error_with_the_first_reason(tmp_path):
 def test_existing_data_is_replaced_only_by_force(tmp_path):
     settings = PrepareSettings(bvh=record(tmp_path / "in", ["a"]), out=tmp_path / "out")
     prepare(settings)
+    record(tmp_path / "in", ["b"])
     with pytest.raises(PoseGPTError, match="exists already"):
         prepare(settings)
-    record(tmp_path / "in", ["b"])
     made = prepare(settings.model_copy(update={"force": True}))
     assert made.splits["train"].clips == 2
     assert [p.name for p in (tmp_path / "out" / "smpl").iterdir()] == ["mocap"]

@@ -95,6 +95,30 @@ def test_stores_that_an_interrupted_run_had_finished_are_no_obstacle(sources, tm
         prepare(settings.model_copy(update={"val_share": 0.3}))
     prepare(settings)
     assert len(list(stores_below(tmp_path / "out"))) == 2
+    assert prepare(settings).is_earlier
+
+
+def test_the_same_command_knows_its_own_result(sources, tmp_path):
+    """Killed just before its exit, it said on repetition that its stores exist already."""
+    settings = settings_of(sources, tmp_path / "out")
+    first = prepare(settings)
+    again = prepare(settings.replaced(jobs=2))
+    assert again.is_earlier and not first.is_earlier
+    assert (again.splits, again.labels, again.folders) == (first.splits, first.labels, first.folders)
+
+    # Other settings, other files or a damaged store are not its own result.
+    with pytest.raises(PoseGPTError, match="exists already"):
+        prepare(settings.replaced(seed=7))
+    assert not prepare(settings.replaced(force=True)).is_earlier
+    path = next(iter(first.folders.values())) / "manifest.json"
+    whole = path.read_text()
+    path.write_text(whole.replace('"n_clips"', '"n_clip"'))
+    with pytest.raises(PoseGPTError, match="exists already"):
+        prepare(settings)
+    path.write_text(whole)
+    assert prepare(settings).is_earlier
+    file = next(path for path in sorted(sources.rglob("*.*")) if path.is_file())
+    os.utime(file, (1, 1))
     with pytest.raises(PoseGPTError, match="exists already"):
         prepare(settings)
 
