@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.actions import BABEL_CATEGORIES
-from data.preparing.amass_layout import AmassLayout, Release
 from data.preparing.annotations import (
     LabelledSegment,
     Record,
@@ -21,6 +20,7 @@ from data.preparing.annotations import (
     read_babel,
     segments,
 )
+from data.preparing.collections.amass_layout import AmassLayout, Release
 from data.preparing.conversion import SourceFile
 from data.preparing.finished import digest_of, finished_report, recorded_settings
 from data.preparing.report import PrepareReport, Tally, most_frequent_first

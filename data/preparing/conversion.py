@@ -20,8 +20,8 @@ from data.formats.bvh_read import read_bvh, read_skeleton
 from data.formats.load import READERS, read_motion
 from data.formats.settings import ReadingSettings
 from data.formats.smpl_npz import check_smpl_npz, read_smpl_npz, smplh_to_smpl
-from data.preparing.grab import check_grab, read_grab
-from data.preparing.humanact12 import motion_of_clip
+from data.preparing.collections.grab import check_grab, read_grab
+from data.preparing.collections.humanact12 import motion_of_clip
 from data.preparing.splits import frame_hashes
 from data.retargeting.mapping.mapper import map_joints
 from data.retargeting.mapping.skeletons import named_skeleton

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from data.preparing.collections.grab import action_of
+from data.preparing.collections.humanact12 import clip_name, read_humanact12
 from data.preparing.conversion import ConversionSettings, SourceFile, SourceKind, find_files
-from data.preparing.grab import action_of
-from data.preparing.humanact12 import clip_name, read_humanact12
 from data.preparing.settings import PrepareSettings
 from models.body.skeleton import BodyType
 

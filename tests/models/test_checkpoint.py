@@ -1,6 +1,8 @@
 """Checkpoints: whole or not at all, and every wrong one refused in a sentence."""
 
+import errno
 import json
+import os
 import resource
 import shutil
 
@@ -114,6 +116,11 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(copy, limit):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "resume=True" in refused.value.hint
+
+    # The system's own words; torch's are "[enforce fail at inline_container.cc]".
+    assert refused.value.message == (
+        f"cannot write the checkpoint {copy}: {os.strerror(errno.EFBIG)}; the one before it stays as it was"
+    )
     load_gpt(copy)
     assert [p.name for p in copy.parent.iterdir()] == [copy.name]
 

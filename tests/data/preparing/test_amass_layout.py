@@ -2,7 +2,7 @@
 
 import pytest
 
-from data.preparing.amass_layout import AmassLayout
+from data.preparing.collections.amass_layout import AmassLayout
 from data.preparing.prepare import plan, prepare
 from data.preparing.settings import PrepareSettings
 from tests.data.miniature import label, record, write_babel, write_recording

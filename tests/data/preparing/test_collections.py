@@ -9,8 +9,8 @@ import pytest
 
 from data.formats.settings import ReadingSettings
 from data.formats.smpl_npz import write_smpl_npz
-from data.preparing.grab import action_of, read_grab
-from data.preparing.humanact12 import ACTIONS, motion_of_clip
+from data.preparing.collections.grab import action_of, read_grab
+from data.preparing.collections.humanact12 import ACTIONS, motion_of_clip
 from data.preparing.prepare import plan, prepare
 from data.preparing.settings import PrepareSettings
 from data.retargeting.body_motion import body_motion

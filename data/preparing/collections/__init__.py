@@ -1,0 +1,1 @@
+"""Public collections of motion whose files have a layout of their own."""
