@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -151,6 +152,25 @@ def _check_opengl(name: str) -> Check:
     return Check(name, "warning", "; ".join(status.reasons), f"meshes cannot be drawn: {GL_HINT}")
 
 
+def _check_torch3d(name: str) -> Check:
+    """Nobody needs it; if it is there, it should work."""
+    if find_spec("pytorch3d") is None:
+        return Check(name, "ok", "not installed, only --renderer pytorch3d needs it")
+    from posegpt_cli.rendering.torch3d.raster import check_package, find_device
+
+    try:
+        check_package()
+    except PoseGPTError as error:
+        return Check(name, "warning", error.message, error.hint)
+    try:
+        device = find_device()
+    except PoseGPTError as error:
+        return Check(name, "warning", f"loads; {error.message}", error.hint)
+    import pytorch3d
+
+    return Check(name, "ok", f"{pytorch3d.__version__}, draws on {device}")
+
+
 def _check_body(name: str) -> Check:
     from models.body.body import load_body
 
@@ -204,6 +224,7 @@ _CHECKS: dict[str, Callable[[str], Check]] = {
     "libraries": _check_libraries,
     "device": _check_device,
     "opengl": _check_opengl,
+    "pytorch3d": _check_torch3d,
     "body": _check_body,
     "checkpoint": _check_checkpoint,
     "ffmpeg": _check_ffmpeg,

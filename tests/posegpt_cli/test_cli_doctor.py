@@ -109,3 +109,14 @@ def test_device_body_and_ffmpeg_are_looked_at(monkeypatch):
         check = doctor._CHECKS[name](name)
         assert check.state in ("ok", "warning"), check
         assert check.found
+
+
+def test_pytorch3d_is_optional_but_should_work(monkeypatch):
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    assert doctor._check_torch3d("pytorch3d").state == "ok"
+
+    # It is there, and does not load: that is worth a warning with what to do.
+    monkeypatch.setattr(doctor, "find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "pytorch3d", None)
+    check = doctor._check_torch3d("pytorch3d")
+    assert check.state == "warning" and "--renderer mesh" in check.fix

@@ -1,9 +1,10 @@
 """The pytorch3d renderer draws what the mesh renderer draws.
 
-Its compiled part cannot be installed everywhere: here a naive rasterizer stands in for it, after the
-conventions that pytorch3d documents. What it cannot show is pytorch3d's own speed and precision.
+Its compiled part cannot be installed everywhere: where it is not, a naive rasterizer stands in for it, after
+the conventions that pytorch3d documents. What that cannot show is pytorch3d's own speed and precision.
 """
 
+import importlib.util
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -73,13 +74,23 @@ def stand_in_meshes(verts, faces):
     return SimpleNamespace(verts=verts, faces=faces)
 
 
+HAS_REAL = importlib.util.find_spec("pytorch3d") is not None
+
+
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pytorch3d with the two names that we use, and small shadow maps, as it is slow."""
-    from posegpt_cli.rendering.torch3d import shading
+    """The real pytorch3d if it is installed, else one with the two names that we use.
+
+    On a processor if need be, which only tests may, with small shadow maps, as both are slow there.
+    """
+    from posegpt_cli.rendering.torch3d import renderer, shading
 
     monkeypatch.setattr(shading, "SHADOW_MASK", 128)
     monkeypatch.setattr(shading, "SUN_MAP", 128)
+    if not torch.cuda.is_available():
+        monkeypatch.setattr(renderer, "find_device", lambda: torch.device("cpu"))
+    if HAS_REAL:
+        return
     names = ("pytorch3d", "pytorch3d.renderer", "pytorch3d.renderer.mesh", "pytorch3d.structures")
     for name in (*names, "pytorch3d.renderer.mesh.rasterize_meshes"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
@@ -163,4 +174,52 @@ def test_a_package_that_does_not_load_is_told_from_one_that_is_missing(
     monkeypatch.setitem(sys.modules, "pytorch3d", None)
     with pytest.raises(PoseGPTError, match="pytorch3d is not installed") as caught:
         Torch3dRenderer(RenderOptions())
-    assert "pip install" in caught.value.hint and "--renderer mesh" in caught.value.hint
+    assert "--renderer mesh" in caught.value.hint
+
+
+def test_a_batch_takes_five_calls_of_the_rasterizer(stand_in: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from posegpt_cli.rendering.torch3d import renderer, shading
+
+    options = RenderOptions(size=(32, 24), multisampling=False)
+    animation = Animation([Person(make_motion("walk", 4), load_body())], options)
+    n_pictures: list[int] = []
+    for module in (renderer, shading):
+        real = module.rasterize
+
+        def counted(points, *arguments, real=real, **named):
+            n_pictures.append(len(points))
+            return real(points, *arguments, **named)
+
+        monkeypatch.setattr(module, "rasterize", counted)
+    with renderer.Torch3dRenderer(options) as drawing:
+        drawing.draw_batch([animation.scene(k) for k in range(4)])
+    assert n_pictures == [4] * 5  # bodies, the sun's depth, the shadow's three layers
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_is_refused_with_what_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    from posegpt_cli.rendering.torch3d import renderer
+
+    monkeypatch.setattr(renderer, "check_package", lambda: None)
+    with pytest.raises(PoseGPTError, match="torch sees none here") as caught:
+        renderer.Torch3dRenderer(RenderOptions())
+    assert "--renderer mesh" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("system", "version", "expected"),
+    [
+        ("linux", (3, 12, 1), "easypytorch3d==0.7.9.post1"),
+        ("linux", (3, 13, 0), "FORCE_CUDA=1"),
+        ("win32", (3, 12, 1), "no build of it for this system"),
+        ("darwin", (3, 12, 1), "no build of it for this system"),
+    ],
+)
+def test_the_hint_suits_the_machine(monkeypatch: pytest.MonkeyPatch, system, version, expected) -> None:
+    from posegpt_cli.rendering.torch3d import raster
+
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(raster.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(sys, "version_info", version)
+    hint = raster.install_hint()
+    assert expected in hint and "--renderer mesh" in hint

@@ -27,13 +27,14 @@ from posegpt_cli.rendering.shading import (
     fade_range,
     sun_view,
 )
-from posegpt_cli.rendering.torch3d.raster import check_package, project, rasterize
+from posegpt_cli.rendering.torch3d.raster import check_package, find_device, project, rasterize
 from posegpt_cli.rendering.torch3d.shading import (
+    FloorShadow,
     MeshBatch,
     floor_light,
     floor_places,
+    lay_shadows,
     light_vertices,
-    shadow_on_floor,
 )
 
 BATCH = 8
@@ -41,9 +42,9 @@ BATCH = 8
 
 
 class Torch3dRenderer(Renderer):
-    """Draws `BATCH` scenes at a time, on a GPU if there is one.
+    """Draws `BATCH` scenes at a time on a GPU.
 
-    Raises PoseGPTError if pytorch3d is not installed or does not load.
+    Raises PoseGPTError if pytorch3d is not installed or does not load, or if there is no GPU.
     """
 
     batch = BATCH
@@ -51,7 +52,7 @@ class Torch3dRenderer(Renderer):
     def __init__(self, options: RenderOptions, size: tuple[int, int] | None = None) -> None:
         check_package()
         super().__init__(options, size)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = find_device()
         self._fineness = 2 if options.samples > 1 else 1
         self._background = self._tensor(self.background)
         self._floor_color = self._tensor(self.floor_paint.color)
@@ -142,13 +143,18 @@ class Torch3dRenderer(Renderer):
 
     def _ground(self, batch: MeshBatch) -> Tensor:
         """(B, H, W, 3) backdrop, floor and the shadow on it."""
-        return torch.stack([self._ground_of(batch, k, camera) for k, camera in enumerate(batch.cameras)])
-
-    def _ground_of(self, batch: MeshBatch, k: int, camera: Camera) -> Tensor:
-        """(H, W, 3); the floor fades into the backdrop as in ground.frag, shade as in shade.frag."""
         width, height = self.size
         if self.options.floor == "none":
-            return self._background.expand(height, width, 3)
+            return self._background.expand(len(batch.cameras), height, width, 3)
+        shadows = lay_shadows(batch)
+        grounds = []
+        for camera, shadow in zip(batch.cameras, shadows, strict=True):
+            grounds.append(self._ground_of(camera, shadow))
+        return torch.stack(grounds)
+
+    def _ground_of(self, camera: Camera, shadow: FloorShadow) -> Tensor:
+        """(H, W, 3); the floor fades into the backdrop as in ground.frag, shade as in shade.frag."""
+        height = self.size[1]
         place, is_floor = floor_places(camera, self.device)
         light = floor_light(place, PATTERNS[self.options.floor], self.floor_paint.contrast)[..., None]
 
@@ -160,7 +166,7 @@ class Torch3dRenderer(Renderer):
         fall = FLOOR.fall * down.clamp(0, 1)[:, None, None] ** 2
         ground = torch.lerp(self._background * (1 - fall), self._floor_color * (light - fall), away)
 
-        shade = shadow_on_floor(batch, k, place)
+        shade = shadow.at(place)
         kept = (1 - shade[..., :1] * self._tensor(SHADOW_TINT)) * (1 - CONTACT_DARK * shade[..., 1:])
         return torch.where(is_floor[..., None], ground * kept, ground)
 

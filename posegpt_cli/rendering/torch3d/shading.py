@@ -139,29 +139,48 @@ def floor_light(place: Tensor, pattern: float, contrast: float) -> Tensor:
     return torch.full_like(place[..., 0], FLOOR.checker_bright - depth)
 
 
-def shadow_on_floor(batch: MeshBatch, k: int, place: Tensor) -> Tensor:
-    """(H, W, 2) the sun's shadow and the contact shadow of picture k at places (H, W, 2) of the floor.
+@dataclass(frozen=True, eq=False)
+class FloorShadow:
+    """The shadow on the floor of one picture."""
+
+    mask: Tensor
+    """(2, M, M) the sun's shadow and the contact shadow, over a square of the floor."""
+    corner: Tensor
+    """(2,) x and z of the square's corner, metres."""
+    extent: Tensor
+    """() its side, metres."""
+
+    def at(self, place: Tensor) -> Tensor:
+        """(H, W, 2) both shadows at places (H, W, 2) of the floor, none outside the square."""
+        grid = ((place - self.corner) / self.extent * 2 - 1)[None]
+        shade = F.grid_sample(self.mask[None], grid, align_corners=False, padding_mode="zeros")
+        return shade[0].permute(1, 2, 0)
+
+
+def lay_shadows(batch: MeshBatch) -> list[FloorShadow]:
+    """The shadow on the floor of every picture.
 
     Blockers of three heights are laid on the floor and blurred apart, as footprint.frag and its blur do. The
     lowest and the highest blocker of a place are known, which is all that low, high and nearly all that
-    middle ones need.
+    middle ones need. Each is one call of the rasterizer for all pictures.
     """
-    vertices = batch.vertices[k]
-    heights = vertices[:, 1].clamp(min=0)
-    straight = vertices[:, [0, 2]]
-    along = straight - (batch.sun[[0, 2]] / batch.sun[1]) * heights[:, None]
+    heights = batch.vertices[..., 1].clamp(min=0)
+    straight = batch.vertices[..., [0, 2]]
+    along = straight - (batch.sun[[0, 2]] / batch.sun[1]) * heights[..., None]
 
-    # The square of the floor that holds both shadows, with room for the blur.
-    everything = torch.cat((straight, along))
+    # The square of each floor that holds both shadows, with room for the blur.
+    everything = torch.cat((straight, along), dim=1)
     room = 3 * max(SHADOW_BLUR)
-    corner = everything.amin(dim=0) - room
-    extent = float((everything.amax(dim=0) + room - corner).max())
-    per_metre = SHADOW_MASK / extent
+    corner = everything.amin(dim=1) - room
+    extent = (everything.amax(dim=1) + room - corner).amax(dim=-1)
+    per_metre = (SHADOW_MASK / extent)[:, None, None]
+    laid_along = (along - corner[:, None]) * per_metre
+    laid_straight = (straight - corner[:, None]) * per_metre
 
     # What is nearest in this order is kept: the lowest blocker, and the highest.
-    low, low_strength = _lay(batch, k, (along - corner) * per_metre, heights + 1)
-    high, high_strength = _lay(batch, k, (along - corner) * per_metre, 20 - heights)
-    under, under_strength = _lay(batch, k, (straight - corner) * per_metre, heights + 1)
+    low, low_strength = _lay(batch, laid_along, heights + 1)
+    high, high_strength = _lay(batch, laid_along, 20 - heights)
+    under, under_strength = _lay(batch, laid_straight, heights + 1)
     middle = torch.maximum(low_strength * _is_middle(low), high_strength * _is_middle(high))
     layers = (
         low_strength * (1 - _step(low, 0.25, 0.45)),
@@ -170,27 +189,29 @@ def shadow_on_floor(batch: MeshBatch, k: int, place: Tensor) -> Tensor:
         under_strength * (1 - _step(under, 0.0, 0.13)),
     )
 
-    blurred = []
-    for layer, width in zip(layers, SHADOW_BLUR, strict=True):
-        blurred.append(_blur(layer, width * per_metre))
-    shadow = 1 - (1 - blurred[0]) * (1 - blurred[1]) * (1 - blurred[2])
-    grid = ((place - corner) / extent * 2 - 1)[None]
-    mask = torch.stack((shadow, blurred[3]))[None]
-    return F.grid_sample(mask, grid, align_corners=False, padding_mode="zeros")[0].permute(1, 2, 0)
+    # Squares of different sizes are blurred by different numbers of pixels.
+    shadows = []
+    for k in range(len(batch.vertices)):
+        blurred = []
+        for layer, width in zip(layers, SHADOW_BLUR, strict=True):
+            blurred.append(_blur(layer[k], width * float(per_metre[k])))
+        sun = 1 - (1 - blurred[0]) * (1 - blurred[1]) * (1 - blurred[2])
+        shadows.append(FloorShadow(torch.stack((sun, blurred[3])), corner[k], extent[k]))
+    return shadows
 
 
-def _lay(batch: MeshBatch, k: int, pixels: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
-    """(M, M) height and strength of what comes first by order (V,) among what lies on each pixel.
+def _lay(batch: MeshBatch, pixels: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, M, M) height and strength of what comes first by order (B, V) among what lies on each pixel.
 
     Args:
-        pixels: (V, 2) where the vertices of picture k lie, in pixels of the mask.
-        order: (V,) the smallest comes first.
+        pixels: (B, V, 2) where the vertices lie, in pixels of the mask.
+        order: (B, V) the smallest comes first.
     """
-    points = torch.cat((pixels, order[:, None]), dim=-1)[None]
+    points = torch.cat((pixels, order[..., None]), dim=-1)
     seen = rasterize(points, batch.proxy_faces, (SHADOW_MASK, SHADOW_MASK), is_perspective=False)
-    values = torch.stack((batch.vertices[k][:, 1], 1 - batch.fades[k]), dim=-1)[None]
-    height, strength = seen.interpolate(values, batch.proxy_faces)[0].unbind(dim=-1)
-    return height, strength * (seen.face[0] >= 0)
+    values = torch.stack((batch.vertices[..., 1], 1 - batch.fades), dim=-1)
+    height, strength = seen.interpolate(values, batch.proxy_faces).unbind(dim=-1)
+    return height, strength * (seen.face >= 0)
 
 
 def _is_middle(height: Tensor) -> Tensor:
