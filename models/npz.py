@@ -97,7 +97,7 @@ def _array(content: bytes) -> NDArray[Any]:
     usual = _USUAL_HEADER.match(content)
     if usual:
         shape = tuple(int(number) for number in usual[2].split(b",") if number.strip())
-        return _view(content, np.dtype(f"<{usual[1].decode()}"), shape, usual.end(), "C")
+        return view_array(content, np.dtype(f"<{usual[1].decode()}"), shape, usual.end())
 
     file = io.BytesIO(content)
     read_header = _HEADERS.get(np.lib.format.read_magic(file))
@@ -108,23 +108,37 @@ def _array(content: bytes) -> NDArray[Any]:
         raise ValueError("it holds Python objects")
     if dtype.kind not in _KINDS:
         raise ValueError(f"it holds {dtype}, expected numbers or text")
-    return _view(content, dtype, shape, file.tell(), "F" if is_fortran else "C")
+    return view_array(content, dtype, shape, file.tell(), "F" if is_fortran else "C")
 
 
-def _view(
-    content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], start: int, order: Literal["C", "F"]
+def is_readable(text: NDArray[Any]) -> bool:
+    """Whether all characters of an array of text are characters.
+
+    numpy takes any four bytes for one, of which Python later makes a SystemError.
+    """
+    if text.dtype.kind != "U" or text.size == 0 or text.dtype.itemsize == 0:
+        return True
+    codes = np.ascontiguousarray(text).view(np.dtype("u4").newbyteorder(text.dtype.byteorder))
+    return int(codes.max()) <= sys.maxunicode
+
+
+def view_array(
+    content: bytes,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    start: int = 0,
+    order: Literal["C", "F"] = "C",
 ) -> NDArray[Any]:
-    """Bytes from `start` on as an array. Raises ValueError if there are too few for its shape."""
+    """Bytes from `start` on as a read-only array.
+
+    Raises ValueError if there are too few for its shape, or its text is damaged.
+    """
     n = math.prod(shape)
     if min(shape, default=0) < 0 or n * dtype.itemsize > len(content) - start:
         raise ValueError("an array is cut off")
     if n == 0:
         return np.zeros(shape, dtype)
-    if dtype.kind == "U":
-        # numpy takes any four bytes for a character, of which Python later makes a SystemError.
-        codes = np.frombuffer(
-            content, np.dtype("u4").newbyteorder(dtype.byteorder), n * dtype.itemsize // 4, start
-        )
-        if codes.max(initial=0) > sys.maxunicode:
-            raise ValueError("its text is damaged")
-    return np.frombuffer(content, dtype, n, start).reshape(shape, order=order)
+    found = np.frombuffer(content, dtype, n, start)
+    if not is_readable(found):
+        raise ValueError("its text is damaged")
+    return found.reshape(shape, order=order)

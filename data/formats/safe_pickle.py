@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from models.body.body_pickle import allowed_globals
 from models.errors import PoseGPTError
-from models.npz import LARGEST_ARRAY
+from models.npz import LARGEST_ARRAY, view_array
 
 _LARGEST_FILE = LARGEST_ARRAY
 _AGAIN = "save it again as .npz with poses, trans and a frame rate"
@@ -109,9 +109,7 @@ def _read_npy(file: IO[bytes]) -> Any:
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     shape, is_fortran, dtype = read_header[version](file)
     if not dtype.hasobject:
-        content = file.read()
-        values = np.frombuffer(content, dtype, count=math.prod(shape))
-        return values.reshape(shape, order="F" if is_fortran else "C")
+        return view_array(file.read(), dtype, shape, order="F" if is_fortran else "C")
     array = _TreeUnpickler(file).load()
     return array.reshape(-1)[0] if isinstance(array, np.ndarray) and array.size == 1 else array
 

@@ -16,6 +16,7 @@ from data.formats.rotation_arrays import rotation_shape, to_rotvecs
 from data.formats.up_axis import Axis
 from models.body.skeleton import BODY_JOINTS, BODY_TYPES, BodyType, n_joints
 from models.errors import PoseGPTError
+from models.npz import is_readable
 
 FloatArray = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
@@ -353,7 +354,9 @@ def _gender(arrays: Arrays) -> str | None:
 def _labels(arrays: Arrays, there: Collection[str]) -> tuple[str, ...]:
     """Action names. `labels` of AMASS's older files are names of markers, e.g. LFWT, C7."""
     labels = arrays.get("labels")
-    if labels is None or labels.dtype.kind != "U" or any(key in there for key in _MARKER_KEYS):
+    if labels is None or labels.dtype.kind != "U" or not is_readable(labels):
+        return ()
+    if any(key in there for key in _MARKER_KEYS):
         return ()
     names = tuple(str(name) for name in labels.reshape(-1))
     if any(name == name.upper() for name in names):
@@ -376,7 +379,7 @@ def _numbers(arrays: Arrays, key: str, name: str) -> FloatArray:
 def _text(arrays: Arrays, key: str) -> str:
     """A single text, empty if there is none."""
     array = arrays.get(key)
-    if array is None or array.size != 1 or array.dtype.kind not in "US":
+    if array is None or array.size != 1 or array.dtype.kind not in "US" or not is_readable(array):
         return ""
     return _as_text(array.reshape(()))
 

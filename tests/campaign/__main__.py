@@ -1,6 +1,7 @@
 """Run the campaign: `python -m tests.campaign --minutes 30`. Exits with 1 if anything was found."""
 
 import argparse
+import json
 import os
 import platform
 import random
@@ -16,6 +17,8 @@ SHARE_OF_INPUTS = 0.4
 PER_ROUND = 100
 """Damaged inputs of a reader in each round."""
 GOOD = ("whole", "read", "refused")
+Counts = dict[str, Counter[str]]
+"""Reader or kind of disturbance -> outcome -> number."""
 
 
 def main() -> int:
@@ -25,6 +28,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--folder", type=Path, help="where to work: a folder on a disk, or in memory")
     parser.add_argument("--out", type=Path, help="where to write the table and what was found")
+    parser.add_argument("--sum", type=Path, help="JSON file of counts: those of earlier runs are added to")
     options = parser.parse_args()
 
     import torch
@@ -39,8 +43,12 @@ def main() -> int:
     findings = found + more
 
     minutes = (time.monotonic() - begun) / 60
+    seeds = [options.seed]
+    if options.sum:
+        minutes, seeds = _add_to(options.sum, minutes, seeds, inputs, writers)
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    about = f"{minutes:.0f} minutes on {machine}, Python {platform.python_version()}; seed {options.seed}."
+    said = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} runs, seeds {', '.join(map(str, seeds))}"
+    about = f"{minutes:.0f} minutes on {machine}, Python {platform.python_version()}; {said}."
     table = _table(inputs, writers, about)
     print(table)
     for finding in findings[:50]:
@@ -50,10 +58,26 @@ def main() -> int:
     return 1 if findings else 0
 
 
-def _read_inputs(root: Path, seed: int, until: float) -> tuple[dict[str, Counter[str]], list[str]]:
+def _add_to(
+    path: Path, minutes: float, seeds: list[int], inputs: Counts, writers: Counts
+) -> tuple[float, list[int]]:
+    """Add the counts that a file holds, and keep the sums there; minutes and seeds of all runs."""
+    if path.exists():
+        earlier = json.loads(path.read_text())
+        minutes += earlier["minutes"]
+        seeds = earlier["seeds"] + seeds
+        for counts, more in ((inputs, earlier["inputs"]), (writers, earlier["writers"])):
+            for name, outcomes in more.items():
+                counts.setdefault(name, Counter()).update(outcomes)
+    content = {"minutes": minutes, "seeds": seeds, "inputs": inputs, "writers": writers}
+    path.write_text(json.dumps(content, indent=1))
+    return minutes, seeds
+
+
+def _read_inputs(root: Path, seed: int, until: float) -> tuple[Counts, list[str]]:
     from tests.campaign.inputs import attack, make_subjects
 
-    counts: dict[str, Counter[str]] = {}
+    counts: Counts = {}
     findings: list[str] = []
     subjects = make_subjects(root)
     round_ = 0
@@ -66,7 +90,7 @@ def _read_inputs(root: Path, seed: int, until: float) -> tuple[dict[str, Counter
     return counts, findings
 
 
-def _disturb_writers(root: Path, seed: int, until: float) -> tuple[dict[str, Counter[str]], list[str]]:
+def _disturb_writers(root: Path, seed: int, until: float) -> tuple[Counts, list[str]]:
     from tests.campaign import writers
     from tests.campaign.works import make_works
 
@@ -79,7 +103,7 @@ def _disturb_writers(root: Path, seed: int, until: float) -> tuple[dict[str, Cou
     rng = random.Random(seed)
     works = make_works(root / "sources")
     wholes = {work.name: writers.undisturbed(work, root) for work in works}
-    counts: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
+    counts: Counts = {kind: Counter() for kind in kinds}
     findings: list[str] = []
     # Cheap targets are disturbed more often than dear ones, so that the trials are many.
     weights = [1 / wholes[work.name].seconds for work in works]
@@ -93,7 +117,7 @@ def _disturb_writers(root: Path, seed: int, until: float) -> tuple[dict[str, Cou
     return counts, findings
 
 
-def _table(inputs: dict[str, Counter[str]], writers: dict[str, Counter[str]], about: str) -> str:
+def _table(inputs: Counts, writers: Counts, about: str) -> str:
     """Markdown."""
     lines = [about, ""]
     lines += ["| writers | trials | whole | refused | faults |", "|---|---|---|---|---|"]

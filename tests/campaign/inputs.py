@@ -48,7 +48,7 @@ class Outcome:
 
 def make_subjects(root: Path) -> list[Subject]:
     """Whole inputs for every reader, each in a folder of its own below `root`."""
-    makers = (_recordings, _tables, _stores, _checkpoints, _bodies, _runs)
+    makers = (_recordings, _collections, _tables, _stores, _checkpoints, _bodies, _runs)
     subjects: list[Subject] = []
     for make in makers:
         subjects += make(root)
@@ -190,6 +190,32 @@ def _recordings(root: Path) -> list[Subject]:
         Subject("npz", {"a.npz": "npz"}, lambda folder: read_motion(folder / "a.npz")),
         Subject("tree-pkl", {"a.pkl": "pickle"}, lambda folder: read_motion(folder / "a.pkl")),
         Subject("tree-npy", {"a.npy": "npy"}, lambda folder: read_motion(folder / "a.npy")),
+    ]
+
+
+def _collections(root: Path) -> list[Subject]:
+    from data.formats.settings import ReadingSettings
+    from data.preparing.collections.grab import read_grab
+    from data.preparing.collections.humanact12 import motion_of_clip
+    from data.synthetic import make_motion
+    from models.training.word_vectors import read_word_vectors
+    from tests.data.preparing.test_collections import write_grab, write_humanact12
+
+    motion = make_motion("walk", 6)
+    for name in ("humanact12", "grab", "words"):
+        (root / name).mkdir()
+    write_humanact12(root / "humanact12" / "a.pkl", [motion, motion], [1, 5])
+    write_grab(root / "grab" / "cup_drink_1.npz", motion)
+    (root / "words" / "a.txt").write_text("walk 0.5 1 -2\nrun 0.25 1e-3 4\nbow 1 2 3\n")
+    reading = ReadingSettings()
+    return [
+        Subject(
+            "humanact12", {"a.pkl": "pickle"}, lambda folder: motion_of_clip(folder / "a.pkl", 1, reading)
+        ),
+        Subject(
+            "grab", {"cup_drink_1.npz": "npz"}, lambda folder: read_grab(folder / "cup_drink_1.npz", reading)
+        ),
+        Subject("words", {"a.txt": "text"}, lambda folder: read_word_vectors(folder / "a.txt", ("walk",))),
     ]
 
 

@@ -181,6 +181,22 @@ def test_damaged_sequences_of_grab(tmp_path, changes, message):
         read_grab(path, ReadingSettings())
 
 
+@pytest.mark.parametrize("is_object", [False, True])
+def test_text_that_is_no_text(tmp_path, is_object):
+    """numpy takes any four bytes for a character; asking for its text was a SystemError."""
+    damaged = np.frombuffer(b"\xff" * 8, "<U2").reshape(())
+    gender = np.array(None, object)
+    gender[()] = damaged
+    path = write_grab(
+        tmp_path / "s1" / "a_b_1.npz", make_motion("walk", 20), gender=gender if is_object else damaged
+    )
+    if is_object:
+        assert read_grab(path, ReadingSettings()).gender is None
+    else:
+        with pytest.raises(PoseGPTError, match="it is damaged"):
+            read_grab(path, ReadingSettings())
+
+
 def test_nothing_in_grab_is_executed(tmp_path):
     victim = tmp_path / "victim"
     path = write_grab(tmp_path / "s1" / "mug_drink_1.npz", make_motion("walk", 20), body=Payload(victim))
