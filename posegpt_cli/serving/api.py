@@ -1,11 +1,12 @@
 """The HTTP API: actions, prompts, generation, forecasts, uploads and files, as OpenAPI describes them."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, File, Request, UploadFile
+from fastapi import APIRouter, Depends, File, HTTPException, Request, UploadFile
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from data.actions import STYLE_PREFIX, split_labels
@@ -16,7 +17,7 @@ from models.label_facts import LabelFacts
 from models.motion import Motion
 from posegpt_cli.rendering.options import RenderOptions
 from posegpt_cli.serving import files
-from posegpt_cli.serving.jobs import Event, Failed, Finished, Job, Preview, Progress
+from posegpt_cli.serving.jobs import Failed, Finished, Preview, Progress
 from posegpt_cli.serving.messages import (
     ActionAnswer,
     ActionsAnswer,
@@ -32,10 +33,13 @@ from posegpt_cli.serving.messages import (
     SegmentsAnswer,
     describe,
     pack_all,
+    segment_body,
 )
-from posegpt_cli.serving.prompt import understand
-from posegpt_cli.serving.service import Service
+from posegpt_cli.serving.service import JobOf, Service
 
+_T = TypeVar("_T")
+_LISTEN_SECONDS = 0.1
+"""How often it is asked whether the other side has gone."""
 EVENTS = "text/event-stream"
 _GIF_SIDE = 480
 """Pixels of a .gif's side at most: larger ones take tens of megabytes."""
@@ -57,7 +61,6 @@ _STREAMED: dict[int | str, dict[str, Any]] = {
     },
 }
 router = APIRouter(prefix="/api", responses=_REFUSALS)
-JobOf = Callable[[Callable[[Event], None]], Job]
 
 
 def service_of(request: Request) -> Service:
@@ -103,7 +106,11 @@ async def body(service: Serving) -> Response:
 @router.post("/prompt")
 async def prompt(asked: PromptBody, service: Serving) -> SegmentsAnswer:
     """The segments that a prompt asks for."""
-    return understand(asked.text, service.generator.labels, service.generator.fps)
+    understood = service.prompts.read(asked.text)
+    return SegmentsAnswer(
+        segments=[segment_body(part.labels, part.n_frames) for part in understood.parts],
+        notes=list(understood.notes),
+    )
 
 
 @router.post("/generate", response_model=MotionsAnswer, responses=_STREAMED)
@@ -118,7 +125,7 @@ async def generate(asked: GenerateBody, request: Request, service: Serving) -> R
             described.append(describe(service.held.add(motion), asked.seed + k))
         return MotionsAnswer(motions=described)
 
-    return await _answer(service, job, answer, is_streamed)
+    return await _answer(service, request, job, answer, is_streamed)
 
 
 @router.post("/forecast", response_model=MotionsAnswer, responses=_STREAMED)
@@ -137,7 +144,7 @@ async def forecast(asked: ForecastBody, request: Request, service: Serving) -> R
             described.append(describe(held, asked.seed + k))
         return MotionsAnswer(motions=described)
 
-    return await _answer(service, job, answer, is_streamed)
+    return await _answer(service, request, job, answer, is_streamed)
 
 
 @router.post("/uploads")
@@ -169,7 +176,7 @@ async def motion(motion_id: MotionId, service: Serving) -> MotionAnswer:
     response_class=Response,
     responses={**_REFUSALS, 200: {"content": {"application/octet-stream": {}}, "description": "The file."}},
 )
-async def render(asked: RenderBody, service: Serving) -> Response:
+async def render(asked: RenderBody, request: Request, service: Serving) -> Response:
     """Draw motions, or write them for other programs."""
     held = [service.held.get(name) for name in asked.motions]
     width, height = asked.size
@@ -184,13 +191,14 @@ async def render(asked: RenderBody, service: Serving) -> Response:
         past_frames=held[0].past_frames,
         body_model=service.body_models,
     )
-    name, content = await service.drawer.run(
+    work = service.drawer.run(
         files.write_files,
         [each.motion for each in held],
         f".{asked.format}",
         options,
         seconds=service.limits.file_seconds,
     )
+    name, content = await _unless_gone(request, work)
     return Response(
         content,
         media_type=files.MEDIA_TYPES[name.rpartition(".")[2]],
@@ -204,14 +212,37 @@ def wants_events(request: Request) -> bool:
 
 
 async def _answer(
-    service: Service, job: JobOf, answer: Callable[[list[Motion]], MotionsAnswer], is_streamed: bool
+    service: Service,
+    request: Request,
+    job: JobOf,
+    answer: Callable[[list[Motion]], MotionsAnswer],
+    is_streamed: bool,
 ) -> Response:
     if is_streamed:
         return StreamingResponse(_events(service, job, answer), media_type=EVENTS)
-    end = await service.last_event(job)
+    end = await _unless_gone(request, service.last_event(job))
     if isinstance(end, Finished):
         return JSONResponse(answer(end.motions).model_dump())
     return failure(end)
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
+    """What the work gives; it is cancelled when whoever asked has gone, so that its place is free."""
+    done = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_wait_until_gone(request))
+    try:
+        await asyncio.wait([done, gone], return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            raise HTTPException(499, "the request was cancelled")
+        return done.result()
+    finally:
+        done.cancel()
+        gone.cancel()
+
+
+async def _wait_until_gone(request: Request) -> None:
+    while not await request.is_disconnected():
+        await asyncio.sleep(_LISTEN_SECONDS)
 
 
 async def _events(

@@ -13,6 +13,7 @@ from models.errors import PoseGPTError, SettingsError, one_line
 from posegpt_cli.serving import api, site
 from posegpt_cli.serving.held import UnknownMotionError
 from posegpt_cli.serving.jobs import BusyError
+from posegpt_cli.serving.mmcp import make_mmcp
 from posegpt_cli.serving.security import Guard
 from posegpt_cli.serving.service import Service
 from posegpt_cli.serving.workers import TooSlowError
@@ -37,6 +38,8 @@ def make_app(service: Service, token: str | None = None) -> ASGIApp:
     app.state.service = service
     app.include_router(api.router)
     app.include_router(site.make_router())
+
+    app.mount("/mmcp", make_mmcp(service))
 
     @app.exception_handler(PoseGPTError)
     async def refuse(request: Request, error: PoseGPTError) -> JSONResponse:

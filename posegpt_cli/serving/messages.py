@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from data.actions import STYLE_PREFIX
 from models.config import Config, Seed
 from models.sampling.settings import CodeSettings
 from posegpt_cli.rendering.options import CameraName, FloorName
@@ -71,7 +72,7 @@ class PromptBody(Config):
     """A sentence, or a timeline as it is typed."""
 
     text: Annotated[str, Field(min_length=1, max_length=1000)]
-    """Such as `walk 2s, wave 1.5s, run 60`."""
+    """Such as `she walks for 2 seconds, then bows`, or `walk 2s, bow 1.5s, run 60`."""
 
 
 class RenderBody(Config):
@@ -178,6 +179,13 @@ class ErrorAnswer(Answer):
 
     message: str
     hint: str = ""
+
+
+def segment_body(labels: Sequence[str], frames: int | None) -> SegmentBody:
+    """A segment of labels as a request has it."""
+    styles = [label.removeprefix(STYLE_PREFIX) for label in labels if label.startswith(STYLE_PREFIX)]
+    actions = tuple(label for label in labels if not label.startswith(STYLE_PREFIX))
+    return SegmentBody(actions=actions, style=styles[0] if styles else None, frames=frames)
 
 
 def describe(held: Held, seed: int | None = None) -> MotionAnswer:

@@ -1,30 +1,54 @@
 """Prompts: what is typed on the page, as segments."""
 
-from data.actions import STYLE_PREFIX
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.sentences.reading import Reading, SentenceReader
+from models.checkpoint import find_checkpoint, read_info
 from models.errors import PoseGPTError
-from posegpt_cli.options.labels import resolve_labels
 from posegpt_cli.options.timeline import parse_timeline
-from posegpt_cli.serving.messages import SegmentBody, SegmentsAnswer
+from posegpt_cli.sentences import make_reader
 
 
-def understand(text: str, vocabulary: tuple[str, ...], fps: float) -> SegmentsAnswer:
-    """The segments of a timeline as it is typed, or of a plain action.
+@dataclass(frozen=True)
+class PromptPart:
+    """One segment that a prompt asks for."""
 
-    Raises PoseGPTError if it is neither.
-    """
-    try:
-        segments = parse_timeline(text, vocabulary, fps)
-    except PoseGPTError as error:
-        # Without a length it may still be an action, such as "walk" or "bow".
+    labels: tuple[str, ...]
+    n_frames: int | None
+    """None if the prompt does not say."""
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What a prompt asks for."""
+
+    parts: Sequence[PromptPart]
+    notes: Sequence[str] = ()
+    """What was taken for what."""
+
+
+class PromptReader:
+    """Reads sentences, and timelines as the command line takes them, in a generator's vocabulary."""
+
+    def __init__(self, gpt: Path | None) -> None:
+        self._info = read_info(find_checkpoint(gpt, "gpt"))
+        self._sentences: SentenceReader = make_reader(self._info)
+
+    def read(self, text: str) -> Understood:
+        """The segments of a prompt; raises PoseGPTError if it means nothing that the generator knows."""
         try:
-            labels = resolve_labels([text.strip()], None, vocabulary)
+            parsed = parse_timeline(text, self._info.labels, self._info.fps)
         except PoseGPTError:
-            raise error from None
-        return SegmentsAnswer(segments=[SegmentBody(actions=labels)])
-    return SegmentsAnswer(segments=[_body_of(segment.labels, segment.n_frames) for segment in segments])
+            reading = self._sentences.read(text, self._info.fps, {})
+            parts = [PromptPart(part.labels, part.n_frames) for part in reading.segments]
+            return Understood(parts, _notes(reading))
+        return Understood([PromptPart(part.labels, part.n_frames) for part in parsed])
 
 
-def _body_of(labels: tuple[str, ...], n_frames: int | None) -> SegmentBody:
-    styles = [label.removeprefix(STYLE_PREFIX) for label in labels if label.startswith(STYLE_PREFIX)]
-    actions = tuple(label for label in labels if not label.startswith(STYLE_PREFIX))
-    return SegmentBody(actions=actions, style=styles[0] if styles else None, frames=n_frames)
+def _notes(reading: Reading) -> list[str]:
+    notes = [f"understood: {'; '.join(' + '.join(part.labels) for part in reading.segments)}"]
+    if reading.left_out:
+        notes.append(f"left out: {', '.join(reading.left_out)}")
+    return notes

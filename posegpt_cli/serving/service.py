@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import numpy as np
 from models.body.body import load_body_of
 from models.body.skeleton import JOINT_NAMES
 from models.label_facts import usual_length
-from models.motion import Motion
-from models.sampling.generator import Generator
+from models.motion import Float32Array, Motion
+from models.sampling.generator import Generator, load_generator
 from models.sampling.plans import Plans, forecast_plans, sample_plans, timeline_plans
 from models.sampling.settings import UNKNOWN_LENGTH, USUAL, SamplingSettings, Segment
 from models.sampling.stream import load_streaming
@@ -24,8 +24,12 @@ from posegpt_cli.serving.engine import Engine
 from posegpt_cli.serving.held import HeldMotions
 from posegpt_cli.serving.jobs import Event, Failed, Finished, Job
 from posegpt_cli.serving.messages import ForecastBody, GenerateBody, SamplingBody
+from posegpt_cli.serving.prompt import PromptReader
 from posegpt_cli.serving.settings import Limits
 from posegpt_cli.serving.workers import Worker
+
+JobOf = Callable[[Callable[[Event], None]], Job]
+"""Makes a job for whoever listens."""
 
 
 @dataclass(eq=False)
@@ -40,14 +44,15 @@ class Service:
     drawer: Worker
     body_glb: bytes
     """The body at rest, on which the page plays motion."""
-    pelvis: tuple[float, float, float]
-    """Where the pelvis of the body at rest stands when the translation is zero."""
+    rest_joints: Float32Array
+    """(J, 3) metres: joints of the body at rest, where the translation is zero."""
     height: float
+    """Of the body at rest, metres."""
+    prompts: PromptReader
     body_models: Path | None = None
     """Folder of official body files, if the user has them."""
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def events_of(self, job_of: Callable[[Callable[[Event], None]], Job]) -> AsyncIterator[Event]:
+    async def events_of(self, job_of: JobOf) -> AsyncIterator[Event]:
         """What a job says, its last words included; it is cancelled when nobody listens any more.
 
         Raises BusyError if the engine takes no more.
@@ -69,7 +74,7 @@ class Service:
         finally:
             self.engine.cancel(job)
 
-    async def last_event(self, job_of: Callable[[Callable[[Event], None]], Job]) -> Finished | Failed:
+    async def last_event(self, job_of: JobOf) -> Finished | Failed:
         """How a job ends."""
         async with aclosing(self.events_of(job_of)) as events:  # type: ignore[type-var]
             async for event in events:
@@ -77,9 +82,7 @@ class Service:
                     return event
         raise RuntimeError("a job ended without a word")
 
-    def generation(
-        self, body: GenerateBody, wants_preview: bool = False
-    ) -> Callable[[Callable[[Event], None]], Job]:
+    def generation(self, body: GenerateBody, wants_preview: bool = False) -> JobOf:
         """The job of a request; raises PoseGPTError for labels that the generator does not know."""
         segments = [self._segment(each.actions, each.style, each.frames) for each in body.segments]
         settings = sampling_of(body)
@@ -90,15 +93,37 @@ class Service:
         else:
             whole = [Segment(labels, n or self.usual_frames(labels)) for labels, n in segments]
             start = partial(timeline_plans, self.generator, whole, settings)
-        return partial(self._job, start, clean=body.clean, wants_preview=wants_preview)
+        return self.job_of(start, body.clean, wants_preview)
 
-    def forecast(
-        self, body: ForecastBody, past: Motion, wants_preview: bool = False
-    ) -> Callable[[Callable[[Event], None]], Job]:
+    def forecast(self, body: ForecastBody, past: Motion, wants_preview: bool = False) -> JobOf:
         """The job of a request to go on from a motion."""
         labels, _ = self._segment(body.actions, body.style, None)
         start = partial(forecast_plans, self.generator, past, labels, body.frames, sampling_of(body))
-        return partial(self._job, start, clean=body.clean, kept=past.n_frames, wants_preview=wants_preview)
+        return self.job_of(start, body.clean, wants_preview, past.n_frames)
+
+    def job_of(
+        self, start: Callable[[], Plans], clean: bool = True, wants_preview: bool = False, kept: int = 0
+    ) -> JobOf:
+        """A job that has yet to learn who listens."""
+
+        def make(on_event: Callable[[Event], None]) -> Job:
+            return Job(start, on_event, self.limits.seconds, clean, kept, wants_preview)
+
+        return make
+
+    @property
+    def pelvis(self) -> tuple[float, float, float]:
+        """Where the pelvis of the body at rest stands when the translation is zero."""
+        x, y, z = self.rest_joints[0].tolist()
+        return x, y, z
+
+    def understand(self, text: str) -> list[Segment]:
+        """The timeline of a prompt, with usual lengths where it gives none.
+
+        Raises PoseGPTError if it means nothing that the generator knows.
+        """
+        parts = self.prompts.read(text).parts
+        return [Segment(part.labels, part.n_frames or self.usual_frames(part.labels)) for part in parts]
 
     def usual_frames(self, labels: tuple[str, ...]) -> int:
         """The median length of an action."""
@@ -115,15 +140,9 @@ class Service:
     ) -> tuple[tuple[str, ...], int | None]:
         return resolve_labels(actions, style, self.generator.labels), frames
 
-    def _job(
-        self,
-        start: Callable[[], Plans],
-        on_event: Callable[[Event], None],
-        clean: bool,
-        wants_preview: bool,
-        kept: int = 0,
-    ) -> Job:
-        return Job(start, on_event, self.limits.seconds, clean, kept, wants_preview)
+
+def _ignore(event: Event) -> None:
+    pass
 
 
 def sampling_of(body: SamplingBody) -> SamplingSettings:
@@ -135,11 +154,11 @@ def make_service(gpt: Path | None, device: str, limits: Limits, body_models: Pat
 
     Raises PoseGPTError if there is no such generator.
     """
-    from models.sampling.generator import load_generator
-
     generator = load_generator(gpt, device)
     engine = Engine(generator, load_streaming(gpt, None, device), limits.waiting)
     engine.start()
+    # The first pass through a network is slow: nobody should have to wait for it.
+    engine.submit(Job(partial(sample_plans, generator, [], 8, SamplingSettings()), _ignore, limits.seconds))
 
     # The page poses the bones itself, so that of the body it needs one frame, at rest.
     n_joints = len(JOINT_NAMES[generator.body_type])
@@ -147,7 +166,6 @@ def make_service(gpt: Path | None, device: str, limits: Limits, body_models: Pat
     rest = Motion(zeros, zeros[:, 0], generator.fps, generator.body_type)
     body = load_body_of(rest, body_models, None)
     person = Person(rest, body)
-    x, y, z = body.rest_joints[0].tolist()
     return Service(
         generator,
         engine,
@@ -156,7 +174,8 @@ def make_service(gpt: Path | None, device: str, limits: Limits, body_models: Pat
         Worker(limits.files_waiting),
         Worker(limits.files_waiting),
         glb_bytes([person], [person.poses.numpy()]),
-        (x, y, z),
+        body.rest_joints.numpy(),
         person.standing_height,
+        PromptReader(gpt),
         body_models,
     )

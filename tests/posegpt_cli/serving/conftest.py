@@ -1,8 +1,12 @@
 """A running service on a small generator, and a client that talks to it without a network."""
 
+import socket
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 from posegpt_cli.serving.app import make_app
@@ -23,3 +27,19 @@ def service(small_generator) -> Iterator[Service]:
 def client(service) -> Iterator[TestClient]:
     with TestClient(make_app(service), HOME) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def address(service) -> Iterator[str]:
+    """Where a real server listens."""
+    config = uvicorn.Config(make_app(service), port=0, log_level="error", lifespan="off")
+    server = uvicorn.Server(config)
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(5)
