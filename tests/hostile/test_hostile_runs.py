@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,6 +113,16 @@ def test_a_pickle_called_state_is_not_run(trained, tmp_path):
     write(tmp_path / "last" / "state.pt", pickle.dumps(Trap(tmp_path / "ran"), protocol=2))
     with pytest.raises(PoseGPTError, match="cannot be read"):
         resume(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_torchs_advice_to_trust_a_file_is_not_repeated(trained, tmp_path):
+    """Faults 11: it says that weights_only=False loads such a file, which would run what is in it."""
+    shutil.copytree(trained["vqvae"] / "checkpoints" / "last", tmp_path / "last")
+    torch.save({"optimizer": Trap(tmp_path / "ran")}, tmp_path / "last" / "state.pt")
+    with pytest.raises(PoseGPTError) as refused:
+        resume(tmp_path)
+    assert "weights_only" not in f"{refused.value.message} {refused.value.hint}"
     assert not (tmp_path / "ran").exists()
 
 

@@ -113,6 +113,7 @@ def test_wrong_usage_is_two_lines_and_exit_code_2(posegpt, words, said, hint):
             "a.mp4: No space left",
             "free some space",
         ),
+        (OSError(errno.EFBIG, "File too large", "a.csv"), 1, "a.csv: File too large", "no larger files"),
         (PermissionError(errno.EACCES, "Permission denied", "b"), 1, "b: Permission denied", "may write to"),
         (RuntimeError("[red]what"), 1, "RuntimeError: [red]what", "POSEGPT_DEBUG=1 posegpt doctor"),
         (ZeroDivisionError(), 1, "ZeroDivisionError", "POSEGPT_DEBUG=1"),
