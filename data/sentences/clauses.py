@@ -17,7 +17,8 @@ _LEADING = re.compile(
     rf"^(?:(?:{_THEN}|first(?:ly| of all)?|second(?:ly)?|third(?:ly)?|last|now|at first"
     r"|to begin with|initially|please|(?:can|could) you|i want|i would like|i need|show(?: me)?|generate"
     r"|animate|make|let|have|an? (?:animation|video|clip|motion|scene|sequence) of"
-    r"|(?:begin|start|end)s?(?: by| with)?|and|to|who|that)\b[ ,:]*)+"
+    r"|(?:begin|start|end)s?(?: by| with)?|(?:stop|try|tries|want|continue|proceed|prepare|need)s? to"
+    r"|ha(?:s|ve) to|and|to|who|that)\b[ ,:]*)+"
 )
 _SUBJECT = r"(?:he|she|they|it|the|an?|someone|somebody)\b"
 _ORDERS = (
@@ -55,6 +56,7 @@ def plain_text(sentence: str) -> str:
     """A sentence in lower case, with plain quotes, dashes and spaces."""
     text = sentence.lower().replace("\u2019", "'").replace("\u2013", "-").replace("\u2014", ", ")
     text = re.sub(r"[\"\u201c\u201d()\[\]*_]", " ", text)
+    text = re.sub(r"\btip[ -]toe", "tiptoe", text)
     text = plain_durations(text)
     # The point of "2.5" is no end of a sentence, that of "1.5 s." is.
     text = re.sub(r"(?<=\d)\.(?=\d)", "\x00", text)

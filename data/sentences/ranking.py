@@ -20,7 +20,7 @@ from models.text.words import WordTable, bundled_words, split_words
 
 CLEAR = 0.72
 """From this score on, the nearest label is taken."""
-RERANKED = 96
+RERANKED = 32
 """Phrases that a sentence encoder, if there is one, compares once more."""
 
 FILLERS = frozenset(word_list("fillers"))
@@ -37,7 +37,10 @@ _SYNONYMS = word_map("synonyms")
 _OTHER_SIDE = 0.35
 """What a phrase loses for the left if the right was asked for."""
 _UNASKED_SIDE = 0.06
+_NO_SIDE = 0.06
 _OTHER_VERB = 0.15
+_FIRST_WORD = 1.5
+_CIRCUMSTANCE = 0.3
 _SAME_VERB = 0.6
 _UNKNOWN_WEIGHT = 0.8
 """Of words that the table does not hold."""
@@ -137,6 +140,11 @@ class Ranker:
         return frozenset(known)
 
     @cached_property
+    def all_words(self) -> frozenset[str]:
+        """All words of all phrases, in plain form."""
+        return frozenset(self._words.tolist())
+
+    @cached_property
     def foreign_verbs(self) -> frozenset[str]:
         """Words that phrases of no label begin with, and that no phrase of a label has."""
         verbs = set[str]()
@@ -202,6 +210,15 @@ class Ranker:
         weights = np.where(np.array(rows) >= 0, self.table.weights[rows], _UNKNOWN_WEIGHT)
         return weights.astype(np.float32)
 
+    def _importance(self, words: Sequence[str]) -> NDArray[np.float32]:
+        """How much words of a query count: what is done more, where and with what less."""
+        importance = np.ones(len(words), np.float32)
+        for k, word in enumerate(words):
+            if k and word not in self.all_words:
+                importance[k] = _CIRCUMSTANCE
+        importance[0] = _FIRST_WORD
+        return importance
+
     def _any_word(self, word: str) -> NDArray[np.bool_]:
         """(phrases,) whether a phrase has a word."""
         return np.logical_or.reduceat(self._words == word, self._first)
@@ -220,7 +237,7 @@ class Ranker:
         # Each word of a phrase takes the nearest one asked for, and the other way round.
         in_phrase = np.add.reduceat(similar.max(0) * self._weights, self._first)
         precision = in_phrase / np.add.reduceat(self._weights, self._first)
-        weights = self._weights_of(words)
+        weights = self._weights_of(words) * self._importance(words)
         nearest = np.maximum.reduceat(similar, self._first, axis=1)
         recall = weights @ nearest / weights.sum()
         scores = 0.55 * precision + 0.45 * recall
@@ -234,6 +251,7 @@ class Ranker:
             is_other = self._has_side[other] & ~self._has_side[side]
             if side in words and other not in words:
                 scores = scores - _OTHER_SIDE * is_other
+                scores = scores - _NO_SIDE * ~(self._has_side[other] | self._has_side[side])
             elif side not in words and other not in words:
                 scores = scores - _UNASKED_SIDE * is_other
         return scores, recall

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from data.actions import STYLE_PREFIX
 from data.sentences.clauses import Clause, plain_text, split_clauses, split_sequence
+from data.sentences.english import word_list
 from data.sentences.numbers import take_count, take_duration
 from data.sentences.phrases import LabelPhrases, bundled_phrases
 from data.sentences.ranking import Match, Ranker, Ranking
@@ -30,7 +31,7 @@ _REPEAT = re.compile(
 )
 
 _WITHOUT = re.compile(r"\bwithout (?:any |a )?\w+(?: around)?")
-_PREPOSITIONS = frozenset(["to", "with", "in", "on", "at", "from", "of", "by"])
+_PREPOSITIONS = frozenset(word_list("prepositions"))
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ class SentenceReader:
         """Whether arms do one of two actions and legs the other."""
         upper = bundled_phrases().upper_body
         arms = [all(action in upper for action in part.actions) for part in (one, other)]
-        return arms[0] != arms[1]
+        return arms[0] != arms[1] and one.count == other.count
 
     def _read_part(self, part: str, fps: float) -> _Spoken:
         """A part without its length, its count and its style."""

