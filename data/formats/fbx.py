@@ -4,19 +4,16 @@ Blender runs in a process of its own: it prints as it likes, keeps global state,
 """
 
 import importlib
-import importlib.util
-import subprocess
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from data.formats.blender import run_blender
 from data.formats.bvh import Bvh
 from data.formats.bvh_read import read_bvh
 from models.errors import PoseGPTError
 
-_PATIENCE = 600
-"""Seconds after which Blender is given up."""
 _NO_ARMATURE = 3
 """Exit status of a file without a moving skeleton."""
 
@@ -31,26 +28,14 @@ def read_fbx(path: Path | str, fps: float | None = None) -> Bvh:
     Raises PoseGPTError if Blender's module is missing, or the file is damaged or holds no moving skeleton.
     """
     path = Path(path)
-    if importlib.util.find_spec("bpy") is None:
-        raise PoseGPTError(
-            f"reading {path.name} needs Blender as a Python module",
-            "pip install 'posegpt[fbx]', or export the file as .bvh",
-        )
+    instead = "export it as .bvh"
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "motion.bvh"
-        command = [sys.executable, __file__, str(path.resolve()), str(target)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
-        except subprocess.TimeoutExpired:
-            raise PoseGPTError(f"Blender did not finish reading {path.name}", "export it as .bvh") from None
-        if done.returncode == _NO_ARMATURE:
+        status = run_blender(__file__, (path, target), "read", path.name, instead)
+        if status == _NO_ARMATURE:
             raise PoseGPTError(f"{path.name} holds no skeleton that moves", "use another file")
-        if done.returncode != 0 or not target.is_file():
-            said = [line for line in done.stderr.splitlines() if line.strip()]
-            reason = said[-1].strip() if said else f"exit status {done.returncode}"
-            raise PoseGPTError(
-                f"Blender cannot read {path.name}: {reason[:200]}", "export it again, or as .bvh"
-            )
+        if status != 0:
+            raise PoseGPTError(f"Blender cannot read {path.name}: exit status {status}", instead)
         return replace(read_bvh(target, fps), name=path.stem)
 
 

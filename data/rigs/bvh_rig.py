@@ -5,13 +5,27 @@ import numpy as np
 from data.formats.bvh import OWN_CHANNELS, Bvh
 from data.rigs.rig import Rig
 
+_UNITS = (1.0, 0.01, 0.0254, 0.001)
+"""Metres per unit of files in metres, centimetres, inches and millimetres."""
+_LEG = (0.5, 1.4)
+"""Metres of the leg of somebody between child and giant."""
+
 
 def bvh_rig(bvh: Bvh) -> Rig:
     """The skeleton of a recording, in its own units."""
     n_joints = len(bvh.names)
     rotations = np.zeros((n_joints, 4))
     rotations[:, 3] = 1.0
-    return Rig(bvh.name, bvh.names, bvh.parents, bvh.offsets, rotations, np.ones((n_joints, 3)), bvh=bvh)
+    scales = np.ones((n_joints, 3))
+    return Rig(bvh.name, bvh.names, bvh.parents, bvh.offsets, rotations, scales, bvh_units=1.0)
+
+
+def metres_per_unit(leg: float) -> float:
+    """The unit in which a leg, thigh and shin, is as long as a person's; else one that makes it 0.8 m."""
+    for unit in _UNITS:
+        if _LEG[0] < leg * unit < _LEG[1]:
+            return unit
+    return 0.8 / leg
 
 
 def mark_root(offset: np.ndarray) -> np.ndarray:

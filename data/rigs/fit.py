@@ -29,6 +29,8 @@ from models.rotations import matrix_to_quat, quat_to_matrix
 
 FloatArray = NDArray[np.float64]
 
+SMPL_LEG = float(np.linalg.norm(BONES[LEGS], axis=1).sum() / 2)
+"""Metres of thigh and shin together."""
 _TOE_DROP = float(SMPL_BODY.drops[JOINT["left_foot"]])
 """Metres from a toe joint to the sole, of a body whose mesh is not known."""
 
@@ -148,7 +150,7 @@ def fit_rig(rig: Rig) -> Fit:
     legs = recording.leg_length
     if legs <= 0:
         raise PoseGPTError(f"{rig.name} has legs without length", "use another rig")
-    size = float(np.linalg.norm(BONES[LEGS], axis=1).sum() / 2 / legs)
+    size = SMPL_LEG / legs
     positions = rig.world_positions @ axes.T * size
     floor = sole_height(rig, joints, positions, axes, size, _TOE_DROP)
     positions[:, 1] -= floor

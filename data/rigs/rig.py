@@ -44,8 +44,8 @@ class Rig:
     """Node of each joint in that file; -1 for a joint that only ties others together."""
     top: int = 0
     """The uppermost joint; what is above it is no joint, and only places the skeleton."""
-    bvh: Bvh | None = None
-    """The file it comes from, if that is a recording."""
+    bvh_units: float = 100.0
+    """Units of a BVH file per unit of length: centimetres of metres, or what the rig's own file has."""
 
     @property
     def n_joints(self) -> int:

@@ -104,7 +104,8 @@ def put_on_rig(fit: Fit, motion: Motion) -> RigMotion:
     turns = fit.turns(body.rotations)
     root = _root(fit, body.rotations, body.positions)
     fingers = finger_turns(fit, motion)
-    return RigMotion(fit, turns, root, fingers, motion.fps, motion.name, motion.licence)
+    name = motion.name or " ".join(motion.labels) or "motion"
+    return RigMotion(fit, turns, root, fingers, motion.fps, name, motion.licence)
 
 
 def _on_own_bones(fit: Fit, source: BodyMotion) -> BodyMotion:

@@ -10,7 +10,7 @@ from posegpt_cli.cleaned import cleaned
 from posegpt_cli.console import UsageError, show_json
 from posegpt_cli.options.from_config import with_options
 from posegpt_cli.options.help_text import examples
-from posegpt_cli.options.picture import body_files
+from posegpt_cli.options.picture import body_files, check_rigs
 from posegpt_cli.options.shared import FileCleaning, SavingSettings
 from posegpt_cli.options.targets import ask_out, check_targets, list_files, save_all, share_out, show_files
 from posegpt_cli.output import DRAWN_SUFFIXES, SUFFIXES
@@ -57,6 +57,7 @@ def export(
     _check_outs(request)
     fps = SCENE_FPS if request.fps is None else request.fps
     options = RenderOptions(body_type=body.body_type, body_model=body_files(body), rig=body.rig, fps=fps)
+    check_rigs(body, request.out)
     check_targets(list_files(request.out, len(paths)), request.force)
 
     motions = cleaned(read_all_said(paths, reading), cleaning)

@@ -24,7 +24,14 @@ from posegpt_cli.options.labels import file_stem, label_words, resolve_labels
 from posegpt_cli.options.parsing import parse_length, refuse_together
 from posegpt_cli.options.picture import complete_options
 from posegpt_cli.options.shared import GeneratedCleaning, GeneratorSettings, LabelSettings, TargetSettings
-from posegpt_cli.options.targets import check_targets, numbered, preview, save_all, show_files
+from posegpt_cli.options.targets import (
+    check_targets,
+    holds_animations,
+    numbered,
+    preview,
+    save_all,
+    show_files,
+)
 from posegpt_cli.options.timeline import parse_timeline
 from posegpt_cli.output import DRAWN_SUFFIXES
 from posegpt_cli.output.video import VIDEO_SUFFIXES
@@ -126,14 +133,17 @@ def sample(
     # Whatever can be refused is refused before the first motion is sampled.
     n_motions = len(clips) * sampling.n
     outs = target.out or (() if target.preview else (Path(f"{file_stem(labels[0])}.mp4"),))
-    targets = [numbered(path, n_motions) for path in outs]
-    check_targets([path for paths in targets for path in paths], target.force)
+    # A character's file takes all motions, as animations; of the others each motion gets its own.
+    characters = [path for path in outs if holds_animations(path, picture.rig)]
+    targets = [numbered(path, n_motions) for path in outs if path not in characters]
+    check_targets([*characters, *(path for paths in targets for path in paths)], target.force)
     options = complete_options(picture, outs, fps=info.fps)
     _warn_of_many(outs, n_motions)
 
     # Each batch is written before the next is sampled: memory does not grow with n.
     files = list[Path]()
     lengths = list[int]()
+    kept: list[Motion] = []
     if request.loop:
         check_one_segment(clips, "--loop")
         batches = _generate_loops(generator, request, clips[0], sampling, cleaning)
@@ -147,8 +157,12 @@ def sample(
         done = len(lengths)
         jobs = [(path, [motion]) for paths in targets for path, motion in batch.share_out(paths[done:])]
         files += save_all(jobs, options)
+        if characters:
+            kept += batch.closed or motions
         lengths += [motion.n_frames for motion in motions]
         _tell_of_transitions(batch.clip.segments, lengths[done:], info.fps)
+
+    files += save_all([(path, kept) for path in characters], options)
 
     # Results on stdout first, then what could follow.
     if target.as_json:

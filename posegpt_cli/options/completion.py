@@ -18,6 +18,13 @@ def complete_style(ctx: typer.Context, incomplete: str) -> list[str]:
     return _beginning(styles, incomplete)
 
 
+def complete_rig(incomplete: str) -> list[str]:
+    """Names of known skeletons; if none fits, the shell offers files."""
+    from data.rigs.targets import TARGETS
+
+    return _beginning(list(TARGETS), incomplete)
+
+
 def runs_of(stage: str) -> Callable[[str], list[str]]:
     """Completes folders below `runs`; `*` is any stage. If none fits, it offers files."""
 

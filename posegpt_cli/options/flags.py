@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import PoseGPTError, SettingsError
-from posegpt_cli.options.completion import complete_action, complete_style, runs_of
+from posegpt_cli.options.completion import complete_action, complete_rig, complete_style, runs_of
 from posegpt_cli.options.parsing import parse_size
 
 BEHAVIOUR = "Behaviour"
@@ -88,7 +88,7 @@ FLAGS: Mapping[str, Flag] = {
     "titles": Flag(("--title",), panel=PICTURE, metavar="TEXT"),
     "body_type": Flag(panel=PICTURE, default="the motion's own; in .npz smplh or smplx"),
     "body_model": Flag(panel=PICTURE),
-    "rig": Flag(panel=PICTURE, metavar="FILE"),
+    "rig": Flag(metavar="NAME|FILE", complete=complete_rig),
     "model_dir": Flag(("--body-model",)),
     **dict.fromkeys(
         ("skeleton", "write_skeleton", "up", "scale", "t_pose_frame", "fps_in", "animation", "gender"),

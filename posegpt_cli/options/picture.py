@@ -6,6 +6,7 @@ from typing import Any
 
 from posegpt_cli.console import UsageError
 from posegpt_cli.options.parsing import refuse_together
+from posegpt_cli.output import RIG_SCENE_SUFFIXES
 from posegpt_cli.rendering.options import BodyOptions, RenderOptions
 from posegpt_cli.settings import read_settings
 
@@ -23,7 +24,20 @@ def complete_options(picture: RenderOptions, outs: Sequence[Path], **more: Any) 
     # What depends on the files cannot be checked by RenderOptions itself.
     _check_stills(picture, outs)
     _check_even(picture.size, outs)
+    check_rigs(picture, outs)
     return picture.replaced(body_model=body_files(picture), **more)
+
+
+def check_rigs(body: BodyOptions, outs: Sequence[Path]) -> None:
+    """Raises PoseGPTError if there is no such rig, or an output needs another one."""
+    needing = [path for path in outs if path.suffix.lower() in RIG_SCENE_SUFFIXES]
+    if body.rig is None and not needing:
+        return
+    # Whatever a rig lacks is said before a network is loaded.
+    from posegpt_cli.output.rigged import check_rig
+
+    for path in outs or (Path(),):
+        check_rig(path, body.rig)
 
 
 def body_files(body: BodyOptions) -> Path | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.console import UsageError, progress, say, show_result, warn
-from posegpt_cli.output import NUMBER_SUFFIXES, SUFFIXES, RenderOptions, save_motion
+from posegpt_cli.output import NUMBER_SUFFIXES, RIG_SCENE_SUFFIXES, SUFFIXES, RenderOptions, save_motion
 from posegpt_cli.questions import ask_text, is_interactive
 
 
@@ -70,6 +70,11 @@ def check_targets(
 def list_files(outs: Sequence[Path], n_motions: int) -> list[Path]:
     """The files that these outputs become for n motions."""
     return [path for out in outs for path in _files_of(out, n_motions)]
+
+
+def holds_animations(path: Path, rig: str | None) -> bool:
+    """Whether a file is that of a character, which holds an animation for each of several motions."""
+    return rig is not None and path.suffix.lower() in (".glb", *RIG_SCENE_SUFFIXES)
 
 
 def share_out(outs: Sequence[Path], motions: Sequence[Motion]) -> list[tuple[Path, Sequence[Motion]]]:

@@ -20,11 +20,13 @@ from posegpt_cli.rendering.sheet import grid_shape, tile, write_text
 DRAWN_SUFFIXES = (".mp4", ".gif", ".png")
 SCENE_SUFFIXES = (".glb", ".html")
 """Not drawn here; hold several motions too."""
-NUMBER_SUFFIXES = (".npz", ".bvh", ".csv", ".json")
+NUMBER_SUFFIXES = (".npz", ".bvh", ".vrma", ".csv", ".json")
 """One motion per file."""
-RIG_SUFFIXES = (".glb", ".vrm", ".bvh")
+RIG_SCENE_SUFFIXES = (".vrm", ".fbx")
+"""Only of a rig; hold several motions."""
+RIG_SUFFIXES = (".glb", ".bvh", ".vrma", *RIG_SCENE_SUFFIXES)
 """Written in a rig's own skeleton, if there is one."""
-SUFFIXES = (*DRAWN_SUFFIXES, *SCENE_SUFFIXES, *NUMBER_SUFFIXES)
+SUFFIXES = (*DRAWN_SUFFIXES, *SCENE_SUFFIXES, *NUMBER_SUFFIXES, *RIG_SCENE_SUFFIXES)
 OnProgress = Callable[[int, int, str], None]
 """Called with pictures done, pictures in all, and the file's name."""
 _TYPICAL = 6
@@ -57,7 +59,8 @@ def save_motion(
     Args:
         motions: what to draw or write; .npz, .bvh, .csv and .json take one.
         path: .mp4, .gif, .png (contact sheet, or trail with options.trail), .glb, .html (a page that plays
-            it), .npz (AMASS's layout), .bvh, .csv, .json (joint positions); replaced if it exists.
+            it), .npz (AMASS's layout), .bvh, .csv, .json (joint positions), .vrma, or with options.rig .vrm
+            and .fbx; replaced if it exists.
         options: size, camera, colours, renderer, body.
         on_progress: called after every picture.
 
@@ -74,7 +77,8 @@ def save_motion(
         raise PoseGPTError(
             f"{path} has no known extension, expected one of {', '.join(SUFFIXES)}", "use .mp4"
         )
-    if options.rig is not None and suffix in RIG_SUFFIXES:
+    is_of_rig = options.rig is not None and suffix in RIG_SUFFIXES
+    if is_of_rig or suffix in (*RIG_SCENE_SUFFIXES, ".vrma"):
         from posegpt_cli.output.rigged import write_rigged
 
         write_rigged(motions, path, options)

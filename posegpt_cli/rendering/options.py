@@ -29,7 +29,8 @@ class BodyOptions(Config):
     body_model: Path | None = None
     """Folder of official SMPL-family files (none: POSEGPT_BODY_MODELS, or else the bundled body)."""
     rig: str | None = None
-    """Character to put the motion on: your .glb, .gltf or .vrm."""
+    """Put the motion on a character: your own .glb, .gltf, .vrm, .bvh or .fbx, or a skeleton: mixamo, \
+unreal, unity, vrm, rigify, daz, cc, smpl."""
 
 
 class RenderOptions(BodyOptions):

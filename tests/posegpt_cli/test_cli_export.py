@@ -50,7 +50,7 @@ def test_several_motions_share_a_scene_and_have_a_file_each_otherwise(posegpt, w
     [
         ([], 2, "--out is missing", "--out walk.glb"),
         (["--out", "a.mp4"], 2, "a.mp4 is a picture, expected one of .glb", "posegpt render"),
-        (["--out", "a.fbx"], 2, "a.fbx has no known extension", "--out"),
+        (["--out", "a.obj"], 2, "a.obj has no known extension", "--out"),
         (["--out", "a.glb", "--fps", "0"], 2, "got 0", "--fps 30"),
         (["--out", "walk.npz"], 1, "exists already", "--force"),
         (["--out", "missing/../../x/a.glb", "--body-type", "star"], 2, "--body-type", "export --help"),

@@ -27,7 +27,7 @@ def test_every_option_reaches_the_renderer(posegpt, walk, tmp_path, monkeypatch)
         "--camera", "side", "--floor", "grid", "--background", "#101010", "--color", "steelblue",
         "--past-frames", 3, "--layout", "row", "--title", "one", "--captions", "--contacts",
         "--trail", 4, "--no-multisampling", "--body-type", "smplx", "--body-model", tmp_path, "--jobs", 2,
-        "--rig", "my.glb",
+        "--rig", "mixamo",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert asked == [
@@ -48,7 +48,7 @@ def test_every_option_reaches_the_renderer(posegpt, walk, tmp_path, monkeypatch)
             trail=4,
             body_type="smplx",
             body_model=tmp_path,
-            rig="my.glb",
+            rig="mixamo",
             jobs=2,
         )
     ]

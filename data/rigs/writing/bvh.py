@@ -14,19 +14,16 @@ from models.rotations import matrix_to_quat, quat_to_rotvec
 
 FloatArray = NDArray[np.float64]
 
-_CENTIMETRES = 100.0
-"""The unit that most programs expect of BVH."""
-
 
 def write_rig_bvh(path: Path, motion: RigMotion, force: bool = False) -> None:
-    """Write a motion on a rig as BVH in centimetres, in the axes of the rig's own file.
+    """Write a motion on a rig as BVH: in centimetres, or the units of the rig's own BVH file, and its axes.
 
     Raises PoseGPTError if the file exists (without `force`) or cannot be written.
     """
     rig = motion.fit.rig
     joints = _joints_below(rig.parents, rig.top)
     parents = [joints.index(rig.parents[joint]) if joint != rig.top else -1 for joint in joints]
-    unit = rig.unit * _CENTIMETRES
+    unit = rig.bvh_units
     # The floor of the rig's file comes to zero.
     floor = motion.fit.axes[1] * motion.fit.floor / motion.fit.size
     places = (rig.world_positions[joints] - floor) * unit

@@ -3,7 +3,7 @@
 import copy
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -91,15 +91,25 @@ class Additions:
         return len(self._content)
 
 
-def with_animations(motions: Sequence[RigMotion]) -> bytes:
-    """A character's file as .glb with one animation for each motion on it, named as the motion is."""
+def with_animations(
+    motions: Sequence[RigMotion], extensions: Mapping[str, dict[str, Any]] | None = None
+) -> bytes:
+    """A character's file as .glb with one animation for each motion on it, named as the motion is.
+
+    Args:
+        motions: all on the same rig.
+        extensions: of the file as a whole, to be added.
+    """
     file = motions[0].fit.rig.gltf
     assert file is not None, "rigs of other files become glTF first"
     additions = Additions(file)
     animations = additions.tree.setdefault("animations", [])
     taken = {str(animation.get("name")) for animation in animations}
     for motion in motions:
-        animations.append(_animation(additions, motion, _free_name(motion.name or "motion", taken)))
+        animations.append(_animation(additions, motion, _free_name(motion.name, taken)))
+    for name, content in (extensions or {}).items():
+        additions.tree.setdefault("extensions", {})[name] = content
+        additions.tree.setdefault("extensionsUsed", []).append(name)
     return additions.to_bytes()
 
 

@@ -41,7 +41,12 @@ def with_gltf(rig: Rig) -> Rig:
     }
     file = GltfFile(Path(f"{rig.name}.glb"), tree, (matrices,))
     return replace(
-        rig, translations=rig.translations * rig.unit, unit=1.0, gltf=file, nodes=tuple(joints), bvh=None
+        rig,
+        translations=rig.translations * rig.unit,
+        unit=1.0,
+        bvh_units=rig.bvh_units / rig.unit,
+        gltf=file,
+        nodes=tuple(joints),
     )
 
 
