@@ -290,6 +290,7 @@ def test_streamed_frames_are_the_sampled_ones(posegpt, online_generator, tmp_pat
         9,
         "--device",
         "cpu",
+        "--no-clean",  # a stream is steadied, too
     )
     ran = posegpt(*words, "--stream")
     assert ran.code == 0, ran.err

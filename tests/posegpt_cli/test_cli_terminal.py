@@ -91,7 +91,7 @@ def test_a_missing_action_is_asked_for_with_its_choices(small_generator, tmp_pat
         terminal.wait_for("no such choice")
         terminal.type("eld\n")
         terminal.wait_for("--style elderly")
-        terminal.wait_for("(64): ")
+        terminal.wait_for("(usual): ")
         terminal.type("long\n")
         terminal.wait_for("expected frames or seconds")
         terminal.type("4\n")
