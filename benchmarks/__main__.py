@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "rendering": [],
     "evaluation": ["--clips", "125", "--repeats", "5"],
     "load": SMALL_LOAD,
+    "serving": [],
 }
 """Module -> options; `python -m benchmarks.NAME` runs one alone, with more of them."""
 WITH_THREADS = ("training", "sampling", "evaluation")

@@ -1,6 +1,7 @@
 """The HTTP API: actions, prompts, generation, forecasts, uploads and files, as OpenAPI describes them."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
@@ -17,10 +18,11 @@ from models.label_facts import LabelFacts
 from models.motion import Motion
 from posegpt_cli.rendering.options import RenderOptions
 from posegpt_cli.serving import files
-from posegpt_cli.serving.jobs import Failed, Finished, Preview, Progress
+from posegpt_cli.serving.generating.jobs import Failed, Finished, Preview, Progress
 from posegpt_cli.serving.messages import (
     ActionAnswer,
     ActionsAnswer,
+    CharacterAnswer,
     ErrorAnswer,
     ForecastBody,
     GenerateBody,
@@ -31,6 +33,8 @@ from posegpt_cli.serving.messages import (
     PromptBody,
     RenderBody,
     SegmentsAnswer,
+    StageAnswer,
+    StageBody,
     describe,
     pack_all,
     segment_body,
@@ -165,6 +169,35 @@ async def upload(
     return describe(service.held.add(motion))
 
 
+@router.post("/characters")
+async def character(
+    file: Annotated[UploadFile, File(description="A .glb or .vrm.")], service: Serving
+) -> CharacterAnswer:
+    """Take a character of one's own, to play and write motions on it."""
+    upload = (file.filename or "", await file.read())
+    work = service.reader.run(files.read_character, upload, seconds=service.limits.reading_seconds)
+    notes = await work
+    held = service.characters.add(*upload)
+    return CharacterAnswer(id=held.id, name=held.name, notes=notes)
+
+
+@router.post("/stage")
+async def stage(asked: StageBody, request: Request, service: Serving) -> StageAnswer:
+    """Motions on a character, for the page to play."""
+    character = service.characters.get(asked.character)
+    motions = [service.held.get(name).motion for name in asked.motions]
+    options = RenderOptions(fps=service.generator.fps, body_model=service.body_models)
+    work = service.drawer.run(
+        files.put_on_stage,
+        motions,
+        options,
+        (character.name, character.content),
+        seconds=service.limits.file_seconds,
+    )
+    glb, actors = await _unless_gone(request, work)
+    return StageAnswer(glb=base64.b64encode(glb).decode(), actors=actors)
+
+
 @router.get("/motions/{motion_id}")
 async def motion(motion_id: MotionId, service: Serving) -> MotionAnswer:
     """A motion that the server holds."""
@@ -179,6 +212,10 @@ async def motion(motion_id: MotionId, service: Serving) -> MotionAnswer:
 async def render(asked: RenderBody, request: Request, service: Serving) -> Response:
     """Draw motions, or write them for other programs."""
     held = [service.held.get(name) for name in asked.motions]
+    character = None
+    if asked.character is not None:
+        own = service.characters.get(asked.character)
+        character = (own.name, own.content)
     width, height = asked.size
     if asked.format == "gif":
         width, height = min(width, _GIF_SIDE), min(height, _GIF_SIDE)
@@ -196,6 +233,7 @@ async def render(asked: RenderBody, request: Request, service: Serving) -> Respo
         [each.motion for each in held],
         f".{asked.format}",
         options,
+        character,
         seconds=service.limits.file_seconds,
     )
     name, content = await _unless_gone(request, work)

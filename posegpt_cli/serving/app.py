@@ -11,8 +11,8 @@ from starlette.types import ASGIApp
 from models import __version__
 from models.errors import PoseGPTError, SettingsError, one_line
 from posegpt_cli.serving import api, site
+from posegpt_cli.serving.generating.jobs import BusyError
 from posegpt_cli.serving.held import UnknownMotionError
-from posegpt_cli.serving.jobs import BusyError
 from posegpt_cli.serving.mmcp import make_mmcp
 from posegpt_cli.serving.security import Guard
 from posegpt_cli.serving.service import Service

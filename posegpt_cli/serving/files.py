@@ -3,15 +3,20 @@
 import io
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from data.formats.load import read_motion
+from data.rigs.load import open_rig
 from models.errors import PoseGPTError
 from models.motion import Motion
 from posegpt_cli.options.labels import file_stem
 from posegpt_cli.output import NUMBER_SUFFIXES, RenderOptions, save_motion
+from posegpt_cli.output.character_scene import character_actors, character_scene
+from posegpt_cli.rendering.people import make_people
+from posegpt_cli.rendering.scene import Animation
 from posegpt_cli.serving.settings import Limits
 
 UPLOADS = (".npz", ".bvh", ".amc")
@@ -30,12 +35,14 @@ MEDIA_TYPES = {
     "json": "application/json",
     "zip": "application/zip",
 }
+CHARACTERS = (".glb", ".gltf", ".vrm")
+"""Characters of the user's own."""
 OnProgress = Callable[[int, int], None]
+Upload = tuple[str, bytes]
+"""Name and content of a file."""
 
 
-def read_upload(
-    contents: Sequence[tuple[str, bytes]], fps: float, limits: Limits, on_progress: OnProgress
-) -> Motion:
+def read_upload(contents: Sequence[Upload], fps: float, limits: Limits, on_progress: OnProgress) -> Motion:
     """The motion of an uploaded file, at a frame rate.
 
     Args:
@@ -79,12 +86,26 @@ def read_upload(
 
 
 def write_files(
-    motions: Sequence[Motion], suffix: str, options: RenderOptions, on_progress: OnProgress
+    motions: Sequence[Motion],
+    suffix: str,
+    options: RenderOptions,
+    character: Upload | None,
+    on_progress: OnProgress,
 ) -> tuple[str, bytes]:
     """Name and content of a file with the motions; several of a format that holds one make a .zip.
 
+    Args:
+        motions: what is drawn or written.
+        suffix: of the file.
+        options: how it is drawn.
+        character: the user's own, on which the motions are put.
+        on_progress: called with what is done, and all.
+
     Raises PoseGPTError if they cannot be drawn or written.
     """
+    if character is not None:
+        with _rig_file(character) as path:
+            return write_files(motions, suffix, options.replaced(rig=str(path)), None, on_progress)
     stem = file_stem(motions[0].labels[0] if motions[0].labels else motions[0].name or "motion")
     stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in stem)[:60] or "motion"
 
@@ -105,6 +126,43 @@ def write_files(
                 archive.write(path, path.name)
                 on_progress(k + 1, len(motions))
         return f"{stem}.zip", packed.getvalue()
+
+
+def read_character(character: Upload, on_progress: OnProgress) -> list[str]:
+    """What there is to say of a character.
+
+    Raises PoseGPTError if it cannot carry a person's motion.
+    """
+    with _rig_file(character) as path:
+        fit = open_rig(path)
+        return [f"{len(fit.moving)} of its {fit.rig.n_joints} joints follow"]
+
+
+def put_on_stage(
+    motions: Sequence[Motion], options: RenderOptions, character: Upload, on_progress: OnProgress
+) -> tuple[bytes, list[dict[str, object]]]:
+    """A .glb of motions side by side on a character, and what the page has to know of each."""
+    with _rig_file(character) as path:
+        rigged = options.replaced(rig=str(path))
+        people = Animation(make_people(motions, rigged), rigged).people
+        return character_scene(people), character_actors(people)
+
+
+@contextmanager
+def _rig_file(character: Upload) -> Iterator[Path]:
+    """The file of a character while it is needed; errors name it as it was called."""
+    name, content = character
+    if _suffix(name) not in CHARACTERS:
+        raise PoseGPTError(f"{_shown(name)} is no character", f"give one of {', '.join(CHARACTERS)}")
+    with tempfile.TemporaryDirectory(prefix="posegpt-character-") as folder:
+        path = Path(folder) / f"character{_suffix(name)}"
+        path.write_bytes(content)
+        try:
+            yield path
+        except PoseGPTError as error:
+            shown = _shown(name)
+            hint = _without(error.hint, Path(folder), shown)
+            raise PoseGPTError(_without(error.message, Path(folder), shown), hint) from None
 
 
 def _suffix(name: str) -> str:

@@ -23,6 +23,37 @@ class UnknownMotionError(PoseGPTError):
     """What is asked for is not held, or no longer."""
 
 
+@dataclass(frozen=True)
+class Character:
+    """A character of the user's own."""
+
+    id: str
+    name: str
+    content: bytes
+
+
+class HeldCharacters:
+    """The latest characters, by secret names."""
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
+        self._held: OrderedDict[str, Character] = OrderedDict()
+
+    def add(self, name: str, content: bytes) -> Character:
+        """Hold a character under a new name; the oldest go when there are too many bytes."""
+        character = Character(secrets.token_urlsafe(9), name, content)
+        self._held[character.id] = character
+        while len(self._held) > 1 and sum(len(each.content) for each in self._held.values()) > self._largest:
+            self._held.popitem(last=False)
+        return character
+
+    def get(self, name: str) -> Character:
+        """What was given that name; raises UnknownMotionError."""
+        if name not in self._held:
+            raise UnknownMotionError("the server does not hold this character any more", "drop it again")
+        return self._held[name]
+
+
 class HeldMotions:
     """Motions in memory, up to a number of bytes."""
 

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,17 @@ class RenderBody(Config):
     """Pattern of the floor."""
     background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#eef1f5"
     """Colour behind it, #rrggbb."""
+    character: MotionId | None = None
+    """The `id` of an uploaded character that the motions are put on."""
+
+
+class StageBody(Config):
+    """Motions that the page plays on a character."""
+
+    motions: Annotated[tuple[MotionId, ...], Field(min_length=1, max_length=LIMITS.motions)]
+    """Their `id`s."""
+    character: MotionId
+    """The `id` of an uploaded character."""
 
 
 class Answer(BaseModel):
@@ -126,6 +137,26 @@ class MotionsAnswer(Answer):
     """Motions that were generated."""
 
     motions: list[MotionAnswer]
+
+
+class CharacterAnswer(Answer):
+    """A character that the server holds."""
+
+    id: str
+    """Its name in later requests."""
+    name: str
+    notes: list[str] = []
+    """What there is to say of it, such as joints that it lacks."""
+
+
+class StageAnswer(Answer):
+    """Motions on a character, side by side."""
+
+    glb: str
+    """Base64 of a .glb."""
+    actors: list[dict[str, Any]]
+    """For each motion its `animation`, the `placement` of its world in ours (a column-major matrix), and the
+    node that carries it, `pelvis`."""
 
 
 class SegmentsAnswer(Answer):

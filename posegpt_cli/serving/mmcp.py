@@ -30,7 +30,7 @@ from models.motion import Motion
 from models.sampling.plans import timeline_plans
 from models.sampling.settings import SamplingSettings, Segment
 from posegpt_cli.output.gltf import continuous_quaternions
-from posegpt_cli.serving.jobs import BusyError, Failed
+from posegpt_cli.serving.generating.jobs import BusyError, Failed
 from posegpt_cli.serving.service import Service
 
 MODEL = "posegpt"

@@ -20,9 +20,9 @@ from models.sampling.stream import load_streaming
 from posegpt_cli.options.labels import resolve_labels
 from posegpt_cli.output.gltf import glb_bytes
 from posegpt_cli.rendering.person import Person
-from posegpt_cli.serving.engine import Engine
-from posegpt_cli.serving.held import HeldMotions
-from posegpt_cli.serving.jobs import Event, Failed, Finished, Job
+from posegpt_cli.serving.generating.engine import Engine
+from posegpt_cli.serving.generating.jobs import Event, Failed, Finished, Job
+from posegpt_cli.serving.held import HeldCharacters, HeldMotions
 from posegpt_cli.serving.messages import ForecastBody, GenerateBody, SamplingBody
 from posegpt_cli.serving.prompt import PromptReader
 from posegpt_cli.serving.settings import Limits
@@ -40,6 +40,7 @@ class Service:
     engine: Engine
     limits: Limits
     held: HeldMotions
+    characters: HeldCharacters
     reader: Worker
     drawer: Worker
     body_glb: bytes
@@ -171,6 +172,7 @@ def make_service(gpt: Path | None, device: str, limits: Limits, body_models: Pat
         engine,
         limits,
         HeldMotions(limits.held_bytes),
+        HeldCharacters(limits.held_bytes),
         Worker(limits.files_waiting),
         Worker(limits.files_waiting),
         glb_bytes([person], [person.poses.numpy()]),

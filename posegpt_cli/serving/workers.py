@@ -10,7 +10,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from models.errors import PoseGPTError
-from posegpt_cli.serving.jobs import BusyError
+from posegpt_cli.serving.generating.jobs import BusyError
 
 OnProgress = Callable[[int, int], None]
 Work = Callable[..., Any]

@@ -83,7 +83,15 @@ class Browser:
         return self._post("/se/log", {"type": "browser"})
 
     def quit(self) -> None:
-        urllib.request.urlopen(urllib.request.Request(self.base, method="DELETE"), timeout=30).close()
+        self._delete("")
+
+    def _get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.base + path, timeout=90) as answer:
+            return json.load(answer)["value"]
+
+    def _delete(self, path: str) -> None:
+        request = urllib.request.Request(self.base + path, method="DELETE")
+        urllib.request.urlopen(request, timeout=30).close()
 
     def _post(self, path: str, content: Any) -> Any:
         request = urllib.request.Request(

@@ -149,3 +149,47 @@ function makeFloor(pattern, isDark) {
   floor.receiveShadow = true;
   return floor;
 }
+
+// One animation of the page's .glb on the stage. Several people on one character are several copies of it.
+async function loadActor(bytes, settings, scene) {
+  const model = await new THREE.GLTFLoader().parseAsync(bytes.slice(0), '');
+  const stand = new THREE.Scene(); // brings the file's world to our floor and size
+  if (settings.placement) {
+    stand.matrix.fromArray(settings.placement);
+    stand.matrixAutoUpdate = false;
+  }
+  stand.add(model.scene);
+  scene.add(stand);
+
+  let pelvises = skinnedMeshes(model.scene).map((mesh) => mesh.skeleton.bones[0]);
+  if (settings.pelvis !== null) pelvises = [await model.parser.getDependency('node', settings.pelvis)];
+  const materials = new Set();
+  model.scene.traverse((node) => {
+    if (node.isLight) node.visible = false; // the stage has its own
+    if (!node.isMesh) return;
+    node.castShadow = node.receiveShadow = true;
+    node.frustumCulled = false;
+    for (const material of [node.material].flat()) materials.add(material);
+  });
+  // Metal mirrors its surroundings, and there are none here: it would be black.
+  for (const material of materials) if (material.metalness) material.metalness = 0;
+
+  const mixer = new THREE.AnimationMixer(model.scene);
+  const clip = model.animations[settings.animation];
+  mixer.clipAction(clip).play();
+  const seconds = Math.max(0, clip.duration - 1e-4); // at its very end it would begin anew
+  return { stand, mixer, pelvises, seconds, paints: Array.from(materials, painter) };
+}
+
+// What paints a material in one colour, or, for null, as the file has it.
+function painter(material) {
+  const { map } = material;
+  const own = material.color.clone();
+  return (color) => {
+    material.color.copy(own);
+    if (color !== null) material.color.set(color);
+    const wanted = color === null ? map : null;
+    if (material.map !== wanted) material.needsUpdate = true;
+    material.map = wanted;
+  };
+}

@@ -11,9 +11,13 @@ export class Figures {
     this.about = about;
     this.bytes = bytes;
     this.all = [];
+    this.actors = []; // on a character of the user's own, in place of our figures
   }
 
-  get pelvises() { return this.all.map((figure) => figure.pelvis); }
+  get pelvises() {
+    if (this.actors.length) return this.actors.flatMap((actor) => actor.pelvises);
+    return this.all.map((figure) => figure.pelvis);
+  }
 
   get frames() { return Math.max(0, ...this.all.map((figure) => figure.frames)); }
 
@@ -57,8 +61,24 @@ export class Figures {
     figure.past = past;
   }
 
+  // Show the motions on a character: the answer of /api/stage; without one, on our own body again.
+  async setActors(answer) {
+    const bytes = answer && Uint8Array.from(atob(answer.glb), (c) => c.charCodeAt(0)).buffer;
+    const actors = [];
+    for (const actor of answer?.actors ?? []) actors.push(await loadActor(bytes, actor, this.stage.scene));
+    for (const actor of this.actors) this.stage.scene.remove(actor.stand);
+    this.actors = actors;
+    for (const figure of this.all) figure.scene.visible = !actors.length;
+  }
+
   // Pose all figures at a frame, with its fraction.
   pose(frame) {
+    this.actors.forEach((actor, k) => {
+      actor.mixer.setTime(Math.min(frame / this.about.fps, actor.seconds));
+      actor.stand.updateMatrixWorld(true);
+      const isPast = Math.floor(frame) < (this.all[k]?.past ?? 0);
+      for (const paint of actor.paints) paint(isPast ? PAST : null);
+    });
     const [x, y, z] = this.about.pelvis;
     for (const figure of this.all) {
       if (!figure.frames) continue;

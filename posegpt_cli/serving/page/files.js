@@ -5,7 +5,7 @@ import { postForFile } from './api.js';
 export const FORMATS = ['mp4', 'gif', 'glb', 'bvh', 'npz', 'png'];
 
 // A button for each format; motions() gives the ids, background() the colour of pictures.
-export function makeDownloads(box, { motions, background, busy, fail }) {
+export function makeDownloads(box, { motions, character, background, busy, fail }) {
   for (const format of FORMATS) {
     const button = document.createElement('button');
     button.type = 'button';
@@ -17,7 +17,7 @@ export function makeDownloads(box, { motions, background, busy, fail }) {
       button.dataset.busy = true;
       busy(`.${format} is being made…`);
       try {
-        const file = await postForFile('/api/render', { motions: await motions(), format, background: background() });
+        const file = await postForFile('/api/render', { motions: await motions(), format, background: background(), character: character() });
         save(file);
         busy('');
       } catch (error) {

@@ -14,7 +14,7 @@ const byId = (id) => document.getElementById(id);
 const EYE = [0.45, 0.28, 0.85];
 const SUN = [0.35, 0.85, 0.4];
 
-const page = { motions: [], past: null, asking: null, message: 0 };
+const page = { motions: [], past: null, character: null, asking: null, message: 0 };
 
 function say(text, isBad = false) {
   const box = byId('message');
@@ -95,6 +95,7 @@ async function start() {
       if (!isFirst) return;
       isFirst = false;
       await figures.setCount(count);
+      await figures.setActors(null);
       if (asking.signal.aborted) return;
       figures.clear();
       player.growing = true;
@@ -126,6 +127,7 @@ async function start() {
       answer.motions.forEach((motion, k) => figures.put(k, 0, unpack(motion.data), motion.past_frames));
       player.growing = false;
       player.setFrames(figures.frames);
+      await dress();
       if (given && player.frame < given) player.frame = Math.max(0, given - about.fps);
       player.setPlaying(true);
       byId('licence').textContent = answer.motions[0].licence;
@@ -140,6 +142,39 @@ async function start() {
         show();
       }
     }
+  }
+
+  // Put what is shown on the user's own character, if there is one.
+  async function dress() {
+    if (!page.character || !page.motions.length) return;
+    const motions = page.motions.map((motion) => motion.id);
+    await figures.setActors(await postJson('/api/stage', { character: page.character.id, motions }));
+    player.seek(player.frame);
+    document.body.dataset.character = page.character.name;
+  }
+
+  async function setCharacter(files) {
+    say('reading…');
+    try {
+      page.character = await upload('/api/characters', files);
+      byId('undress').hidden = false;
+      await held();
+      await dress();
+      stage.frame(figures.pelvises, about.height, EYE);
+      say([page.character.name, ...page.character.notes].join('; '));
+    } catch (error) {
+      page.character = null;
+      byId('undress').hidden = true;
+      fail(error);
+    }
+  }
+
+  async function undress() {
+    page.character = null;
+    byId('undress').hidden = true;
+    delete document.body.dataset.character;
+    await figures.setActors(null);
+    player.seek(player.frame);
   }
 
   function ask(past, on, signal) {
@@ -177,11 +212,16 @@ async function start() {
   }
 
   async function take(files) {
+    if (files.some((file) => /\.(glb|gltf|vrm)$/i.test(file.name))) {
+      await setCharacter(files);
+      return;
+    }
     say('reading…');
     try {
       const past = await upload('/api/uploads', files);
       say(`${past.name}: ${(past.frames / past.fps).toFixed(1)} s`);
       await figures.setCount(1);
+      await figures.setActors(null);
       figures.clear();
       figures.put(0, 0, unpack(past.data), past.frames);
       player.setFrames(past.frames);
@@ -223,13 +263,14 @@ async function start() {
   panel.onSubmit = submit;
   byId('cancel').onclick = () => page.asking?.abort();
   byId('forget').onclick = () => { setPast(null); generate(); };
+  byId('undress').onclick = undress;
   byId('continue').onclick = goOn;
   byId('share').onclick = share;
   byId('help').onclick = () => byId('keys').showModal();
   byId('play').onclick = () => player.setPlaying(!player.playing);
   byId('scrub').oninput = () => { player.setPlaying(false); player.seek(Number(byId('scrub').value)); };
   byId('speed').onchange = () => { player.speed = Number(byId('speed').value); };
-  makeDownloads(byId('downloads'), { motions: held, background: theme.background, busy: say, fail });
+  makeDownloads(byId('downloads'), { motions: held, character: () => page.character?.id ?? null, background: theme.background, busy: say, fail });
   takeFiles(byId('file'), byId('drop-hint'), take);
   listenToKeys({
     play: () => player.setPlaying(!player.playing),

@@ -35,9 +35,9 @@ export class Player {
     this.seek(Math.round(this.frame) + frames);
   }
 
-  // Time goes on by `seconds`.
+  // Time goes on by `seconds`; the first picture's time may lie a little before the clock was started.
   advance(seconds) {
-    if (!this.playing || this.frames < 2) return;
+    if (!this.playing || this.frames < 2 || seconds <= 0) return;
     let frame = this.frame + seconds * this.fps * this.speed;
     if (this.growing) frame = Math.min(frame, this.frames - 1);
     else if (frame >= this.frames) frame %= this.frames; // the last picture stays for its share of time

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import uvicorn
@@ -32,7 +33,14 @@ def client(service) -> Iterator[TestClient]:
 @pytest.fixture(scope="session")
 def address(service) -> Iterator[str]:
     """Where a real server listens."""
-    config = uvicorn.Config(make_app(service), port=0, log_level="error", lifespan="off")
+    with listen(service) as address:
+        yield address
+
+
+@contextmanager
+def listen(service: Service) -> Iterator[str]:
+    """A server in a thread; gives its address."""
+    config = uvicorn.Config(make_app(service), log_level="error", lifespan="off")
     server = uvicorn.Server(config)
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))

@@ -10,9 +10,9 @@ import pytest
 from models.sampling.generate import load_generator, sample
 from models.sampling.plans import sample_plans
 from models.sampling.settings import SamplingSettings
-from posegpt_cli.serving import engine as engines
-from posegpt_cli.serving.engine import Engine
-from posegpt_cli.serving.jobs import BusyError, Failed, Finished, Job, Preview
+from posegpt_cli.serving.generating import engine as engines
+from posegpt_cli.serving.generating.engine import Engine
+from posegpt_cli.serving.generating.jobs import BusyError, Failed, Finished, Job, Preview
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,11 @@ from data.formats.load import read_motion
 from data.synthetic import make_motion
 from models.errors import PoseGPTError
 from posegpt_cli.output import RenderOptions, save_motion
-from posegpt_cli.serving.files import read_upload, write_files
+from posegpt_cli.serving.files import put_on_stage, read_character, read_upload, write_files
 from posegpt_cli.serving.settings import Limits
 from posegpt_cli.serving.workers import TooSlowError, Worker
 from tests.data.acclaim import random_frames, write_amc, write_asf
+from tests.data.rigging.box_man import box_man
 
 WALK = {"segments": [{"actions": ["walk"], "frames": 8}]}
 
@@ -153,6 +154,26 @@ def test_what_cannot_be_read_is_refused_in_its_own_name(contents, said):
         assert path not in str(refused.value)
 
 
+def test_motion_is_put_on_a_character_of_ones_own(bvh, tmp_path):
+    box_man().save(tmp_path / "box.gltf")
+    character = ("my man.gltf", (tmp_path / "box.gltf").read_bytes())
+    quiet = (lambda done, total: None,)
+    [note] = read_character(character, *quiet)
+    assert "joints follow" in note
+    motion = read((bvh.name, bvh.read_bytes()))
+    glb, actors = put_on_stage([motion, motion], RenderOptions(), character, *quiet)
+    assert glb[:4] == b"glTF"
+    assert [actor["animation"] for actor in actors] == [0, 1]
+    name, content = write_files([motion], ".glb", RenderOptions(), character, *quiet)
+    assert name == "my-walk.glb"
+    assert len(content) < 400_000
+    for wrong in (("my man.gltf", b"glTF nonsense"), ("../x.exe", b"MZ")):
+        with pytest.raises(PoseGPTError) as refused:
+            read_character(wrong, *quiet)
+        assert "posegpt-character" not in str(refused.value)
+        assert "/" not in str(refused.value).replace("/ ", "")
+
+
 def test_long_uploads_are_refused(bvh):
     with pytest.raises(PoseGPTError, match="40 frames"):
         read((bvh.name, bvh.read_bytes()), limits=Limits(frames=39))
@@ -161,10 +182,10 @@ def test_long_uploads_are_refused(bvh):
 def test_files_are_written_and_nothing_is_left_behind(bvh):
     before = set(Path(tempfile.gettempdir()).glob("posegpt-*"))
     motion = read((bvh.name, bvh.read_bytes()))
-    name, content = write_files([motion], ".bvh", RenderOptions(), lambda done, total: None)
+    name, content = write_files([motion], ".bvh", RenderOptions(), None, lambda done, total: None)
     assert name == "my-walk.bvh"
     assert content.startswith(b"HIERARCHY")
-    name, content = write_files([motion] * 2, ".npz", RenderOptions(), lambda done, total: None)
+    name, content = write_files([motion] * 2, ".npz", RenderOptions(), None, lambda done, total: None)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.namelist() == ["my-walk_00.npz", "my-walk_01.npz"]
     with pytest.raises(PoseGPTError):

@@ -14,7 +14,7 @@ from models.sampling.generator import Generator
 from models.sampling.plans import Plan, Plans
 from models.sampling.sampler import SampledCodes, sample_tokens, threads_for
 from models.sampling.stream import StreamDecoder
-from posegpt_cli.serving.jobs import Job, Preview, Progress
+from posegpt_cli.serving.generating.jobs import Job, Preview, Progress
 
 MAX_ROWS = 64
 """Motions of one pass: its memory is bounded, and other passes get their turn."""

@@ -15,8 +15,8 @@ from models.motion import Motion
 from models.sampling.batches import motions_of
 from models.sampling.generator import Generator
 from models.sampling.sampler import SampledCodes
-from posegpt_cli.serving.jobs import BusyError, Failed, Finished, Job
-from posegpt_cli.serving.passes import JobPreview, Pass, Step, choose_together
+from posegpt_cli.serving.generating.jobs import BusyError, Failed, Finished, Job
+from posegpt_cli.serving.generating.passes import JobPreview, Pass, Step, choose_together
 
 _MAX_PASSES = 2
 """Batches that are sampled in turn: a short motion need not wait for the end of a long one."""
