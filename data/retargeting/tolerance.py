@@ -24,9 +24,9 @@ class Tolerance:
     """Metres over the floor that a foot may be off its place."""
     height: float = 0.008
     """Metres that it may be off its height."""
-    turn: float = float(np.deg2rad(1.7))
+    turn: float = float(np.deg2rad(1.85))
     """Radians by which thigh and shin may turn."""
-    swing: float = float(np.deg2rad(1.1))
+    swing: float = float(np.deg2rad(1.4))
     """Radians by which the line from hip to ankle may turn, of these."""
     farthest: float = 0.02
     """Metres off its place from which on a foot counts more than directions."""

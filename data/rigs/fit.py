@@ -188,7 +188,7 @@ def _refuse_four_legs(rig: Rig, recording: Recording) -> None:
     down = unit(ankles - hips)
     reach = float((wrists - hips) @ down)
     trunk = float(abs((shoulders - hips) @ down))
-    if reach > 0.7 * float((ankles - hips) @ down) and trunk < 0.7 * float(np.linalg.norm(shoulders - hips)):
+    if reach > 0.5 * float((ankles - hips) @ down) and trunk < 0.7 * float(np.linalg.norm(shoulders - hips)):
         raise PoseGPTError(
             f"{rig.name} stands on four legs", "give a rig of a person: two legs and two arms", "rig"
         )
