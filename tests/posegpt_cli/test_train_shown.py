@@ -102,6 +102,14 @@ def test_clips_are_drawn_at_every_validation(posegpt, tmp_path):
     assert [event.step for event in board.Images("clips")] == [2, 4]
 
 
+def test_every_second_validation_is_drawn_and_the_last_one(posegpt, monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr("posegpt_cli.training.validation._draw_clips", lambda *about: drawn.append(about[-1]))
+    words = (*SMALL_CLASSIFIER, "--out", tmp_path, "--iter", 5, "--eval-every", 1, "--visu-every", 2)
+    assert posegpt(*words).code == 0
+    assert drawn == [2, 4, 5]
+
+
 @pytest.mark.parametrize("stage", ["gpt", "classifier"])
 def test_as_many_clips_as_asked_for(posegpt, monkeypatch, runs, tmp_path, stage):
     shown = []
