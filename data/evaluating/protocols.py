@@ -328,16 +328,18 @@ def evaluate_likelihood(request: LikelihoodRequest, on_progress: OnStage = no_st
 
 
 def evaluate_everything(request: EverythingRequest, on_progress: OnStage = no_stage) -> list[Report]:
-    """All protocols, one report each."""
+    """All protocols but the table by actions, one report each."""
     # A classifier is trained once in a transfer, however many sets are judged.
     transfer = _shared(TransferRequest, request).replaced(repeats=TransferSettings().repeats)
     reconstruction = _shared(ReconstructionRequest, request).replaced(vqvae=request.gpt)
+    likelihood = _shared(LikelihoodRequest, request).replaced(splits=(request.split,))
     return [
         evaluate_fid(_shared(FidRequest, request), on_progress),
         evaluate_classifier(_shared(ClassifierRequest, request).replaced(clips=0), on_progress),
         evaluate_reconstruction(reconstruction, on_progress),
         evaluate_physics(_shared(PhysicsRequest, request), on_progress),
         evaluate_forecast(_shared(ForecastRequest, request), on_progress),
+        evaluate_likelihood(likelihood, on_progress),
         evaluate_transfer(transfer, on_progress),
     ]
 

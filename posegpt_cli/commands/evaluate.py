@@ -247,7 +247,7 @@ _PROTOCOLS: tuple[tuple[str, Callable[..., None], str, tuple[str, ...]], ...] = 
     (
         "all",
         everything,
-        "All of these, in one report.",
+        "All of these but actions, in one report.",
         ("posegpt eval all --data dataset/ --out report.html",),
     ),
     (

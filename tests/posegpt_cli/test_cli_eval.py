@@ -400,7 +400,7 @@ def test_all_of_them_in_one_report(posegpt, world, tmp_path):
     assert ran.code == 0, ran.err
     reports = json.loads(out[0].read_text())["reports"]
     assert [report["protocol"] for report in reports] == [
-        "fid", "classifier", "reconstruction", "physics", "forecast", "transfer",
+        "fid", "classifier", "reconstruction", "physics", "forecast", "likelihood", "transfer",
     ]  # fmt: skip
     assert posegpt("eval", "compare", out[0], out[0]).code == 0
 

@@ -105,8 +105,8 @@ def test_clips_are_drawn_at_every_validation(posegpt, tmp_path):
 def test_every_second_validation_is_drawn_and_the_last_one(posegpt, monkeypatch, tmp_path):
     drawn = []
     monkeypatch.setattr("posegpt_cli.training.validation._draw_clips", lambda *about: drawn.append(about[-1]))
-    words = (*SMALL_CLASSIFIER, "--out", tmp_path, "--iter", 5, "--eval-every", 1, "--visu-every", 2)
-    assert posegpt(*words).code == 0
+    words = (*SMALL_CLASSIFIER, "--out", tmp_path, "--iter", 5, "--eval-every", 1)
+    assert posegpt(*words, "--n-visu-to-save", 1, "--visu-every", 2).code == 0
     assert drawn == [2, 4, 5]
 
 
