@@ -15,6 +15,8 @@ from models.rotations import matrix_to_quat, quat_to_rotvec
 
 _SHORT = 3
 """Frames; shorter contacts have no drift to speak of."""
+_RESTING = 0.08
+"""Metres per second; the sole of a foot that stands is slower."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,9 @@ def quality(motion: Motion, on_rig: RigMotion) -> Quality:
             drop = np.array([0.0, -fit.rest_positions[fit.moving[joint], 1], 0.0])
             sole = own[name] + on_rig.turns[:, joint] @ drop
             heights.append(sole[:, 1])
-            for start, stop in contact_intervals(down):
+            # A foot that is about to land or to lift off still moves.
+            rests = down & (_speed(source, name, motion.fps) < _RESTING)
+            for start, stop in contact_intervals(rests):
                 if stop - start >= _SHORT:
                     way = sole[start:stop, ::2] - sole[start:stop, ::2].mean(axis=0)
                     own_way = np.linalg.norm(way, axis=1).max()
@@ -66,11 +70,21 @@ def quality(motion: Motion, on_rig: RigMotion) -> Quality:
     return Quality(limbs, soles, drift, float(places[..., 1].min()))
 
 
-def _way(source: BodyMotion, name: str, start: int, stop: int) -> float:
-    """Metres by which the motion's own foot slides in a contact."""
+def _speed(source: BodyMotion, name: str, fps: float) -> NDArray[np.float64]:
+    """(T,) metres per second of the motion's own sole below a joint."""
+    sole = _sole(source, name)
+    return np.linalg.norm(np.gradient(sole, axis=0), axis=1) * fps if len(sole) > 1 else np.zeros(1)
+
+
+def _sole(source: BodyMotion, name: str) -> NDArray[np.float64]:
     joint = JOINT[name]
     drop = np.array([0.0, -source.rest.drops[joint], 0.0])
-    sole = source.positions[start:stop, joint] + source.rotations[start:stop, joint] @ drop
+    return np.asarray(source.positions[:, joint] + source.rotations[:, joint] @ drop)
+
+
+def _way(source: BodyMotion, name: str, start: int, stop: int) -> float:
+    """Metres by which the motion's own foot slides in a contact."""
+    sole = _sole(source, name)[start:stop]
     return float(np.linalg.norm((sole - sole.mean(axis=0))[:, ::2], axis=1).max())
 
 
