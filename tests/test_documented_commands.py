@@ -31,8 +31,10 @@ BRIEF = {
 """What is added to a command so that it takes seconds."""
 NOT_RUN = {
     "--preview": "plays in a terminal", "paper": "the original's",
+    "moves.fbx": "needs Blender",
     "--install-completion": "changes the shell's own files",
 }  # fmt: skip
+CHARACTER = Path(__file__).parent / "data" / "characters" / "human-male.glb"
 ACTIONS = ("walk", "run", "bow")
 """Names that the bundled judge knows, too."""
 
@@ -50,7 +52,8 @@ def workplace(tmp_path_factory) -> Path:
     write_recordings(root)
     write_babel_and_amass(root)
     write_model_files(root / "models" / "smpl")
-    for name in ("walk", "a", "b", "old"):
+    shutil.copy(CHARACTER, root / "my.glb")
+    for name in ("walk", "run", "a", "b", "old"):
         write_smpl_npz(root / f"{name}.npz", make_motion("walk", 64, seed=1))
     data, tiny = ["--data", "dataset"], ["--preset", "tiny", *BRIEF["train"]]
     physics = ["eval", "physics", *data, *BRIEF["eval physics"]]

@@ -20,7 +20,9 @@ from posegpt_cli.rendering.options import BodyOptions, RenderOptions
 HELP = """
 .glb: skinned, animated body (Blender, Unity, Unreal, three.js). .html: a page that plays it in 3D, without \
 a network. .npz: AMASS's layout (aitviewer, smplx). .bvh: skeleton. .csv, .json: joints in metres, Y up. \
-Several motions stand side by side in one .glb or .html; of the others each gets a file of its own.
+Several motions stand side by side in one .glb or .html; of the others each gets a file of its own. \
+With --rig: your character's file with the animations in it (.glb, .vrm, .fbx), or its skeleton (.bvh); \
+.vrma for VRM characters.
 """
 SCENE_FPS = 30.0
 """Of .glb and .html, if no other is asked for."""
@@ -32,7 +34,7 @@ class ExportRequest(SavingSettings):
     motions: tuple[Path, ...]
     """Motion files: .npz, .bvh, .amc."""
     out: tuple[Path, ...] = ()
-    """File to write: .glb, .html, .npz, .bvh, .csv, .json. Give several for several."""
+    """File to write: .glb, .html, .npz, .bvh, .csv, .json, .vrm, .vrma, .fbx. Give several for several."""
     fps: float | None = None
     """Frames per second."""
 
@@ -43,6 +45,8 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
         "posegpt export walk.npz --out walk.glb",
         "posegpt export recording.bvh --out recording.html --out recording.npz --body-type smplx",
         "posegpt export walk.npz --fps 60 --out walk.csv",
+        "posegpt export walk.npz --rig my.glb --out my_walk.glb",
+        "posegpt export walk.npz --rig mixamo --out walk.bvh",
     )
     app.command("export", help=f"{summary}\n{HELP}", epilog=epilog, rich_help_panel=panel)(export)
 

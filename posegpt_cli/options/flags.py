@@ -43,7 +43,7 @@ class Flag:
     """Extensions of the files that it takes, for completion at a question."""
 
 
-MOTION_SUFFIXES = (".npz", ".bvh", ".amc")
+MOTION_SUFFIXES = (".npz", ".bvh", ".amc", ".glb")
 _BUNDLED = "the bundled one"
 
 # fmt: off
