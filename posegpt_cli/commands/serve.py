@@ -19,7 +19,8 @@ use the same HTTP API (/openapi.json), Blender's Proscenium add-on uses MMCP (/m
 Only this machine can ask, unless --host says otherwise; then whoever asks has to know the token in the \
 address that is printed.
 """
-_NEEDED = ("fastapi", "uvicorn", "python_multipart", "motionmcp")
+NEEDED = ("fastapi", "uvicorn", "python_multipart", "motionmcp")
+"""Packages of the extra."""
 
 
 def register(app: typer.Typer, summary: str, panel: str) -> None:
@@ -34,7 +35,7 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
 
 @with_options(OptionSpec())
 def serve(generator: GeneratorSettings, server: ServerSettings) -> None:
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise PoseGPTError(
             f"posegpt serve needs packages that are not installed: {', '.join(missing)}",

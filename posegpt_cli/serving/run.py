@@ -1,7 +1,9 @@
 """The running server: uvicorn around the application, from the first request to Ctrl-C."""
 
+import os
 import secrets
 import socket
+import sys
 import webbrowser
 from pathlib import Path
 from types import FrameType
@@ -9,7 +11,8 @@ from types import FrameType
 import uvicorn
 
 from models.errors import PoseGPTError
-from posegpt_cli.console import say, show_result
+from posegpt_cli.console import say, show_interruption, show_result
+from posegpt_cli.leaving import Interrupted, interrupted_status
 from posegpt_cli.serving.app import make_app
 from posegpt_cli.serving.service import Service, make_service
 from posegpt_cli.serving.settings import Limits, ServerSettings
@@ -67,6 +70,12 @@ def serve(
     )
     try:
         _Server(config, service).run(sockets=[listening])
+    except (Interrupted, KeyboardInterrupt):
+        service.stop()
+        show_interruption()
+        # Nothing is left to be cleaned up, and on a busy machine torch takes seconds to end.
+        sys.stdout.flush()
+        os._exit(interrupted_status())
     finally:
         service.stop()
 
@@ -78,6 +87,7 @@ def _listen(settings: ServerSettings) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
+        listening.listen()  # whoever opens the address before all is loaded waits for it
     except OSError as error:
         listening.close()
         raise PoseGPTError(

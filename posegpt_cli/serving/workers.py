@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import signal
+import tempfile
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -33,6 +34,7 @@ class Worker:
         self._lock = threading.Lock()
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def n_asking(self) -> int:
@@ -64,8 +66,12 @@ class Worker:
                 self._process.join(1)
             if self._pipe is not None:
                 self._pipe.close()
+            # What the process was writing goes with it.
+            if self._folder is not None:
+                self._folder.cleanup()
             self._process = None
             self._pipe = None
+            self._folder = None
 
     async def _run_now(
         self, work: Work, arguments: tuple[Any, ...], seconds: float, on_progress: OnProgress | None
@@ -110,17 +116,21 @@ class Worker:
     def _open(self) -> Connection:
         """The pipe to the process, which is started if there is none."""
         with self._lock:
-            if self._process is None or not self._process.is_alive() or self._pipe is None:
+            is_there = self._process is not None and self._process.is_alive()
+            if not is_there or self._pipe is None:
                 context = multiprocessing.get_context("spawn")  # OpenGL and torch do not survive a fork
                 self._pipe, other = context.Pipe()
-                self._process = context.Process(target=_serve, args=(other,), daemon=True)
+                self._folder = tempfile.TemporaryDirectory(prefix="posegpt-serve-")
+                arguments = (other, self._folder.name)
+                self._process = context.Process(target=_serve, args=arguments, daemon=True)
                 self._process.start()
                 other.close()
             return self._pipe
 
 
-def _serve(pipe: Connection) -> None:
-    """The process: do what comes through the pipe until it is closed."""
+def _serve(pipe: Connection, folder: str) -> None:
+    """The process: do what comes through the pipe until it is closed, with temporary files in a folder."""
+    tempfile.tempdir = folder
     # Ctrl-C reaches all processes of the terminal: the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _bound_memory()
