@@ -132,7 +132,7 @@ class GltfFile:
         packed = view.get("extensions") or {}
         if "EXT_meshopt_compression" in packed or "KHR_meshopt_compression" in packed:
             raise PoseGPTError(
-                f"{self.name} is packed by meshopt", "unpack it first: npx gltf-transform copy IN OUT"
+                f"{self.name} is packed by meshopt", "unpack it first: npx @gltf-transform/cli copy IN OUT"
             )
         # What a view says is checked against the buffer before anything is taken out of it.
         number = whole_number(

@@ -183,7 +183,7 @@ class Materials:
     def _packed(self) -> PoseGPTError:
         return PoseGPTError(
             f"the textures of {self._file.name} are packed as KTX2",
-            "unpack them first: npx gltf-transform ktxdecompress IN OUT",
+            "unpack them first: npx @gltf-transform/cli ktxdecompress IN OUT",
         )
 
 

@@ -82,6 +82,8 @@ class PrimitiveReader:
                 normals = normals + share * self._rows(target["NORMAL"], 3, n, "morph targets")
 
         faces = self._faces(primitive.get("indices"), mode, n)
+        if not len(faces):
+            return None
         if normals is None:
             normals = smooth_normals(vertices, faces)
         material = self._materials.get(primitive.get("material"))

@@ -119,6 +119,8 @@ def test_strips_and_fans_are_triangles(tmp_path):
     assert read(gltf, tmp_path).faces.tolist() == [[0, 1, 2], [0, 2, 3], [0, 3, 4]]
     primitive(gltf).update(mode=1)
     assert read_mesh(read_gltf(gltf.save(tmp_path / "lines.gltf"))) is None
+    primitive(gltf).update(mode=4, indices=gltf.accessor([0, 1], "u1"))
+    assert read_mesh(read_gltf(gltf.save(tmp_path / "bare.gltf"))) is None
 
 
 def test_sparse_positions(tmp_path):
