@@ -18,6 +18,7 @@ from data.synthetic import make_motion
 from models.body.body_files import write_model_files
 from tests.data.acclaim import random_frames, write_amc, write_asf
 from tests.data.miniature import label, record, write_babel, write_recording
+from tests.data.rigging.box_man import vrm_man
 from tests.test_docs import PAGES, commands
 
 BRIEF = {
@@ -53,6 +54,7 @@ def workplace(tmp_path_factory) -> Path:
     write_babel_and_amass(root)
     write_model_files(root / "models" / "smpl")
     shutil.copy(CHARACTER, root / "my.glb")
+    vrm_man().save(root / "my.vrm")
     for name in ("walk", "run", "a", "b", "old"):
         write_smpl_npz(root / f"{name}.npz", make_motion("walk", 64, seed=1))
     data, tiny = ["--data", "dataset"], ["--preset", "tiny", *BRIEF["train"]]

@@ -49,3 +49,19 @@ sample happy --action walk --style happy --len 80 --seed 2
 
 "$posegpt" sample --timeline "walk 2s, jump 1.5s, wave-both-hands 2s, walk 2s" --seed 3 --sheet-frames 8 \
   --size 180x240 --force --out "$out/timeline.png"
+
+# Three characters doing one motion.
+for character in human-male kenney human-skeleton; do
+  "$posegpt" render "$made/run.npz" --rig "$(dirname "$0")/../tests/data/characters/$character.glb" --trail 4 --size 480x400 --force \
+    --out "$made/$character.png"
+done
+"$(dirname "$posegpt")/python" - "$made" "$out/characters.png" <<GLUE
+import sys
+from PIL import Image
+names = ("human-male", "kenney", "human-skeleton")
+pictures = [Image.open(f"{sys.argv[1]}/{name}.png") for name in names]
+row = Image.new("RGB", (480 * len(pictures), 400))
+for k, picture in enumerate(pictures):
+    row.paste(picture, (480 * k, 0))
+row.save(sys.argv[2], optimize=True)
+GLUE

@@ -126,3 +126,23 @@ def box_man(unit: float = 1.0, armature: dict[str, Any] | None = None, skin_scal
     gltf.add("scenes", {"nodes": [0, len(names) + 1]})
     gltf.tree["scene"] = 0
     return gltf
+
+
+VRM_BONES = {
+    "hips": "Hips", "spine": "Spine", "chest": "Chest", "neck": "Neck", "head": "Head",
+    **{f"{side.lower()}{theirs}": f"{side}{ours}" for side in ("Left", "Right") for theirs, ours in (
+        ("Shoulder", "Shoulder"), ("UpperArm", "Arm"), ("LowerArm", "ForeArm"), ("Hand", "Hand"),
+        ("UpperLeg", "UpLeg"), ("LowerLeg", "Leg"), ("Foot", "Foot"), ("Toes", "ToeBase"),
+    )},
+}  # fmt: skip
+"""VRM's name of a bone to the joint's."""
+
+
+def vrm_man() -> Gltf:
+    """The same as a VRM 1 character."""
+    gltf = box_man()
+    names = list(JOINTS)
+    bones = {role: {"node": names.index(name) + 1} for role, name in VRM_BONES.items()}
+    gltf.tree["extensions"] = {"VRMC_vrm": {"specVersion": "1.0", "humanoid": {"humanBones": bones}}}
+    gltf.tree["extensionsUsed"] = ["VRMC_vrm"]
+    return gltf
