@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from data.actions import STYLE_PREFIX
 from data.augment import mirror_labels, mirror_poses, mirror_trans, rotate_freely, rotate_heading
+from data.rarity import rarity
 from data.store import Store
+from data.text_bank import TextBank
 from data.transitions import join_at
 from data.window_plan import IntArray, WindowPlan
 from models.body.skeleton import REST_PELVIS, n_joints
@@ -64,13 +65,22 @@ class Windows:
             `join_share` of the training windows are two clips, joined without a jump at a random place.
         rank: index of this process among those that share every batch.
         world: the number of those processes.
+        texts: what the clips show in words, if batches are to have that.
 
     Raises:
         PoseGPTError: if no clip is long enough.
     """
 
-    def __init__(self, store: Store, config: WindowsConfig, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        store: Store,
+        config: WindowsConfig,
+        rank: int = 0,
+        world: int = 1,
+        texts: TextBank | None = None,
+    ) -> None:
         self.store = store
+        self.texts = texts
         self.config = config
         self.rank = rank
         self.world = world
@@ -100,7 +110,7 @@ class Windows:
 
         # A clip has as many slots as its share of the frames, times what its rarity gains it.
         windows = _SLOTS_PER_WINDOW * lengths[usable] / self.seq_len
-        weighted = windows * _rarity(store, usable) ** config.balance_actions
+        weighted = windows * rarity(store, usable, MOST_OFTEN) ** config.balance_actions
         self._slots = np.repeat(usable, np.maximum(1, np.round(weighted).astype(np.int64)))
         self._mirrored_label = mirror_labels(store.label_names)
         self.n_steps = max(1, round(copies * self.steps_per_epoch)) if copies else None
@@ -119,7 +129,7 @@ class Windows:
 
     def batch(self, step: int) -> Batch:
         """This rank's part of training batch number `step`."""
-        batch = self._gather(self.plan(step))
+        batch = self._gather(self.plan(step), np.random.default_rng([self.config.seed, 5, step, self.rank]))
         if self.n_steps:
             import torch
 
@@ -272,7 +282,8 @@ class Windows:
             starts=np.where(joined, starts, 0),
         )
 
-    def _gather(self, plan: WindowPlan) -> Batch:
+    def _gather(self, plan: WindowPlan, rng: np.random.Generator | None = None) -> Batch:
+        """The batch of a plan; `rng` chooses among the texts of a clip (None: the first)."""
         import torch
 
         from models.batch import Batch
@@ -317,6 +328,7 @@ class Windows:
             own=self._own(plan),
             position=torch.from_numpy(position),
             remaining=torch.from_numpy(remaining),
+            text=None if self.texts is None else self.texts.of_frames(plan, after, rng),
         )
 
     def _frames(
@@ -370,19 +382,6 @@ class _Steps:
 
     def __getitem__(self, step: int) -> Batch:
         return self.windows.batch(step)
-
-
-def _rarity(store: Store, clips: IntArray) -> NDArray[np.float64]:
-    """(clips,) how much rarer the rarest action of each clip is than the commonest one, in frames."""
-    # Styles are left out: they would make every styled clip rare.
-    actions = [k for k, name in enumerate(store.label_names) if not name.startswith(STYLE_PREFIX)]
-    # Frames of each action in all clips, then the largest ratio among a clip's own actions.
-    labels = np.asarray(store.labels)[clips][:, actions]
-    frames = labels.T @ np.asarray(store.lengths)[clips]
-    if not frames.any():
-        return np.ones(len(clips))
-    rarity = np.where(labels, frames.max() / np.maximum(frames, 1), 1.0).max(axis=1)
-    return np.minimum(rarity, MOST_OFTEN)
 
 
 @lru_cache(maxsize=8)

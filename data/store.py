@@ -126,6 +126,11 @@ class Store:
         return read_clips(self.path / CLIPS, len(self))
 
     @cached_property
+    def texts(self) -> list[tuple[str, ...]]:
+        """What each clip shows, in sentences; none for clips of which nobody said."""
+        return [tuple(filter(None, clip.get("texts", "").split("\n"))) for clip in self.clips]
+
+    @cached_property
     def own_labels(self) -> NDArray[np.int64]:
         """(clips,) column of the label that is each clip's own name; -1 for clips without labels.
 

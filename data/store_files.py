@@ -3,6 +3,7 @@
 import hashlib
 import math
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,6 +30,8 @@ ARRAY_TYPES = {
 STORE_FILES = (MANIFEST, CLIPS, *ARRAY_TYPES)
 LARGEST_JSON = 1 << 30
 """Bytes; a clip takes about a hundred."""
+LONGEST_TEXT = 1000
+"""Characters of a text of a clip."""
 PREPARE_AGAIN = "write it again with posegpt prepare --force"
 
 Size = Annotated[int, Field(ge=0, lt=2**53)]
@@ -78,6 +81,12 @@ def open_array(file: Path, info: ArrayInfo) -> NDArray[Any]:
             PREPARE_AGAIN,
         )
     return array
+
+
+def joined_texts(texts: Iterable[str]) -> str:
+    """Texts of a clip as clips.json keeps them: one per line, none twice, each at most LONGEST_TEXT long."""
+    lines = [" ".join(text.split())[:LONGEST_TEXT] for text in texts]
+    return "\n".join(dict.fromkeys(line for line in lines if line))
 
 
 def read_clips(file: Path, n_clips: int) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from data.actions import STYLE_PREFIX
 from data.store import FORMAT_VERSION, Manifest, StoreHeader
-from data.store_files import CLIPS, MANIFEST, STORE_FILES, ArrayInfo, sha256_of
+from data.store_files import CLIPS, MANIFEST, STORE_FILES, ArrayInfo, joined_texts, sha256_of
 from models import __version__
 from models.body.skeleton import n_joints
 from models.errors import PoseGPTError
@@ -32,6 +32,8 @@ class ClipWindow:
     """Exclusive."""
     labels: tuple[str, ...]
     name: str
+    texts: tuple[str, ...] = ()
+    """What the clip shows, in sentences."""
 
 
 class StoreWriter:
@@ -83,6 +85,7 @@ class StoreWriter:
         source: str = "",
         frame_labels: NDArray[np.bool_] | None = None,
         window: ClipWindow | None = None,
+        texts: Sequence[str] = (),
     ) -> None:
         """Append a clip; its labels must be in the vocabulary.
 
@@ -91,12 +94,13 @@ class StoreWriter:
             source: the file that it comes from.
             frame_labels: (T, L) k-hot labels, required if the writer was made with per_frame.
             window: the part of the motion that is the clip (None: all of it, under its own name).
+            texts: what it shows, in sentences, if there is no window that says it.
 
         Raises:
             PoseGPTError: if body type, frame rate or labels differ from the store's.
         """
         if window is None:
-            window = ClipWindow(0, motion.n_frames, motion.labels, motion.name)
+            window = ClipWindow(0, motion.n_frames, motion.labels, motion.name, tuple(texts))
         self._check(motion, window)
         trans = motion.trans[window.start : window.stop]
         n_frames = len(trans)
@@ -113,6 +117,8 @@ class StoreWriter:
         clip = {"name": window.name, "source": source}
         if window.labels and not window.labels[0].startswith(STYLE_PREFIX):
             clip["label"] = window.labels[0]
+        if window.texts:
+            clip["texts"] = joined_texts(window.texts)
         self._clips.append(clip)
 
     def _check(self, motion: Motion, window: ClipWindow) -> None:

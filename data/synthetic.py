@@ -125,6 +125,22 @@ ACTIONS: dict[str, Callable[[_Canvas, np.random.Generator], None]] = {
 """Label -> what moves a canvas accordingly."""
 
 
+TEXTS: dict[str, tuple[str, ...]] = {
+    "walk": ("a person walks forward", "someone strolls along", "walking at an easy pace", "he ambles ahead"),
+    "run": ("a person runs forward", "someone sprints ahead", "running fast", "she races along"),
+    "wave": (
+        "a person waves a hand",
+        "someone waves hello",
+        "waving with the right arm",
+        "he greets by waving",
+    ),
+    "bow": ("a person bows", "someone bends at the waist", "bowing politely", "she takes a bow"),
+    "squat": ("a person squats down", "someone bends the knees", "doing squats", "he crouches low"),
+    "turn": ("a person turns around", "someone rotates on the spot", "turning in place", "she spins about"),
+}
+"""What a person might say of the actions."""
+
+
 def make_motion(action: str, n_frames: int = 90, seed: int = 0, fps: float = 30.0) -> Motion:
     """A plausible procedural motion: Y up, soles near y = 0, facing a random way; same seed, same motion.
 
@@ -185,5 +201,6 @@ def make_store(folder: Path | str, n_clips: int = 60, seed: int = 0, force: bool
             force=force,
         ) as writer:
             for name in names * count:
-                writer.add(make_motion(name, int(rng.integers(60, 121)), int(rng.integers(2**31))))
+                motion = make_motion(name, int(rng.integers(60, 121)), int(rng.integers(2**31)))
+                writer.add(motion, texts=TEXTS[name])
     return Path(folder)

@@ -7,8 +7,10 @@ from data.actions import STYLE_PREFIX
 from data.dataset import Windows
 from data.label_lengths import label_facts
 from data.store import Store, find_store, open_store
+from data.text_bank import make_text_bank, texts_by_label
 from models.errors import PoseGPTError
-from models.training.config import RunConfig
+from models.text.encoder import load_encoder
+from models.training.config import GPTRun, RunConfig
 
 if TYPE_CHECKING:
     from models.training.data_source import DataInfo, TrainingData
@@ -33,12 +35,12 @@ def open_training_data(run: RunConfig, folder: Path | str) -> "TrainingData":
     second = None
     if run.second_data:
         second = _second_windows(run, store)
-    train = Windows(store, run)
+    train = _windows(store, run)
     val, note = _validation_windows(run, Path(folder))
     return TrainingData(
         info=data_info(store),
         train=train,
-        val=val or Windows(store, run),
+        val=val or _windows(store, run),
         second=second,
         n_short=train.n_short_clips,
         n_clips=len(store),
@@ -61,6 +63,7 @@ def data_info(store: Store) -> "DataInfo":
         names=() if changing else store.own_names,
         styles=tuple(name for name in manifest.label_names if name.startswith(STYLE_PREFIX)),
         label_facts=label_facts(store),
+        phrases=texts_by_label(store),
     )
 
 
@@ -77,7 +80,14 @@ def _second_windows(run: RunConfig, train: Store) -> Windows:
                 "prepare both with the same settings, and the same labels",
                 "second_data",
             )
-    return Windows(store, run)
+    return _windows(store, run)
+
+
+def _windows(store: Store, run: RunConfig) -> Windows:
+    """Windows of a store, with texts if the run learns from them."""
+    if not isinstance(run, GPTRun) or not run.text:
+        return Windows(store, run)
+    return Windows(store, run, texts=make_text_bank(store, load_encoder(run.text_encoder)))
 
 
 def _validation_windows(run: RunConfig, folder: Path) -> tuple[Windows | None, str]:
@@ -90,6 +100,6 @@ def _validation_windows(run: RunConfig, folder: Path) -> tuple[Windows | None, s
     # A damaged store is an error: training clips would be no answer to it.
     store = open_store(path)
     try:
-        return Windows(store, run), ""
+        return _windows(store, run), ""
     except PoseGPTError as error:
         return None, error.message

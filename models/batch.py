@@ -30,6 +30,8 @@ class Batch:
     """(B,) bool: windows whose clip ends where they end (None: all of them)."""
     rows: Tensor | None = None
     """(B,) numbers of windows that will come again, int64 (None: they will not)."""
+    text: Tensor | None = None
+    """(B, T, V) sentence vectors of frames, float32 (None: nothing is said)."""
     tokens: Tensor | None = None
     """(B, S, K) codes of the whole windows, if they are known."""
 

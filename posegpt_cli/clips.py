@@ -23,12 +23,15 @@ class ClipRequest:
     """Of a timeline."""
     prompt: str = ""
     """The sentence that asked for it."""
+    text: str = ""
+    """What the only action is, in words, for a generator that was trained on texts."""
 
 
 def clip_of(segments: Sequence[Segment], prompt: str) -> ClipRequest:
     """A sentence of one action is that action; a longer one is a timeline."""
     if len(segments) == 1:
-        return ClipRequest(segments[0].labels, segments[0].n_frames, prompt=prompt)
+        only = segments[0]
+        return ClipRequest(only.labels, only.n_frames, prompt=prompt, text=only.text)
     return ClipRequest(segments[0].labels, None, tuple(segments), prompt)
 
 
@@ -45,7 +48,8 @@ def _planned(clip: ClipRequest, info: CheckpointInfo) -> list[dict[str, Any]]:
     n_frames = clip.n_frames
     if n_frames == USUAL:
         n_frames = usual_length(info.label_facts, clip.labels) or UNKNOWN_LENGTH
-    return [{"labels": list(clip.labels), "frames": n_frames}]
+    text = {"text": clip.text} if clip.text else {}
+    return [{"labels": list(clip.labels), "frames": n_frames} | text]
 
 
 def described_clips(clips: Sequence[ClipRequest], info: CheckpointInfo) -> dict[str, Any]:
@@ -64,5 +68,6 @@ def show_plan(clips: Sequence[ClipRequest], info: CheckpointInfo, as_json: bool)
         parts: list[str] = []
         for part in _planned(clip, info):
             length = f" {part['frames'] / info.fps:.1f} s" if part["frames"] else ""
-            parts.append(" + ".join(part["labels"]) + length)
+            names = part["labels"] or [part["text"]]
+            parts.append(" + ".join(names) + length)
         show_result("; ".join(parts))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data.sentences.free_text import split_text
 from data.sentences.reading import NotUnderstoodError, Reading, SentenceReader
 from models.checkpoint import CheckpointInfo
 from models.errors import PoseGPTError
@@ -29,6 +30,8 @@ def read_sentence(sentence: str, info: CheckpointInfo, reader: SentenceReader | 
     Says what was understood. Raises PoseGPTError for what is not in the vocabulary or not guessed.
     """
     reader = reader or make_reader(info)
+    if learned_texts(info):
+        return _read_freely(sentence, info, reader)
     choices: dict[str, str] = {}
     while True:
         try:
@@ -42,6 +45,25 @@ def read_sentence(sentence: str, info: CheckpointInfo, reader: SentenceReader | 
     say(f"understood: {understood(segments, info.fps)}")
     if reading.left_out:
         say(f"left out: {', '.join(reading.left_out)}")
+    return segments
+
+
+def learned_texts(info: CheckpointInfo) -> bool:
+    """Whether a generator was trained on texts, so that it takes any."""
+    return bool(info.network.get("text_dim"))
+
+
+def _read_freely(sentence: str, info: CheckpointInfo, reader: SentenceReader) -> list[Segment]:
+    """The parts of a sentence as texts; each as long as the action that it is nearest to."""
+    parts = split_text(sentence, info.fps)
+    if not parts:
+        raise UsageError(f"'{sentence}' says nothing", "say what is done: 'a person walks'")
+    segments: list[Segment] = []
+    for part in parts:
+        nearest = reader.ranker.rank(part.text).nearest[:1]
+        usual = usual_length(info.label_facts, nearest) or UNKNOWN_LENGTH
+        segments.append(Segment((), part.n_frames or usual, text=part.text))
+    say(f"in its own words: {understood(segments, info.fps)}")
     return segments
 
 
@@ -67,12 +89,16 @@ def read_prompts(path: Path, info: CheckpointInfo) -> list[tuple[str, list[Segme
 
 def understood(segments: Sequence[Segment], fps: float) -> str:
     """Segments in one line: "walk + style:elderly 3.0 s; wave-left-hand 2.1 s"."""
-    return "; ".join(f"{' + '.join(part.labels)} {part.n_frames / fps:.1f} s" for part in segments)
+    return "; ".join(f"{' + '.join(part.names)} {part.n_frames / fps:.1f} s" for part in segments)
 
 
 def described(segments: Sequence[Segment]) -> list[dict[str, Any]]:
     """Segments as --json prints them."""
-    return [{"labels": list(part.labels), "frames": part.n_frames} for part in segments]
+    found: list[dict[str, Any]] = []
+    for part in segments:
+        text = {"text": part.text} if part.text else {}
+        found.append({"labels": list(part.labels), "frames": part.n_frames} | text)
+    return found
 
 
 def _with_lengths(reading: Reading, info: CheckpointInfo) -> list[Segment]:

@@ -55,6 +55,9 @@ def workplace(tmp_path_factory) -> Path:
     write_model_files(root / "models" / "smpl")
     shutil.copy(CHARACTER, root / "my.glb")
     vrm_man().save(root / "my.vrm")
+    (root / "prompts.txt").write_text("she waves for 8 frames\nhe walks for 8 frames\n")
+    (root / "texts").mkdir()
+    (root / "texts" / "clip_00.txt").write_text("a person walks.#a/DET person/NOUN walk/VERB#0.0#0.0\n")
     for name in ("walk", "run", "a", "b", "old"):
         write_smpl_npz(root / f"{name}.npz", make_motion("walk", 64, seed=1))
     data, tiny = ["--data", "dataset"], ["--preset", "tiny", *BRIEF["train"]]

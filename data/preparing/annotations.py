@@ -41,6 +41,8 @@ class Span:
     """Seconds (exclusive); infinite: to the clip's end."""
     categories: tuple[str, ...]
     """act_cat; empty if BABEL has none."""
+    texts: tuple[str, ...] = ()
+    """raw_label and proc_label: what the annotator wrote, and the same made plain."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class LabelledSegment:
     start: int
     stop: int
     labels: tuple[str, ...]
+    texts: tuple[str, ...] = ()
 
 
 def find_babel(folder: Path) -> Path:
@@ -138,7 +141,7 @@ def segments(
         start = _first_frame(span.start, fps, n_frames)
         stop = _first_frame(span.stop, fps, n_frames)
         if labels and start < stop:
-            chosen.append(LabelledSegment(start, stop, labels))
+            chosen.append(LabelledSegment(start, stop, labels, span.texts))
     return chosen
 
 
@@ -198,4 +201,6 @@ def _span(label: dict[str, Any], start: float, stop: float) -> Span:
         raise ValueError("a label's time is not a number")
     if isinstance(categories, str) or not all(isinstance(name, str) for name in categories):
         raise TypeError(f"act_cat {categories!r} is no list of names")
-    return Span(start, stop, tuple(categories))
+    given = [label.get(key) for key in ("raw_label", "proc_label")]
+    texts = tuple(dict.fromkeys(text for text in given if isinstance(text, str) and text.strip()))
+    return Span(start, stop, tuple(categories), texts)

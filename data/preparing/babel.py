@@ -307,7 +307,8 @@ class _BabelStores:
             windows = self._windows(segment.start, segment.stop)
             self.short += not windows
             for window in windows:
-                clip.put(window, segment.labels, f"{record.sid}_{number}_{window[0]}")
+                name = f"{record.sid}_{number}_{window[0]}"
+                clip.put(window, segment.labels, name, texts=segment.texts)
 
     def _add_whole(self, clip: "_ClipWriter", record: Record, labelled: Sequence[LabelledSegment]) -> None:
         """The clip with the labels of each frame, in windows if it is longer than one."""
@@ -320,7 +321,11 @@ class _BabelStores:
             per_frame = labels[start:stop]
             counts = per_frame.sum(axis=0).tolist()
             shown = {name: counts[k] for name, k in self.columns.items() if counts[k]}
-            clip.put((start, stop), shown, f"{record.sid}_{start}", per_frame)
+            texts: list[str] = []
+            for segment in labelled:
+                if segment.start < stop and segment.stop > start:
+                    texts += segment.texts
+            clip.put((start, stop), shown, f"{record.sid}_{start}", per_frame, texts)
 
     def _windows(self, start: int, stop: int) -> list[Window]:
         settings = self.settings
@@ -346,10 +351,11 @@ class _ClipWriter:
         labels: Sequence[str] | Mapping[str, int],
         name: str,
         per_frame: NDArray[np.bool_] | None = None,
+        texts: Sequence[str] = (),
     ) -> None:
         """Add a window; `labels` may give the frames that show each label."""
         store = self.motion.body_type, self.split
         start, stop = window
-        clip = ClipWindow(start, stop, tuple(labels), name)
+        clip = ClipWindow(start, stop, tuple(labels), name, tuple(texts))
         self.stores.writers[store].add(self.motion, self.source, per_frame, clip)
         self.stores.tally.add(self.stores.keys[store], self.source, labels, 1, stop - start)

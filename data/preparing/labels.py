@@ -22,7 +22,7 @@ class LabelTable:
     rows: dict[str, tuple[str, ...]]
 
     def __call__(self, clip: Path) -> tuple[str, ...] | None:
-        for name in _names(clip):
+        for name in table_names(clip):
             if name in self.rows:
                 return self.rows[name]
         return None
@@ -31,7 +31,7 @@ class LabelTable:
         """Rows that name none of the clips."""
         named: set[str] = set()
         for clip in clips:
-            named.update(_names(clip))
+            named.update(table_names(clip))
         return tuple(row for row in self.rows if row not in named)
 
 
@@ -108,7 +108,7 @@ def actor_finder(pattern: str) -> Callable[[Path], str | None]:
     return actor
 
 
-def _names(clip: Path) -> tuple[str, ...]:
+def table_names(clip: Path) -> tuple[str, ...]:
     """What a table may call a clip."""
     return clip.as_posix(), clip.with_suffix("").as_posix(), clip.name, clip.stem
 

@@ -28,6 +28,7 @@ from data.preparing.splits import (
     shuffled,
     thinned,
 )
+from data.preparing.texts import text_finder
 from data.preparing.work_folder import ConvertedFile, OnProgress, WorkFolder, convert_files, finished_files
 from data.store import SPLITS, StoreHeader
 from data.store_files import MANIFEST, STORE_FILES
@@ -53,6 +54,8 @@ class Clip:
     labels: tuple[str, ...]
     group: str = ""
     """Its actor, or the split that a list gives; empty if it has neither."""
+    texts: tuple[str, ...] = ()
+    """What it shows, in sentences."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,7 @@ def plan_mocap(settings: PrepareSettings) -> MocapPlan:
     labeller = _labeller(settings)
     split_table = _split_table(settings)
     group_of = _grouping(settings, split_table)
+    texts_of = text_finder(settings.labels, settings.texts)
     sources = find_sources(settings)
 
     # A clip needs a label and, if splits are given, a split: without them it is left out and said.
@@ -158,7 +162,7 @@ def plan_mocap(settings: PrepareSettings) -> MocapPlan:
         elif reason:
             skipped.append((source.name, reason))
         else:
-            clips.append(Clip(name, source, labels, group))
+            clips.append(Clip(name, source, labels, group, texts_of(path)))
 
     # Rows of a table that name no file are probably misspelt: they are reported.
     names = order_labels(name for clip in clips for name in clip.labels)
@@ -363,7 +367,8 @@ class _MocapStores:
     ) -> None:
         settings = self.settings
         motion = result.motion(body_type, settings.fps)
-        writer.add(replace(motion, labels=clip.labels, name=clip.name), clip.source.name)
+        labelled = replace(motion, labels=clip.labels, name=clip.name)
+        writer.add(labelled, clip.source.name, texts=clip.texts)
         windows = cut_windows(0, motion.n_frames, settings.seq_len, 0, settings.min_seq_len)
         key = self._key(body_type, split)
         self.tally.add(key, clip.name, clip.labels, len(windows), motion.n_frames)

@@ -63,6 +63,9 @@ class PrepareSettings(Config):
     """Shortest remainder that is kept as a window."""
     labels: Path | None = None
     """Labels of clips: CSV (columns clip,labels; several separated by | or ;) or JSON {clip: [labels]}."""
+    texts: Path | None = None
+    """Folder of texts, NAME.txt for each clip and one sentence per line, as HumanML3D's. A column `text` of
+    the CSV of labels, and BABEL's own labels, are kept without it."""
     label_pattern: str | None = None
     """Regular expression over file names with a group `action` and, optionally, `style`."""
     val_share: Share = 0.1
@@ -177,7 +180,7 @@ class PrepareSettings(Config):
         given = self.model_dump(
             mode="json", exclude_defaults=True, exclude={"out", "jobs", "force", "shard", "merge"}
         )
-        for key in (*SOURCES, "labels", "split_list", "skeleton"):
+        for key in (*SOURCES, "labels", "texts", "split_list", "skeleton"):
             if key in given:
                 given[key] = Path(given[key]).name
         kind = next(source for source in SOURCES if getattr(self, source))

@@ -84,16 +84,18 @@ def take_duration(text: str, fps: float) -> tuple[str, float | None]:
     return _squeezed(DURATION.sub(" ", text)), frames
 
 
-def take_count(text: str) -> tuple[str, int]:
-    """A text without how often, and that: "jumps twice", "three times", "x3", "two front kicks"."""
+def take_count(text: str, of_nouns: bool = True) -> tuple[str, int]:
+    """A text without how often, and that: "twice", "three times"; `of_nouns`: "two front kicks", too."""
     match = _COUNT.search(text)
     if match:
         given = match["n"] or match["x"] or match["y"]
         n = round(number(given)) if given else _TIMES[match["word"]]
         return _squeezed(text[: match.start()] + " " + text[match.end() :]), _bounded(n)
-    match = _PLURAL.match(text)
+    match = _PLURAL.match(text) if of_nouns else None
     if match and not _NOT_COUNTED.search(match["rest"]):
-        return match["rest"], _bounded(round(number(match["n"])))
+        n = _bounded(round(number(match["n"])))
+        if n > 1:
+            return match["rest"], n
     return text, 1
 
 

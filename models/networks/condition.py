@@ -26,6 +26,10 @@ class Condition:
     """(B, S) tokens since the action began, int64; HIDDEN where it is not known (None: nowhere)."""
     remaining: Tensor | None = None
     """(B, S) tokens until the action ends, the present one included; as `position`."""
+    text: Tensor | None = None
+    """(B, S, V) sentence vectors of tokens, or (B, 1, V); zeros where nothing is said (None: nowhere)."""
+    hide_text: Tensor | None = None
+    """(B,) bool: generate as if nothing were said (None: nothing is hidden)."""
 
     @classmethod
     def of(cls, labels: Tensor, duration: Tensor) -> "Condition":
@@ -52,8 +56,14 @@ class Condition:
         return replace(cls.of(labels, duration), position=position, remaining=remaining)
 
     def hidden(self) -> "Condition":
-        """The same without its labels: what guidance steers away from."""
-        return replace(self, hide_labels=torch.ones_like(self.hide_labels))
+        """The same without its labels and texts: what guidance steers away from."""
+        everything = torch.ones_like(self.hide_labels)
+        hide_text = None if self.text is None else everything
+        return replace(self, hide_labels=everything, hide_text=hide_text)
+
+    def with_text(self, text: Tensor) -> "Condition":
+        """The same with sentence vectors (B, S, V)."""
+        return replace(self, text=text, hide_text=torch.zeros_like(self.hide_labels))
 
     def with_hidden(self) -> "Condition":
         """The motions, and then the same without their labels."""
@@ -83,6 +93,7 @@ class Condition:
             labels=cut(self.labels) if self.labels.dim() == 3 else self.labels,
             position=None if self.position is None else cut(self.position),
             remaining=None if self.remaining is None else cut(self.remaining),
+            text=None if self.text is None else cut(self.text),
         )
 
 

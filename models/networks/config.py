@@ -113,6 +113,14 @@ class GPTConfig(Config):
     """Number of words in the labels; set by the data and its word vectors."""
     word_dim: Annotated[int, Field(ge=0)] = 0
     """Width of the word vectors; set by them."""
+    text_dim: Annotated[int, Field(ge=0)] = 0
+    """Width of sentence vectors to condition on (0: none); set by the run."""
+    text_vectors: Literal["", "words", "minilm"] = ""
+    """What made the sentence vectors; set by the run."""
+    text_alone: Share = 0.5
+    """With texts, share of training clips whose labels are hidden, so that a text alone is enough."""
+    labels_alone: Share = 0.25
+    """With texts, share of training clips whose text is hidden, so that labels alone are enough."""
     seqlen_conditional: bool = True
     """Condition on the duration."""
     seqlen_emb: Literal["scratch", "sine_frozen", "sine_ft"] = "scratch"

@@ -120,6 +120,10 @@ class GPT(nn.Module):
         if config.phase_conditional:
             self.phase = PhaseEmbedding(dim)
             parts += 1
+        if config.text_dim:
+            self.embed_text = nn.Linear(config.text_dim, dim)
+            self.no_text = nn.Parameter(torch.zeros(dim))
+            parts += 1
         self.concat = nn.Linear(parts * dim, dim) if config.concat_emb and parts > 1 else None
 
         if config.arch == "paper":
@@ -276,7 +280,21 @@ class GPT(nn.Module):
             position = unknown if condition.position is None else condition.position
             remaining = unknown if condition.remaining is None else condition.remaining
             parts.append(self.phase(position, remaining))
+        if self.config.text_dim:
+            parts.append(self._embed_text(condition))
         return parts
+
+    def _embed_text(self, condition: Condition) -> Tensor:
+        """(B, S, D), or (B, 1, D): sentence vectors, and one for "nothing is said"."""
+        if condition.text is None:
+            return self.no_text.expand(len(condition.duration), 1, -1)
+        text = condition.text.to(self.no_text.dtype)
+        is_hidden = (text == 0).all(-1, keepdim=True)
+        if condition.hide_text is not None:
+            is_hidden = is_hidden | condition.hide_text[:, None, None]
+        # Unit vectors are short beside embeddings: scaled, their numbers are about 1.
+        x = self.embed_text(text * self.config.text_dim**0.5)
+        return torch.where(is_hidden, self.no_text.to(x.dtype), x)
 
     def _embed_labels(self, condition: Condition) -> Tensor:
         """(B, S, D), or (B, 1, D): the sum over groups of the mean (of words, the maximum) of their labels.
@@ -323,16 +341,36 @@ class GPT(nn.Module):
             labels = labels * ~is_past[..., None]
             condition = condition.without_phase(is_past, is_past)
 
+            if condition.text is not None:
+                condition = replace(condition, text=condition.text * ~is_past[..., None])
+
         # A forecast knows neither where its past began nor, without a length, where it ends.
         if self.config.phase_conditional:
             hidden = torch.rand(2, n, 1, device=device) < self.config.seqlen_dropout
             condition = condition.without_phase(hidden[0], hidden[1])
-        return replace(
+        condition = replace(
             condition,
             labels=labels,
             hide_labels=condition.hide_labels | (uniform[0] < self.config.label_dropout),
             hide_duration=condition.hide_duration | (uniform[1] < self.config.seqlen_dropout),
         )
+        if condition.text is None or condition.hide_text is None:
+            return condition
+        return self._hide_one_of_two(condition, uniform[0] < self.config.label_dropout)
+
+    def _hide_one_of_two(self, condition: Condition, is_unguided: Tensor) -> Condition:
+        """Labels or text hidden at random, so that either is enough; both where `is_unguided` (B,)."""
+        assert condition.hide_text is not None
+        hide_labels = condition.hide_labels
+        hide_text = condition.hide_text | is_unguided
+        # Without labels, the text is all that there is.
+        if self.config.class_conditional:
+            uniform = torch.rand_like(hide_labels, dtype=torch.float32)
+            text_alone = uniform < self.config.text_alone
+            labels_alone = uniform > 1 - self.config.labels_alone
+            hide_text = hide_text | (labels_alone & ~hide_labels)
+            hide_labels = hide_labels | text_alone
+        return replace(condition, hide_labels=hide_labels, hide_text=hide_text)
 
     def _corrupt(self, codes: Tensor) -> Tensor:
         """Codes of which some are replaced at random, against exposure bias."""

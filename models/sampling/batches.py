@@ -54,6 +54,7 @@ def join_conditions(conditions: Sequence[Condition]) -> Condition:
         torch.cat([condition.hide_duration for condition in conditions]),
         _join_places([condition.position for condition in conditions], conditions),
         _join_places([condition.remaining for condition in conditions], conditions),
+        *_join_texts(conditions),
     )
 
 
@@ -87,6 +88,25 @@ def _per_token(labels: Tensor, n_tokens: int) -> Tensor:
         return labels[:, None].expand(-1, n_tokens, -1)
     missing = n_tokens - labels.shape[1]
     return torch.cat([labels, labels[:, -1:].expand(-1, missing, -1)], 1)
+
+
+def _join_texts(conditions: Sequence[Condition]) -> tuple[Tensor | None, Tensor | None]:
+    """Sentence vectors (B, S, V) of all motions, zeros where a motion has none, and which are hidden (B,)."""
+    texts = [condition.text for condition in conditions if condition.text is not None]
+    if not texts:
+        return None, None
+    n_tokens = max(text.shape[1] for text in texts)
+    whole: list[Tensor] = []
+    hidden: list[Tensor] = []
+    for condition in conditions:
+        n = len(condition.duration)
+        text = condition.text
+        if text is None:
+            text = texts[0].new_zeros(n, 1, texts[0].shape[-1])
+        whole.append(_per_token(text, n_tokens))
+        is_hidden = condition.hide_text
+        hidden.append(torch.zeros_like(condition.hide_labels) if is_hidden is None else is_hidden)
+    return torch.cat(whole), torch.cat(hidden)
 
 
 def _join_places(places: Sequence[Tensor | None], conditions: Sequence[Condition]) -> Tensor | None:

@@ -42,6 +42,7 @@ def sample(
     n_frames: int | Literal["usual"] | None = USUAL,
     settings: SamplingSettings = DEFAULT,
     on_progress: OnProgress | None = None,
+    text: str = "",
 ) -> list[Motion]:
     """Motions of the given action (several labels: all at once), as many as the settings say.
 
@@ -53,12 +54,13 @@ def sample(
         n_frames: frames at generator.fps, at least 1. "usual" gives each motion a length that clips of the
             action have; None ends each motion where the GPT says so.
         on_progress: called with (tokens done, tokens in all).
+        text: what is done, in words, for a generator that was trained on texts.
 
     Raises PoseGPTError for an unknown label or length, or if the GPT has not learned where motions end.
     """
 
     def plan(batch: SamplingSettings) -> Plans:
-        return sample_plans(generator, labels, n_frames, batch)
+        return sample_plans(generator, labels, n_frames, batch, text)
 
     return _in_batches(generator, plan, settings, on_progress)
 
@@ -90,6 +92,7 @@ def forecast(
     n_frames: int,
     settings: SamplingSettings = DEFAULT,
     on_progress: OnProgress | None = None,
+    text: str = "",
 ) -> list[Motion]:
     """Continuations of an observed motion.
 
@@ -98,13 +101,14 @@ def forecast(
             is not causal may still be used: the past is whole.
         labels: what happens next; none leaves it to the model.
         n_frames: frames after the past.
+        text: what happens next in words, for a generator that was trained on texts.
 
     Returns:
         Motions of the observed frames, as given, followed by n_frames generated ones.
     """
 
     def plan(batch: SamplingSettings) -> Plans:
-        return forecast_plans(generator, past, labels, n_frames, batch)
+        return forecast_plans(generator, past, labels, n_frames, batch, text)
 
     return _in_batches(generator, plan, settings, on_progress)
 

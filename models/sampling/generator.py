@@ -19,6 +19,7 @@ from models.networks.features import Pose, Root
 from models.networks.gpt import GPT
 from models.networks.vqvae import VQVAE
 from models.sampling.settings import GUIDANCE, CodeSettings
+from models.text.encoder import load_encoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +52,13 @@ def load_generator(gpt: Path | None = None, device: str = "auto") -> Generator:
 
 
 def make_condition(
-    generator: Generator, labels: Sequence[str], duration: Tensor, hide_duration: bool = False
+    generator: Generator,
+    labels: Sequence[str],
+    duration: Tensor,
+    hide_duration: bool = False,
+    text: str = "",
 ) -> Condition:
-    """The condition of motions of the same labels, one for each duration (B,) in tokens."""
+    """The condition of motions of the same labels and text, one for each duration (B,) in tokens."""
     k_hot = torch.zeros(len(duration), len(generator.labels), device=generator.device)
     for label in labels:
         if label not in generator.labels:
@@ -62,10 +67,23 @@ def make_condition(
             )
         k_hot[:, generator.labels.index(label)] = 1
     duration = duration.to(generator.device)
-    if not hide_duration:
-        return Condition.of_whole(k_hot, duration)
-    condition = Condition.of(k_hot, duration)
-    return replace(condition, hide_duration=torch.ones_like(condition.hide_duration))
+    if hide_duration:
+        condition = Condition.of(k_hot, duration)
+        condition = replace(condition, hide_duration=torch.ones_like(condition.hide_duration))
+    else:
+        condition = Condition.of_whole(k_hot, duration)
+    if text:
+        vector = _vector_of(generator, text)
+        condition = condition.with_text(vector.expand(len(duration), 1, -1))
+    return condition
+
+
+def _vector_of(generator: Generator, text: str) -> Tensor:
+    """(1, V) sentence vector, as the GPT was trained with; raises PoseGPTError if it was trained without."""
+    name = generator.gpt.config.text_vectors
+    if not name:
+        raise PoseGPTError("this checkpoint was not trained on texts", "give labels, or train with text=True")
+    return torch.from_numpy(load_encoder(name).encode([text])).to(generator.device)
 
 
 def guidance_for(generator: Generator, labels: Sequence[Sequence[str]], settings: CodeSettings) -> Tensor:

@@ -77,6 +77,7 @@ def sample_plans(
     labels: Sequence[str],
     n_frames: int | Literal["usual"] | None,
     settings: SamplingSettings,
+    text: str = "",
 ) -> Plans:
     """Motions of an action, see `models.sampling.generate.sample`."""
     if n_frames is None and not generator.gpt.config.gen_eos:
@@ -90,14 +91,15 @@ def sample_plans(
     frames = _lengths(generator, labels, n_frames, settings)
     duration = -(-frames // generator.vqvae.config.factor)
     request = CodeRequest(
-        make_condition(generator, labels, duration, hide_duration=until_end),
+        make_condition(generator, labels, duration, until_end, text),
         make_rngs(settings.seed, settings.n),
         settings,
         until_end=until_end,
         guidance=guidance_for(generator, [labels] * settings.n, settings),
     )
     n_tokens = int(duration.max())
-    return (yield Plan(request, n_tokens, frames, tuple(labels), n_total=n_tokens))
+    names = tuple(labels) or ((text,) if text else ())
+    return (yield Plan(request, n_tokens, frames, names, n_total=n_tokens))
 
 
 def timeline_plans(generator: Generator, segments: Sequence[Segment], settings: SamplingSettings) -> Plans:
@@ -117,7 +119,7 @@ def timeline_plans(generator: Generator, segments: Sequence[Segment], settings: 
         if segment.seed is not None:
             rngs = make_rngs(segment.seed, n)
         request = CodeRequest(
-            make_condition(generator, segment.labels, torch.full((n,), tokens[k])),
+            make_condition(generator, segment.labels, torch.full((n,), tokens[k]), text=segment.text),
             rngs,
             settings,
             guidance=guidance_for(generator, [segment.labels] * n, settings),
@@ -125,7 +127,7 @@ def timeline_plans(generator: Generator, segments: Sequence[Segment], settings: 
         frames = torch.full((n,), length, device=generator.device)
         before = sum(tokens[:k])
         parts = yield Plan(
-            request, tokens[k], frames, segment.labels, None, tuple(motions), before, sum(tokens)
+            request, tokens[k], frames, segment.names, None, tuple(motions), before, sum(tokens)
         )
 
         # Each part starts at the origin; appending moves it to where the last one ended.
@@ -143,6 +145,7 @@ def forecast_plans(
     labels: Sequence[str],
     n_frames: int,
     settings: SamplingSettings,
+    text: str = "",
 ) -> Plans:
     """Continuations of an observed motion, see `models.sampling.generate.forecast`."""
     check_length(n_frames)
@@ -153,14 +156,15 @@ def forecast_plans(
     n_tokens = n_past + generator.vqvae.n_tokens(n_frames)
 
     # How long the action takes in all is not known from the middle of it.
-    condition = make_condition(generator, labels, torch.full((n,), n_tokens), hide_duration=True)
+    condition = make_condition(generator, labels, torch.full((n,), n_tokens), True, text)
     if generator.gpt.config.label_changes:
         condition = _labels_from(condition, n_past, n_tokens)
     condition = _ending(condition, n_past, n_tokens)
     guidance = guidance_for(generator, [labels] * n, settings)
     request = CodeRequest(condition, make_rngs(settings.seed, n), settings, codes, guidance=guidance)
     frames = torch.full((n,), n_frames, device=generator.device)
-    return (yield Plan(request, n_tokens, frames, tuple(labels), motion, n_total=n_tokens))
+    names = tuple(labels) or ((text,) if text else ())
+    return (yield Plan(request, n_tokens, frames, names, motion, n_total=n_tokens))
 
 
 def to_motions_of(generator: Generator, plan: Plan, sampled: SampledCodes) -> list[Motion]:
@@ -191,7 +195,11 @@ def _labels_from(condition: Condition, first: int, n_tokens: int) -> Condition:
     """The labels from token `first` on and none before: nobody asked for what was observed."""
     labels = condition.labels[:, None].repeat(1, n_tokens, 1)
     labels[:, :first] = 0
-    return replace(condition, labels=labels)
+    text = condition.text
+    if text is not None:
+        text = text.repeat(1, n_tokens, 1)
+        text[:, :first] = 0
+    return replace(condition, labels=labels, text=text)
 
 
 def _ending(condition: Condition, first: int, n_tokens: int) -> Condition:

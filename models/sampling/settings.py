@@ -64,6 +64,13 @@ class Segment:
     n_frames: int
     seed: int | None = None
     """Seed of its own; None goes on with the random numbers of the segment before."""
+    text: str = ""
+    """What is done, in words, for a generator that was trained on texts; beside or instead of labels."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What its motion is called: labels, or else the text."""
+        return self.labels or ((self.text,) if self.text else ())
 
 
 USUAL: Literal["usual"] = "usual"

@@ -222,6 +222,11 @@ class GPTRun(RunConfig, FrameLabelWindowsConfig):
     """What --vqvae must be; another tokenizer is refused."""
     word_vectors: Path | None = None
     """Text file with the vectors of words (GloVe's, word2vec's) for --action-emb."""
+    text: bool = False
+    """Condition on texts of the clips, and for clips without any on phrases of their labels. With labels \
+beside them, either is enough when sampling; --no-class-conditional leaves labels out."""
+    text_encoder: Literal["words", "minilm"] = "words"
+    """With --text: the bundled word vectors, or the sentence encoder of posegpt[text]."""
     balance_actions: Share = 0.5
     start_share: Share = 0.25
     end_at_cut: bool = False

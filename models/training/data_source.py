@@ -24,6 +24,8 @@ class DataInfo:
     styles: tuple[str, ...] = ()
     """Labels that are styles."""
     label_facts: Mapping[str, LabelFacts] = field(default_factory=dict)
+    phrases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the data's texts say of labels that have no bundled phrases."""
     """How many clips have each label, and how long they are."""
 
 

@@ -312,6 +312,7 @@ class TrainingLoop:
             fps=self.info.fps,
             labels=self.info.labels,
             label_facts=dict(self.info.label_facts) if self.stage.stage == "gpt" else {},
+            phrases=dict(self.info.phrases) if self.stage.stage == "gpt" else {},
             data_fingerprint=self.info.fingerprint,
             tokenizer_sha256=read_info(tokenizer).weights_sha256 if tokenizer else "",
             step=self.step,

@@ -162,15 +162,22 @@ def _generate(
 
     generator = generate.load_generator(settings.gpt, settings.device)
     first = segments[0]
-    with progress(f"forecast {' + '.join(first.labels)}".strip()) as on_progress:
-        motions = generate.forecast(generator, past, first.labels, first.n_frames, sampling, on_progress)
+    with progress(f"forecast {' + '.join(first.names)}".strip()) as on_progress:
+        motions = generate.forecast(
+            generator, past, first.labels, first.n_frames, sampling, on_progress, **_text(first)
+        )
 
     # From here on each future has a past of its own.
     for segment in segments[1:]:
-        with progress(f"forecast {' + '.join(segment.labels)}") as on_progress:
+        with progress(f"forecast {' + '.join(segment.names)}") as on_progress:
             for k, motion in enumerate(motions):
                 alone = sampling.replaced(n=1, seed=sampling.seed + k)
                 [motions[k]] = generate.forecast(
-                    generator, motion, segment.labels, segment.n_frames, alone, on_progress
+                    generator, motion, segment.labels, segment.n_frames, alone, on_progress, **_text(segment)
                 )
     return motions
+
+
+def _text(segment: Segment) -> dict[str, str]:
+    """The text of a segment as an argument, if it has one."""
+    return {"text": segment.text} if segment.text else {}

@@ -132,7 +132,8 @@ def sample(
 
     # Whatever can be refused is refused before the first motion is sampled.
     n_motions = len(clips) * sampling.n
-    outs = target.out or (() if target.preview else (Path(f"{file_stem(labels[0])}.mp4"),))
+    stem = file_stem(labels[0]) if labels else "motion"
+    outs = target.out or (() if target.preview else (Path(f"{stem}.mp4"),))
     # A character's file takes all motions, as animations; of the others each motion gets its own.
     characters = [path for path in outs if holds_animations(path, picture.rig)]
     targets = [numbered(path, n_motions) for path in outs if path not in characters]
@@ -305,8 +306,15 @@ def _generate(
                 if clip.segments:
                     motions = generate.timeline(generator, clip.segments, batch, on_progress)
                 else:
-                    motions = generate.sample(generator, clip.labels, clip.n_frames, batch, on_progress)
+                    motions = generate.sample(
+                        generator, clip.labels, clip.n_frames, batch, on_progress, **_text(clip)
+                    )
             yield clip, motions
+
+
+def _text(clip: ClipRequest) -> dict[str, str]:
+    """The text of a clip as an argument, if it has one."""
+    return {"text": clip.text} if clip.text else {}
 
 
 @dataclass(frozen=True)
@@ -341,7 +349,7 @@ def _generate_loops(
         batch = sampling.replaced(n=LOOP_CLIPS, seed=sampling.seed + LOOP_CLIPS * k)
         title = "sample" if sampling.n == 1 else f"sample {k + 1}/{sampling.n}"
         with progress(title) as on_progress:
-            clips = generate.sample(generator, clip.labels, clip.n_frames, batch, on_progress)
+            clips = generate.sample(generator, clip.labels, clip.n_frames, batch, on_progress, **_text(clip))
         loop = make_loop(cleaned(clips, cleaning), request.in_place)
         yield _Batch(clip, [loop.motion], [loop.closed()])
 

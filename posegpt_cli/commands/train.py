@@ -42,7 +42,16 @@ if TYPE_CHECKING:
 
 SET_BY_DATA = {
     "vqvae": ("body_type",),
-    "gpt": ("n_codebook", "codes_per_book", "n_labels", "n_words", "word_dim", "label_changes"),
+    "gpt": (
+        "n_codebook",
+        "text_dim",
+        "text_encoder",
+        "codes_per_book",
+        "n_labels",
+        "n_words",
+        "word_dim",
+        "label_changes",
+    ),
     "classifier": ("body_type", "n_labels", "names", "styles"),
 }
 """Fields of the networks that the data and the tokenizer decide."""
@@ -91,6 +100,8 @@ _FIELDS_OF_PANELS = {
         "n_train",
         "token_copies",
         "dummy_data",
+        "text",
+        "text_encoder",
     ),
     "Validation": (
         "eval_every",

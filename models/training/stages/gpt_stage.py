@@ -14,6 +14,7 @@ from models.errors import PoseGPTError
 from models.networks.condition import Condition
 from models.networks.gpt import GPT
 from models.networks.vqvae import VQVAE
+from models.text.encoder import load_encoder
 from models.training.config import GPTRun
 from models.training.data_source import DataInfo
 from models.training.stages.stage import TrainStage, autocast
@@ -61,6 +62,8 @@ class GPTStage(TrainStage):
         labels_change = run.join_share > 0 or info.per_frame
         words = _word_vectors(run, info)
         self.config = run.network.replaced(
+            text_dim=load_encoder(run.text_encoder).dim if run.text else 0,
+            text_vectors=run.text_encoder if run.text else "",
             n_words=0 if words is None else len(words.vectors),
             word_dim=0 if words is None else words.vectors.shape[1],
             n_codebook=vqvae.config.n_codebook,
@@ -147,6 +150,8 @@ class GPTStage(TrainStage):
         if labels.dim() == 2:
             labels = labels[:, None].expand(-1, batch.poses.shape[1], -1)
         condition = Condition.of(labels[:, ::factor], length)
+        if batch.text is not None and self.config.text_dim:
+            condition = condition.with_text(batch.text[:, ::factor])
 
         # Sources without clips, such as motions in memory, know no places.
         if batch.position is None or batch.remaining is None:
