@@ -19,7 +19,9 @@ PATIENCE = 2.0 + leaving.PATIENCE
 
 def python(code: str, **options) -> subprocess.Popen[str]:
     """A Python process that says `ready` once its code has come to `ready()`."""
-    head = "import sys, time\nfrom posegpt_cli import leaving\ndef ready(): print('ready', flush=True)\n"
+    # Flushed apart: after a call with keywords CPython 3.14 sees a signal only when the next call is over.
+    head = "import sys, time\nfrom posegpt_cli import leaving\n"
+    head += "def ready():\n    print('ready')\n    sys.stdout.flush()\n\n"
     return subprocess.Popen(
         [sys.executable, "-c", head + code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, **options,
