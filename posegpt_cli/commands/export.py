@@ -60,7 +60,7 @@ def export(
         request = request.replaced(out=(ask_out(f"{paths[0].stem}.glb"),))
     _check_outs(request)
     fps = SCENE_FPS if request.fps is None else request.fps
-    options = RenderOptions(body_type=body.body_type, body_model=body_files(body), rig=body.rig, fps=fps)
+    options = RenderOptions(fps=fps, **body.model_dump()).replaced(body_model=body_files(body))
     check_rigs(body, request.out)
     check_targets(list_files(request.out, len(paths)), request.force)
 

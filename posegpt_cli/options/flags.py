@@ -87,6 +87,7 @@ FLAGS: Mapping[str, Flag] = {
     "color": Flag(panel=PICTURE, default="its own colours"),
     "titles": Flag(("--title",), panel=PICTURE, metavar="TEXT"),
     "body_type": Flag(panel=PICTURE, default="the motion's own; in .npz smplh or smplx"),
+    "body": Flag(panel=PICTURE, default="neutral"),
     "body_model": Flag(panel=PICTURE),
     "rig": Flag(metavar="NAME|FILE", complete=complete_rig),
     "model_dir": Flag(("--body-model",)),

@@ -42,7 +42,7 @@ def write_numbers(motions: Sequence[Motion], path: Path, options: RenderOptions)
 
         write_smpl_npz(path, motion, options.body_type or amass_body(motion), force=True)
         return
-    body = load_body_of(motion, options.body_model, options.body_type)
+    body = load_body_of(motion, options.body_model, options.body_type, options.body)
     motion = motion.to_body_type(body.body_type)
     if suffix == ".bvh":
         _write_bvh(path, motion, body)

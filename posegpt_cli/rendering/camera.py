@@ -120,10 +120,12 @@ def plan_cameras(centers: Float32Array, radii: FloatArray, framing: Framing) -> 
         framing: which camera, and what it keeps in view.
     """
     backward = _backward(framing, len(centers))
-    targets = _targets(centers, radii, framing)
-
     # As near as a standing person fills its share of the picture, and as far as nobody is cut off.
     distance = framing.person_height / PERSON_SHARE / 2 / float(np.tan(FOV_Y / 2))
+    if framing.is_still or framing.name == "fixed":
+        return _still_path(centers, radii, framing, backward, distance)
+
+    targets = _targets(centers, radii, framing)
     for part in _parts(len(centers)):
         seen = centers[part] - targets[part, None]
         local = np.einsum("tij,tkj->tki", look_rotation(backward[part]), seen)
@@ -143,6 +145,38 @@ def _backward(framing: Framing, n_frames: int) -> FloatArray:
     return np.stack((x, y, z), axis=-1)
 
 
+def _still_path(
+    centers: Float32Array, radii: FloatArray, framing: Framing, backward: FloatArray, least: float
+) -> CameraPath:
+    """One camera for all frames, as near as all spheres of all of them allow, and `least` metres away.
+
+    Seen along its direction, a sphere lies inside an edge plane of half angle a where x cos a + z sin a + r
+    is at most what that sum is at the eye. The spheres that reach farthest out to both sides thus say where
+    the eye is: in the middle between them, at the distance at which both touch the edges.
+    """
+    rotation = look_rotation(backward[0])
+    middle = centers[0].mean(axis=0, dtype=np.float64)
+    place = np.zeros(3)
+    tan_y = np.tan(FOV_Y / 2)
+    for axis, tangent in ((0, tan_y * framing.aspect), (1, tan_y)):
+        angle = np.arctan(tangent * (1 - _MARGIN))
+        # The farthest to the right or up, and to the left or down.
+        reach = np.full(2, -np.inf)
+        for part in _parts(len(centers)):
+            local = (centers[part] - middle) @ rotation.T
+            inward = local[..., 2] * np.sin(angle) + radii
+            across = local[..., axis] * np.cos(angle)
+            reach = np.maximum(reach, [(inward + across).max(), (inward - across).max()])
+        place[axis] = (reach[0] - reach[1]) / 2 / np.cos(angle)
+        place[2] = max(place[2], reach.sum() / 2 / np.sin(angle))
+
+    # The target is at the depth of the people, so that the floor fades around them.
+    target = middle + rotation[:2].T @ place[:2]
+    distance = max(least, place[2])
+    targets = np.broadcast_to(target, (len(centers), 3)).copy()
+    return CameraPath(targets + backward * distance, targets)
+
+
 def _parts(n_frames: int) -> Iterator[slice]:
     """Frames that are computed together: an hour of motion must not fill the memory."""
     for start in range(0, n_frames, _FITTED_AT_ONCE):
@@ -150,15 +184,12 @@ def _parts(n_frames: int) -> Iterator[slice]:
 
 
 def _targets(centers: Float32Array, radii: FloatArray, framing: Framing) -> FloatArray:
-    """(T, 3) points to look at: the middle of everybody, smoothed over time, or of the whole path."""
+    """(T, 3) points to look at: the middle of everybody, smoothed over time."""
     low = np.empty((len(centers), 3))
     high = np.empty((len(centers), 3))
     for part in _parts(len(centers)):
         low[part] = (centers[part] - radii[:, None]).min(axis=1)
         high[part] = (centers[part] + radii[:, None]).max(axis=1)
-    if framing.is_still or framing.name == "fixed":
-        middle = (low.min(axis=0) + high.max(axis=0)) / 2
-        return np.broadcast_to(middle, low.shape).copy()
     low[:, 1] = np.minimum(low[:, 1], 0.0)  # the floor stays in view under a jump
     middle = (low + high) / 2
     # The camera follows steps at once, and jumps reluctantly: it would bob.

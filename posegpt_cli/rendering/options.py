@@ -13,6 +13,7 @@ CameraName = Literal["follow", "front", "side", "orbit", "fixed"]
 RendererName = Literal["auto", "mesh", "skeleton", "pytorch3d"]
 FloorName = Literal["checker", "grid", "plain", "none"]
 LayoutName = Literal["grid", "row"]
+BodyName = Literal["neutral", "female"]
 Color = tuple[float, float, float]
 
 BETWEEN_TITLES = "   ·   "
@@ -26,6 +27,8 @@ class BodyOptions(Config):
 
     body_type: BodyType | None = None
     """Body to draw or write."""
+    body: BodyName | None = None
+    """Proportions of the bundled body (none: neutral), or the gender of official files."""
     body_model: Path | None = None
     """Folder of official SMPL-family files (none: POSEGPT_BODY_MODELS, or else the bundled body)."""
     rig: str | None = None

@@ -21,7 +21,7 @@ def make_people(motions: Sequence[Motion], options: RenderOptions) -> list[Perso
         raise PoseGPTError("there is no motion to draw", "give at least one motion")
     people: list[Person] = []
     for motion in motions:
-        body = load_body_of(motion, options.body_model, options.body_type)
+        body = load_body_of(motion, options.body_model, options.body_type, options.body)
         resampled = motion.to_body_type(body.body_type).resample(options.fps)
         if options.rig is None:
             people.append(Person(resampled, body))

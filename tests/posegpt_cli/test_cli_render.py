@@ -27,7 +27,7 @@ def test_every_option_reaches_the_renderer(posegpt, walk, tmp_path, monkeypatch)
         "--camera", "side", "--floor", "grid", "--background", "#101010", "--color", "steelblue",
         "--past-frames", 3, "--layout", "row", "--title", "one", "--captions", "--contacts",
         "--trail", 4, "--no-multisampling", "--body-type", "smplx", "--body-model", tmp_path, "--jobs", 2,
-        "--rig", "mixamo",
+        "--rig", "mixamo", "--body", "female",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert asked == [
@@ -49,6 +49,7 @@ def test_every_option_reaches_the_renderer(posegpt, walk, tmp_path, monkeypatch)
             body_type="smplx",
             body_model=tmp_path,
             rig="mixamo",
+            body="female",
             jobs=2,
         )
     ]

@@ -7,6 +7,7 @@ from data.synthetic import make_motion
 from models.body.body import load_body
 from models.body.skeleton import PARENTS, joint_index
 from models.motion import Motion
+from posegpt_cli.rendering.camera import FOV_Y, Framing, plan_cameras
 from posegpt_cli.rendering.options import RenderOptions
 from posegpt_cli.rendering.person import Person, facing_azimuth
 from posegpt_cli.rendering.scene import Animation
@@ -46,6 +47,27 @@ MOTIONS = {
     "far jump": far_jump,
     "one frame": lambda: arms_up().crop(29, 30),
 }
+
+
+def test_the_fixed_camera_is_as_near_as_the_path_allows():
+    rng = np.random.default_rng(0)
+    centers = rng.uniform((-3, 0, -2), (3, 2, 2), (40, 5, 3)).astype(np.float32)
+    radii = np.full(5, 0.2)
+    framing = Framing("fixed", azimuth=0.7, person_height=1.7, fps=30, aspect=4 / 3)
+    path = plan_cameras(centers, radii, framing)
+    camera = path.camera(0, (640, 480))
+    assert (path.eyes == path.eyes[0]).all()
+
+    # The edges of the spheres touch both sides of the picture's width or height, less the margin.
+    local = (centers.reshape(-1, 3) - camera.eye) @ camera.rotation.T
+    touches = []
+    for axis, tangent in ((0, np.tan(FOV_Y / 2) * 4 / 3), (1, np.tan(FOV_Y / 2))):
+        angle = np.arctan(tangent * 0.95)
+        for side in (-1, 1):
+            room = -local[:, 2] * np.sin(angle) - side * local[:, axis] * np.cos(angle) - 0.2
+            assert room.min() > -1e-6
+            touches.append(room.min() < 1e-6)
+    assert touches[:2] == [True, True] or touches[2:] == [True, True]
 
 
 @pytest.mark.parametrize("camera", ["follow", "front", "side", "orbit", "fixed"])

@@ -1,7 +1,7 @@
 """T-shirt, shorts, hair, eyebrows and lips: parts cut out of the skin, lifted and painted."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,12 +16,26 @@ COLORS = (
     (0.17, 0.20, 0.28),
     (0.30, 0.47, 0.62),
     (0.16, 0.12, 0.10),
-    (0.26, 0.18, 0.14),
+    (0.36, 0.26, 0.21),
     (0.74, 0.51, 0.45),
     (0.88, 0.87, 0.85),
     (0.24, 0.16, 0.11),
 )
 """sRGB in [0, 1] of each part."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """What sets one body's look apart from another's."""
+
+    shirt: tuple[float, float, float] = COLORS[SHIRT]
+    """sRGB in [0, 1]."""
+    hair: tuple[float, float, float] = COLORS[HAIR]
+    hair_inside: float = 0.009
+    """How far the hair stands off the head, m."""
+    is_hair_long: bool = False
+    """Down to the nape."""
+
 
 Field = Callable[[Array], Array]
 """Positions (N, 3) to signed distances (N,), positive inside."""
@@ -40,8 +54,8 @@ class Fabric:
 
 
 FABRICS = {
-    SHORTS: Fabric(hem=0.005, inside=0.006, rounds=60),
-    SHIRT: Fabric(hem=0.010, inside=0.009, rounds=60),
+    SHORTS: Fabric(hem=0.012, inside=0.010, rounds=90),
+    SHIRT: Fabric(hem=0.015, inside=0.013, rounds=90),
     HAIR: Fabric(hem=0.003, inside=0.009, rounds=6),
     BROWS: Fabric(hem=0.001, inside=0.001, rounds=0),
 }
@@ -61,27 +75,35 @@ class Dressed:
     """(F, 3)"""
 
 
-def dress(vertices: Array, faces: IntArray, eye_faces: IntArray, joints: Array) -> Dressed:
+def dress(vertices: Array, faces: IntArray, eye_faces: IntArray, joints: Array, style: Style) -> Dressed:
     """Cut clothes and hair out of the T-pose mesh (V, 3), in metres with the pelvis at the origin."""
     paint = np.repeat([SKIN, EYES], [len(faces), len(eye_faces)])
     surface = Surface(sp.eye_array(len(vertices), format="csr"), np.concatenate([faces, eye_faces]), paint)
     at = {name: joints[j] for j, name in enumerate(JOINTS)}
     shapes = {
-        SHIRT: [_shirt(at)], SHORTS: [_shorts(at)], HAIR: [_hair(at)], BROWS: _brows(at), LIPS: [_lips(at)],
+        SHIRT: [_shirt(at)],
+        SHORTS: [_shorts(at)],
+        HAIR: [_hair(at, style.is_hair_long)],
+        BROWS: _brows(at),
+        LIPS: [_lips(at)],
         IRIS: [_iris(at)],
-    }  # fmt: skip
+    }
     for part, fields in shapes.items():
         surface = _carve(surface, vertices, fields, part, EYES if part == IRIS else SKIN)
     # Cloth stands off the skin: each part has its own displacement, zero for paint such as lips.
     lifts = np.zeros((len(COLORS), *vertices.shape))
-    for part, fabric in FABRICS.items():
+    fabrics = FABRICS | {HAIR: replace(FABRICS[HAIR], inside=style.hair_inside)}
+    for part, fabric in fabrics.items():
         flat = _chest(at)(vertices) if part == SHIRT else np.zeros(len(vertices))
         lifts[part] = _lift(vertices, faces, shapes[part][0](vertices), flat, fabric)
     # Where two parts meet, each gets its own vertices, and a rim closes the step between them.
     parts = separate(surface)
     mix = surface.mix[parts.source]
     lift = sum((parts.lift == p)[:, None] * (mix @ lifts[p]) for p in range(len(COLORS)))
-    return Dressed(mix, lift, np.array(COLORS)[parts.paint], parts.faces)
+    colors = np.array(COLORS)
+    colors[SHIRT] = style.shirt
+    colors[HAIR] = style.hair
+    return Dressed(mix, lift, colors[parts.paint], parts.faces)
 
 
 def _carve(surface: Surface, vertices: Array, fields: list[Field], part: int, within: int) -> Surface:
@@ -150,11 +172,13 @@ def _shorts(at: dict[str, Array]) -> Field:
     return field
 
 
-def _hair(at: dict[str, Array]) -> Field:
+def _hair(at: dict[str, Array], is_long: bool) -> Field:
     def field(points: Array) -> Array:
         x, y, z = points.T
         eye = at["left_eye"]
-        hairline = y - (eye[1] + 0.062) + 1.15 * np.clip(eye[2] - 0.045 - z, 0, 0.12)
+        # From the forehead down to the back: long hair goes on to the nape.
+        slope, reach = (1.3, 0.155) if is_long else (1.15, 0.12)
+        hairline = y - (eye[1] + 0.062) + slope * np.clip(eye[2] - 0.045 - z, 0, reach)
         not_ear = np.maximum(0.073 - np.abs(x), y - (eye[1] + 0.02))
         return np.minimum(hairline, not_ear)
 
@@ -169,8 +193,9 @@ def _brows(at: dict[str, Array]) -> list[Field]:
         """Height above the middle line of the brow, and its half-width there."""
         # A parabola across the brow's length, from -1 at the nose to 1 at the temple.
         along = (np.abs(points[:, 0]) - eye[0] - 0.001) / 0.021
-        middle = eye[1] + 0.0185 + 0.0015 * along - 0.0035 * along**2
-        return points[:, 1] - middle, 0.0026 * (1 - along**2) + 0.0005 * (1 - along)
+        # The end at the nose is a little higher than the one at the temple: the other way round frowns.
+        middle = eye[1] + 0.0198 - 0.0010 * along - 0.0032 * along**2
+        return points[:, 1] - middle, 0.0022 * (1 - along**2) + 0.0003 * (1 - along)
 
     def near(points: Array) -> Array:
         across = points * [0, 1, 1] + np.abs(points) * [1, 0, 0]

@@ -17,7 +17,7 @@ import torch
 from models.body.body import Body, load_body
 from models.body.body_files import landmark_order, read_model, smplx_arrays, write_model_files
 from models.body.body_pickle import _Chumpy, _Columns, numbers
-from models.body.default_body import DEFAULT_BODY, default_model
+from models.body.default_body import BUNDLED, default_model
 from models.body.skeleton import (
     BODY_TYPES,
     JOINT_NAMES,
@@ -183,7 +183,9 @@ def test_left_and_right_mirror_each_other() -> None:
     vertices = body.vertices(torch.zeros(1, 55, 3), torch.zeros(1, 3))[0]
     flipped = vertices * torch.tensor([-1.0, 1, 1])
     nearest = torch.cdist(flipped[::23], vertices).min(dim=1).values
-    assert nearest.max() < 6e-3
+    # Hems are cut across the mesh's triangles, whose corners lie a centimetre apart.
+    assert nearest.max() < 12e-3
+    assert nearest.quantile(0.98) < 2e-3
 
 
 def test_bone_lengths_are_near_those_of_smpl() -> None:
@@ -223,12 +225,27 @@ def test_wrong_number_of_joints_names_the_conversion() -> None:
 def test_unknown_body_type_and_gender() -> None:
     with pytest.raises(PoseGPTError, match="smpl, smplh, smplx"):
         load_body("star")  # type: ignore[arg-type]
-    with pytest.raises(PoseGPTError, match="neutral, not female"):
-        load_body("smpl", gender="female")
+    with pytest.raises(PoseGPTError, match="neutral or female, not male"):
+        load_body("smpl", gender="male")
+
+
+@pytest.mark.parametrize("body_type", ["smpl", "smplh", "smplx"])
+def test_the_female_body_moves_like_the_neutral_one(body_type) -> None:
+    neutral = load_body(body_type)
+    female = load_body(body_type, gender="female")
+    apart = (female.rest_joints - neutral.rest_joints).norm(dim=-1)
+    assert 0.001 < apart.max() < 0.05
+    # Motion is made for one body: the soles stay where they are.
+    soles = [body.v_template[:, 1].min() for body in (neutral, female)]
+    assert abs(soles[0] - soles[1]) < 0.005
+    # It is another shape, though: wider in the hips than the neutral one is, for its shoulders.
+    hips, shoulders = (female.rest_joints[[k, k + 1], 0].diff().abs() for k in (1, 16))
+    base = [neutral.rest_joints[[k, k + 1], 0].diff().abs() for k in (1, 16)]
+    assert hips / shoulders > base[0] / base[1]
 
 
 def test_asset_is_small() -> None:
-    assert DEFAULT_BODY.stat().st_size < 1.6e6
+    assert all(path.stat().st_size < 1.6e6 for path in BUNDLED.values())
 
 
 # Official files: the same layout, made here, small, with pose blend shapes.
