@@ -158,7 +158,7 @@ def _follow(
             lacking = tolerance.beyond(lacking)
         heights = sole_heights(body)[:, k] + lacking[:, 1]
         lacking[:, 1] += np.clip(-heights, 0.0, _LARGEST)
-        body = _move_end(body, lacking, (f"{side}_hip", f"{side}_knee", f"{side}_ankle"), tolerance)
+        body = move_end(body, lacking, (f"{side}_hip", f"{side}_knee", f"{side}_ankle"), tolerance)
     return body
 
 
@@ -213,11 +213,11 @@ def _lift_hands(body: BodyMotion) -> BodyMotion:
         lowest = np.minimum(wrist[:, 1] - _WRIST_RADIUS, palm[:, 1] - _PALM_RADIUS)
         lacking = np.zeros_like(wrist)
         lacking[:, 1] = np.maximum(-lowest, 0.0)
-        body = _move_end(body, lacking, (f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist"))
+        body = move_end(body, lacking, (f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist"))
     return body
 
 
-def _move_end(
+def move_end(
     body: BodyMotion, by: FloatArray, limb: tuple[str, str, str], tolerance: Tolerance | None = None
 ) -> BodyMotion:
     """Move a limb's end by (T, 3) with its two bones; the end and what it carries keep their directions."""

@@ -21,6 +21,8 @@ from data.retargeting.mapping.skeletons import NEEDED
 from data.retargeting.mapping.tree import common_ancestor, path_between
 from data.retargeting.rest_pose.rest import zero_pose_frames
 from data.retargeting.source import Recording, read_recording, zero_axes
+from data.rigs.clearance import Thickness, thickness_of
+from data.rigs.rest_mesh import rest_vertices
 from data.rigs.rig import Rig
 from data.rigs.soles import sole_height
 from models.body.skeleton import BODY_JOINTS, BODY_PARENTS
@@ -31,8 +33,6 @@ FloatArray = NDArray[np.float64]
 
 SMPL_LEG = float(np.linalg.norm(BONES[LEGS], axis=1).sum() / 2)
 """Metres of thigh and shin together."""
-_TOE_DROP = float(SMPL_BODY.drops[JOINT["left_foot"]])
-"""Metres from a toe joint to the sole, of a body whose mesh is not known."""
 
 
 class Driver(NamedTuple):
@@ -58,6 +58,8 @@ class Fit:
     """(J, 3) at rest, in our world."""
     floor: float
     """Height of the file's floor before it was put at y = 0, in our metres."""
+    thickness: Thickness
+    """Of its body."""
     alignments: FloatArray
     """(22, 3, 3) turn of each joint from rest to SMPL's T-pose."""
     moving: tuple[int, ...]
@@ -152,10 +154,27 @@ def fit_rig(rig: Rig) -> Fit:
         raise PoseGPTError(f"{rig.name} has legs without length", "use another rig")
     size = SMPL_LEG / legs
     positions = rig.world_positions @ axes.T * size
-    floor = sole_height(rig, joints, positions, axes, size, _TOE_DROP)
+    points, carriers = rest_vertices(rig)
+    points = points @ axes.T * size
+    floor = sole_height(rig.parents, joints, positions, points[:, 1], carriers)
     positions[:, 1] -= floor
-    moving, parents, drivers = _moving(rig, joints)
-    return Fit(rig, joints, axes, size, positions, floor, zero.alignments, moving, parents, drivers)
+    points[:, 1] -= floor
+    moving = _moving(rig, joints)
+    thickness = _thickness(rig, joints, positions, points, carriers)
+    return Fit(rig, joints, axes, size, positions, floor, thickness, zero.alignments, *moving)
+
+
+def _thickness(
+    rig: Rig, joints: JointMap, positions: FloatArray, points: FloatArray, carriers: NDArray[np.int64]
+) -> Thickness:
+    """How thick a rig is, by the vertices that move with its joints."""
+    # What is no joint of SMPL's moves with the one above it.
+    names = [""] * rig.n_joints
+    turning = {joint: name for name, joint in joints.turning.items()}
+    for joint, parent in enumerate(rig.parents):
+        names[joint] = turning.get(joint, names[parent] if parent >= 0 else "")
+    places = {name: positions[joint] for name, joint in joints.turning.items()}
+    return thickness_of(places, points, [names[joint] if joint >= 0 else "" for joint in carriers])
 
 
 def _find_joints(rig: Rig) -> JointMap:

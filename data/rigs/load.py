@@ -5,11 +5,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from data.formats.bvh_read import read_skeleton
-from data.rigs.bvh_rig import bvh_rig, metres_per_unit
-from data.rigs.fbx_rig import read_fbx_as_gltf
 from data.rigs.fit import SMPL_LEG, Fit, fit_rig
 from data.rigs.gltf_read import GLTF_SUFFIXES, read_gltf
 from data.rigs.gltf_rig import gltf_rig
+from data.rigs.reading.bvh_rig import bvh_rig, metres_per_unit
+from data.rigs.reading.fbx_rig import read_fbx_as_gltf
 from data.rigs.targets import TARGETS, named_rig
 from data.rigs.writing.gltf_build import with_gltf
 from models.errors import PoseGPTError

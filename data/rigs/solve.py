@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from data.retargeting.body_motion import HIPS, JOINT, SMPL_BODY, BodyMotion, body_motion
 from data.retargeting.ground import hold_feet, sole_heights, source_feet
 from data.retargeting.tolerance import Tolerance
+from data.rigs.clearance import clear_hands, lift_off_floor
 from data.rigs.fingers import finger_turns
 from data.rigs.fit import Fit
 from models.body.skeleton import BODY_JOINTS
@@ -101,6 +102,8 @@ def put_on_rig(fit: Fit, motion: Motion) -> RigMotion:
     heights = np.maximum(sole_heights(source), 0.0)
     body = hold_feet(body, feet, motion.fps, heights, Tolerance())
 
+    body = clear_hands(source, body, fit.thickness, motion.fps)
+    body = lift_off_floor(source, body, motion.fps)
     turns = fit.turns(body.rotations)
     root = _root(fit, body.rotations, body.positions)
     fingers = finger_turns(fit, motion)

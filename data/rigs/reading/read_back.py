@@ -16,8 +16,8 @@ from data.retargeting.glitches import count_glitches
 from data.retargeting.mapping.skeletons import SourceSkeleton
 from data.retargeting.own_files import is_own_file
 from data.retargeting.retarget import RetargetedMotion, retarget_counted
-from data.rigs.bvh_rig import bvh_rig, is_marked
 from data.rigs.fit import Fit, fit_rig
+from data.rigs.reading.bvh_rig import bvh_rig, is_marked
 from data.rigs.solve import standing_lift
 from models.body.skeleton import BODY_JOINTS, BODY_PARENTS, REST_PELVIS
 from models.motion import Motion

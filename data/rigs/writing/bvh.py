@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from data.formats.bvh import depth_first, hierarchy_lines
 from data.formats.euler import rotvecs_to_zyx
-from data.rigs.bvh_rig import mark_root
+from data.rigs.reading.bvh_rig import mark_root
 from data.rigs.solve import RigMotion
 from models.files import atomic_file
 from models.rotations import matrix_to_quat, quat_to_rotvec
