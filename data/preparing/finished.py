@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from data.preparing.annotations import cut_windows
 from data.preparing.conversion import SourceFile
 from data.preparing.report import PrepareReport, Tally
@@ -44,6 +46,7 @@ def finished_report(settings: PrepareSettings, planned: Sequence[Path], digest: 
     is_repeated = not (settings.shard or settings.force or settings.work_folder.is_dir())
     if not digest or not is_repeated:
         return None
+    # A body type that no file could give has no stores; those that are there must all be ours.
     recorded = recorded_settings(settings, digest)
     manifests: dict[Path, Manifest] = {}
     for path in planned:
@@ -54,6 +57,8 @@ def finished_report(settings: PrepareSettings, planned: Sequence[Path], digest: 
                 return None
     if not manifests:
         return None
+
+    # A store that is damaged inside is not a finished one.
     with contextlib.suppress(PoseGPTError):
         return _report(settings, manifests)
     return None
@@ -78,8 +83,8 @@ def _count(tally: Tally, key: str, store: Store, settings: PrepareSettings) -> N
         labels: Sequence[str] | Mapping[str, int] = store.clip_labels(k)
         if store.frame_labels is not None:
             start = int(store.starts[k])
-            counts = store.frame_labels[start : start + n_frames].sum(axis=0).tolist()
-            labels = {name: n for name, n in zip(store.label_names, counts, strict=True) if n}
+            counts = store.frame_labels[start : start + n_frames].sum(axis=0)
+            labels = {store.label_names[column]: int(counts[column]) for column in np.flatnonzero(counts)}
 
         # BABEL's clips are windows of its recordings already.
         if settings.babel:

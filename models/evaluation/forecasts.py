@@ -6,6 +6,7 @@ the last observed one faces ahead. With a classifier the futures are judged as s
 given an observed past.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,6 +54,8 @@ FIGURES = {
         meaning="change of a joint's velocity at the seam (past of 2 or more)",
     ),
 }
+MODEL = "model"
+"""What the table calls the generator."""
 TRAIN_CLIPS = 2000
 """Most training clips whose futures are compared with the real ones."""
 
@@ -102,16 +105,19 @@ def evaluate_forecast(
     judge = _future_judge(generator, clips, sets, settings, setup.seed)
 
     # Real motion has seams of its own kind: what it does there is the scale for the others.
-    figures = {"real": estimates([_seam_figures(future) for future in truth.futures])}
+    figures = {"real": estimates(list(map(_seam_figures, truth.futures)))}
     if judge:
         with clock.part("classifier"):
             figures["real"] |= judge.real_figures()
+
+    # Every way to forecast, for every length of the past.
     makers = _makers(generator, setup.seed, settings, codes)
-    turns = [(past, name) for past in settings.pasts for name in makers]
+    turns = list(itertools.product(settings.pasts, makers))
     for turn, (past, name) in enumerate(turns):
         shown = _part_of(on_progress, turn, len(turns), len(clips))
         with clock.part(name):
-            row, futures = _measured(truth, past, makers[name], shown)
+            n_samples = settings.samples if name == MODEL else 1
+            row, futures = _measured(truth, past, makers[name], n_samples, shown)
         if judge:
             with clock.part("classifier"):
                 row |= judge.judged(futures)
@@ -157,23 +163,25 @@ def _truth(body: Body, clips: Sequence[Motion], settings: ForecastSettings) -> _
 
 
 def _measured(
-    truth: _Truth, past: int, make: "Maker", on_progress: OnProgress
+    truth: _Truth, past: int, make: "Maker", n_samples: int, on_progress: OnProgress
 ) -> tuple[dict[str, Estimate], list[list[Motion]]]:
     """Figures of one way to forecast, over all clips, and its futures.
 
     The futures are those of this process's share of the clips: the first sample of each, the second, ...
     """
-    made = list[list[Motion]]()
+    # As many sets in every process, also in one that has no clip: all of them judge them together.
+    sets: list[list[Motion]] = [[] for _ in range(n_samples)]
 
     def measure(k: int) -> dict[str, float]:
         motions = make(truth.clips[k].crop(truth.seam - past, truth.seam), k)
-        made.append([motion.crop(past, motion.n_frames) for motion in motions])
+        for futures, motion in zip(sets, motions, strict=True):
+            futures.append(motion.crop(past, motion.n_frames))
         found = _future(truth.body, motions, past)
         others = [truth.futures[j] for j in truth.similar[k]]
         return _figures(found, others, truth.futures[k]) | _seam_figures(found)
 
     rows = measure_all(len(truth.clips), list(FIGURES), measure, on_progress)
-    return estimates(rows), [list(sample) for sample in zip(*made, strict=True)]
+    return estimates(rows), sets
 
 
 def _future_judge(
@@ -184,7 +192,10 @@ def _future_judge(
         return None
     # Training clips are cut as the real ones are, so that both begin in the middle of an action.
     known = set(sets.judge.info.labels)
-    labelled = [motion for motion in sets.train if motion.labels and known.issuperset(motion.labels)]
+    labelled = []
+    for motion in sets.train:
+        if motion.labels and known.issuperset(motion.labels):
+            labelled.append(motion)
     train = _beginnings(generator, subset(labelled, TRAIN_CLIPS, seed), settings)
     real = _future_set(clips, settings, sets.max_frames)
     several = _future_set(train, settings, sets.max_frames) if len(train) > 1 else None
@@ -192,9 +203,15 @@ def _future_judge(
 
 
 def _future_set(clips: Sequence[Motion], settings: ForecastSettings, max_frames: int) -> FutureSet:
+    # All pasts end at the same frame.
     seam = max(settings.pasts)
     stop = seam + min(settings.future, max_frames)
-    return FutureSet([clip.crop(seam, stop) for clip in clips], [clip.labels for clip in clips])
+    motions = []
+    labels = []
+    for clip in clips:
+        motions.append(clip.crop(seam, stop))
+        labels.append(clip.labels)
+    return FutureSet(motions, labels)
 
 
 def _part_of(on_progress: OnProgress, turn: int, n_turns: int, n_clips: int) -> OnProgress:
@@ -240,7 +257,7 @@ def _makers(
         return forecast(generator, past, labels, n_frames, sampling)
 
     return {
-        "model": model,
+        MODEL: model,
         "last pose": lambda past, k: [hold(past, n_frames)],
         "constant velocity": lambda past, k: [extrapolate(past, n_frames)],
     }
@@ -259,9 +276,14 @@ def _long_enough(generator: Generator, motions: Sequence[Motion], settings: Fore
 
 
 def _beginnings(generator: Generator, motions: Sequence[Motion], settings: ForecastSettings) -> list[Motion]:
+    """The beginnings of the motions that are long enough, at the generator's rate and for its body."""
     n_frames = max(settings.pasts) + settings.future
-    fitted = [fit(motion, generator.fps, generator.body_type) for motion in motions]
-    return [motion.crop(0, n_frames) for motion in fitted if motion.n_frames >= n_frames]
+    clips = []
+    for motion in motions:
+        fitted = fit(motion, generator.fps, generator.body_type)
+        if fitted.n_frames >= n_frames:
+            clips.append(fitted.crop(0, n_frames))
+    return clips
 
 
 def hold(past: Motion, n_frames: int) -> Motion:

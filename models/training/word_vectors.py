@@ -45,13 +45,17 @@ def read_word_vectors(path: Path, labels: Sequence[str]) -> WordVectors:
     Raises PoseGPTError if the file cannot be read, or has none of a label's words and no vector for unknown
     words.
     """
-    needed = {word for label in labels for word in words_of(label)}
+    # Only the words that occur are kept of hundreds of thousands.
+    needed: set[str] = set()
+    for label in labels:
+        needed.update(words_of(label))
     found = _read(path, needed.union(UNKNOWN))
     unknown = next((word for word in UNKNOWN if word in found), None)
+    # Words get their columns in the order in which the labels need them.
     columns: dict[str, int] = {}
     rows = []
     for label in labels:
-        known = [word for word in words_of(label) if word in found]
+        known = list(filter(found.__contains__, words_of(label)))
         if not known and unknown is None:
             raise PoseGPTError(
                 f"{path.name} has no vector for any word of '{label}'",
@@ -59,6 +63,7 @@ def read_word_vectors(path: Path, labels: Sequence[str]) -> WordVectors:
                 "word_vectors",
             )
         rows.append([columns.setdefault(word, len(columns)) for word in known or [str(unknown)]])
+    # (labels, words): which words each label is made of.
     of_label = torch.zeros(len(labels), len(columns), dtype=torch.bool)
     for row, places in zip(of_label, rows, strict=True):
         row[places] = True
@@ -75,7 +80,7 @@ def _read(path: Path, words: set[str]) -> dict[str, list[float]]:
                 name = word.decode("utf-8", "replace")
                 # Of a word that stands there twice the first counts.
                 if name in words and name not in found:
-                    found[name] = [float(number) for number in numbers.split()]
+                    found[name] = list(map(float, numbers.split()))
     except OSError as error:
         raise PoseGPTError(
             f"cannot read {path}: {error.strerror or error}", _EXPECTED, "word_vectors"
@@ -86,7 +91,8 @@ def _read(path: Path, words: set[str]) -> dict[str, list[float]]:
         ) from None
     if not found:
         raise PoseGPTError(f"{path.name} has none of the labels' words", _EXPECTED, "word_vectors")
-    widths = {len(numbers) for numbers in found.values()}
+    # Vectors of different lengths are no rows of one table.
+    widths = set(map(len, found.values()))
     if len(widths) > 1 or 0 in widths:
         raise PoseGPTError(f"the vectors of {path.name} differ in length", _EXPECTED, "word_vectors")
     if not torch.tensor(list(found.values())).isfinite().all():

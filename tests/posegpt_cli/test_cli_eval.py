@@ -14,7 +14,7 @@ import pytest
 
 from data.evaluating.guidance import choose_guidance
 from data.evaluating.real import bundled_sets, real_pieces
-from data.store import StoreHeader, open_store
+from data.store import StoreHeader, find_store, open_store
 from data.store_writer import StoreWriter
 from data.synthetic import make_motion
 from models.sampling.generate import load_generator
@@ -289,6 +289,13 @@ def test_reconstruction_physics_and_forecast(posegpt, world, tmp_path):
     found = report_of(posegpt("eval", "forecast", *data, *gpt, *judge, *short, "--json"))
     assert found["figures"]["model, past 8"]["fid"]["mean"] > 0
     assert {"fid", "name accuracy"} <= set(found["figures"]["real"])
+
+    # A set to test on alone: without training motion there is no real set to compare with.
+    alone = tmp_path / "alone" / "val"
+    shutil.copytree(find_store(world["data"], "val"), alone)
+    words = ("--data", alone.parent, "--gpt", world["gpt"])
+    found = report_of(posegpt("eval", "forecast", *words, *judge, *short, "--json"))
+    assert "fid" not in found["figures"]["real"] and found["figures"]["model, past 8"]["fid"]["mean"] > 0
 
 
 @pytest.fixture(scope="module")

@@ -44,6 +44,7 @@ def read_grab(path: Path, settings: ReadingSettings, to_fps: float | None = None
 
     Raises PoseGPTError if the file is damaged, asks for anything but arrays, or holds no body.
     """
+    # AMASS's release of GRAB has no body of this kind, but the layout of all its files.
     members = read_members(path, (_BODY, *_BESIDE), _EXPECTED)
     if _BODY not in members:
         return read_smpl_npz(path, settings, to_fps)
@@ -58,7 +59,9 @@ def read_grab(path: Path, settings: ReadingSettings, to_fps: float | None = None
         if key in KEYS and isinstance(value, np.ndarray):
             arrays[key] = value
     if "fullpose" in arrays:
-        arrays = {key: arrays[key] for key in ("fullpose", "transl") if key in arrays}
+        arrays = {key: value for key, value in arrays.items() if key in ("fullpose", "transl")}
+
+    # Frame rate and gender stand beside the body, each as an array of one.
     for key in _BESIDE:
         if key in members:
             arrays[key] = np.asarray(read_objects(members[key], path.name))

@@ -93,10 +93,11 @@ def _read(path: Path, n_bytes: int, changed: int) -> HumanAct12:
     tree = read_tree(path)
     if not isinstance(tree, Mapping):
         raise PoseGPTError(f"{path.name} holds no dictionary", _EXPECTED)
+    # ACTOR's preprocessing writes these three lists, one entry per clip.
     columns = []
     for key in ("poses", "joints3D", "y"):
         if not isinstance(tree.get(key), list | tuple | np.ndarray):
-            keys = ", ".join(str(name) for name in list(tree)[:8]) or "nothing"
+            keys = ", ".join(map(str, list(tree)[:8])) or "nothing"
             raise PoseGPTError(f"{path.name} has no list {key!r} (it has {keys})", _EXPECTED)
         columns.append(list(tree[key]))
     poses, joints, numbers = columns
@@ -105,11 +106,14 @@ def _read(path: Path, n_bytes: int, changed: int) -> HumanAct12:
             f"{path.name} has {len(poses)} poses, {len(joints)} joints3D and {len(numbers)} actions",
             _EXPECTED,
         )
-    labels = tuple(_action(number, path.name) for number in numbers)
-    return HumanAct12(poses, joints, labels)
+    labels = []
+    for number in numbers:
+        labels.append(_action(number, path.name))
+    return HumanAct12(poses, joints, tuple(labels))
 
 
 def _action(number: Any, name: str) -> str:
+    # Numbers of Python or of numpy, also as arrays of one.
     whole = np.asarray(number)
     if whole.size != 1 or whole.dtype.kind not in "iu" or not 0 <= int(whole.reshape(())) < len(ACTIONS):
         raise PoseGPTError(

@@ -55,8 +55,9 @@ class FutureJudge:
     def __init__(self, judge: Judge, real: FutureSet, train: FutureSet | None, seed: int) -> None:
         self.judge = judge
         self.seed = seed
+        # What has no label cannot be right or wrong; it keeps its row only while processes share the work.
         self.labels = list(real.labels)
-        self.labelled = [k for k, names in enumerate(self.labels) if names]
+        self.labelled = np.flatnonzero([bool(names) for names in self.labels]).tolist()
         self.train = None if train is None else self._features(train.motions, train.labels)
 
         # Every process holds what came, but only its own share of the forecasts.
@@ -70,6 +71,7 @@ class FutureJudge:
         Args:
             sets: each holds the futures of this process's share of the clips.
         """
+        # One row per set: its FID is of the whole set.
         rows = []
         for motions in sets:
             found = self._features_of_share(motions)
@@ -81,6 +83,8 @@ class FutureJudge:
         found = bootstrap(lambda keep: name_figures(self.real.rows(keep)), len(self.real), self.seed)
         if self.train is None:
             return found
+
+        # Real futures of the same names, drawn anew each time: the best that can be expected.
         draws = MatchedDraws(self.real, self.train)
         rows = []
         for draw in range(REAL_DRAWS):

@@ -204,7 +204,11 @@ def test_nothing_usable_is_an_error_with_the_first_reason(tmp_path):
 
 def test_existing_data_is_replaced_only_by_force(tmp_path):
     settings = PrepareSettings(bvh=record(tmp_path / "in", ["a"]), out=tmp_path / "out")
-    prepare(settings)
+    first = prepare(settings)
+    again = prepare(settings)
+    assert again.is_earlier and (again.splits, again.labels, again.folders) == (
+        first.splits, first.labels, first.folders,
+    )  # fmt: skip
     record(tmp_path / "in", ["b"])
     with pytest.raises(PoseGPTError, match="exists already"):
         prepare(settings)

@@ -123,6 +123,13 @@ def test_the_same_command_knows_its_own_result(sources, tmp_path):
         prepare(settings)
 
 
+def test_a_repeated_report_counts_the_frames_of_each_label(sources, tmp_path):
+    settings = settings_of(sources, tmp_path / "out", untrimmed=True, seq_len=900, type="smpl")
+    first = prepare(settings)
+    again = prepare(settings)
+    assert again.is_earlier and (again.splits, again.labels) == (first.splits, first.labels)
+
+
 def test_killed_while_it_cleaned_up_the_same_command_ends_it(sources, tmp_path):
     """All stores stood there and its own results were gone already: it said that the stores exist already."""
     settings = settings_of(sources, tmp_path / "out")
