@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "training": [],
     "sampling": [],
     "rendering": [],
+    "rigs": [],
     "evaluation": ["--clips", "125", "--repeats", "5"],
     "load": SMALL_LOAD,
     "serving": [],

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +45,9 @@ class Finger:
     joints: tuple[int, ...]
 
 
-def find_fingers(fit: Fit) -> list[Finger]:
-    """The fingers of both hands; those whose names say nothing are none."""
+@lru_cache(maxsize=16)
+def find_fingers(fit: Fit) -> tuple[Finger, ...]:
+    """The fingers of both hands, found once for each rig; those whose names say nothing are none."""
     rig = fit.rig
     plain = plain_names(rig.rest.names, ())
     fingers = []
@@ -64,7 +66,7 @@ def find_fingers(fit: Fit) -> list[Finger]:
                 bending = joints
             if name and bending:
                 fingers.append(Finger(side, name, tuple(bending[:3])))
-    return fingers
+    return tuple(fingers)
 
 
 def finger_turns(fit: Fit, motion: Motion) -> dict[int, FloatArray]:
@@ -93,6 +95,7 @@ def _as_recorded(fit: Fit, finger: Finger, rotvecs: NDArray[np.float32]) -> dict
     return found
 
 
+@lru_cache(maxsize=256)
 def _relaxed(fit: Fit, finger: Finger) -> dict[int, FloatArray]:
     bones = _bones(fit, finger.joints)
     if not bones:
