@@ -27,6 +27,7 @@ _WORDS = {
     "pinky": ("pinky", "little", "pink"),
 }
 """SMPL's finger to words in names of its joints."""
+_COUNTED = ("0", "1", "2", "3", "4")
 _PALM = ("meta", "carp", "palm")
 """Words of joints in the palm, that do not bend."""
 _RELAXED, _RELAXED_THUMB = (16.0, 26.0, 18.0), (4.0, 12.0, 14.0)
@@ -146,6 +147,11 @@ def _chain(parents: Sequence[int], start: int) -> list[int]:
 
 
 def _name(plain: list[PlainName], chain: Sequence[int]) -> str:
+    """SMPL's name of a finger, or an empty text."""
+    # 3ds Max counts them: Finger0 is the thumb, Finger01 the joint after it.
+    counted = plain[chain[0]].part.removeprefix("finger")
+    if plain[chain[0]].part.startswith("finger") and counted in _COUNTED:
+        return list(_WORDS)[int(counted)]
     for finger, words in _WORDS.items():
         for joint in chain:
             if any(word in plain[joint].part for word in words):

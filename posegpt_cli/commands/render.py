@@ -25,8 +25,9 @@ from posegpt_cli.reading import read_all_said
 from posegpt_cli.rendering.options import RenderOptions
 
 HELP = """
-Reads .npz (AMASS, or what `posegpt sample` wrote), .bvh and .amc of any known skeleton. Several motions are \
-drawn side by side; as .npz, .bvh, .csv and .json each gets a file of its own (name_00.npz, name_01.npz, ...).
+Reads .npz (AMASS, or what `posegpt sample` wrote), .bvh and .amc of any known skeleton, animations in .glb \
+and .vrm. Several motions are drawn side by side; as .npz, .bvh, .csv and .json each gets a file of its own \
+(name_00.npz, name_01.npz, ...). --rig draws your own character, or writes its file with the animations in it.
 """
 SPEC = OptionSpec()
 

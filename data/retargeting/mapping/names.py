@@ -9,6 +9,8 @@ from typing import NamedTuple
 _SIDES = {"l": "left", "left": "left", "r": "right", "right": "right"}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _KNOWN_PREFIX = re.compile(r"^mixamorig\d*")
+_VROID = re.compile(r"^J_Bip_(C_)?")
+"""Hair and clothes, which may be most joints of a file, have other prefixes."""
 _COMMON = 0.7
 """Share of the joints that begin, or end, with a word that is then no part of their names."""
 
@@ -27,8 +29,8 @@ class PlainName(NamedTuple):
 
 
 def without_namespace(name: str) -> str:
-    """`mixamorig7:Hips` and `Armature|Hips` are `Hips`."""
-    return re.split(r"[:|]", name)[-1].strip()
+    """`mixamorig7:Hips`, `Armature|Hips` and VRoid's `J_Bip_C_Hips` are `Hips`."""
+    return _VROID.sub("", re.split(r"[:|]", name)[-1].strip())
 
 
 def plain_names(names: Sequence[str], sided_parts: Collection[str]) -> list[PlainName]:

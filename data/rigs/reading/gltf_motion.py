@@ -97,7 +97,8 @@ def _tracks(fit: Fit, file: GltfFile, animation: dict[str, Any]) -> list[_Track]
         target = channel.get("target")
         if not isinstance(target, dict) or target.get("path") not in ("rotation", "translation"):
             continue
-        joint = where.get(target.get("node", -1), -1)
+        node = target.get("node")
+        joint = where.get(node, -1) if isinstance(node, int) else -1
         if joint < 0:
             continue
         sampler = samplers[whole_number(channel.get("sampler"), len(samplers), what, "its samplers")]

@@ -1,5 +1,6 @@
 """BVH files of a motion on a rig: its bone names, its hierarchy, its rest pose as the zero pose. No torch."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from models.files import atomic_file
 from models.rotations import matrix_to_quat, quat_to_rotvec
 
 FloatArray = NDArray[np.float64]
+
+_NO_NAME = re.compile(r"[\s{}]+")
 
 
 def write_rig_bvh(path: Path, motion: RigMotion, force: bool = False) -> None:
@@ -32,7 +35,8 @@ def write_rig_bvh(path: Path, motion: RigMotion, force: bool = False) -> None:
 
     # What carries the body has a path of its own, also if it is not the uppermost joint.
     placed = {joints.index(rig.top), joints.index(first)}
-    names = [rig.names[joint] for joint in joints]
+    # Names may hold anything in glTF, but neither lines nor braces in BVH.
+    names = [" ".join(_NO_NAME.sub(" ", rig.names[joint]).split()) or "joint" for joint in joints]
     shown = offsets.copy()
     shown[0] = mark_root(offsets[0])
     lines = ["HIERARCHY", *hierarchy_lines(names, parents, shown, 0, 0, placed), "MOTION"]
