@@ -20,7 +20,7 @@ LARGEST_TEXTURE = 2048
 """Pixels along a side; larger ones are reduced: pictures are seldom as fine."""
 _MOST_PIXELS = 16384 * 16384
 _KTX2 = b"\xabKTX 20\xbb"
-_WRAPS: dict[int, Wrap] = {33071: "clamp", 33648: "mirror"}
+_WRAPS: dict[str, Wrap] = {"33071": "clamp", "33648": "mirror"}
 _ALPHA_MODES: dict[str, AlphaMode] = {"MASK": "mask", "BLEND": "blend"}
 
 
@@ -146,8 +146,9 @@ class Materials:
         sampler: Mapping[str, Any] = {}
         if stored.get("sampler") is not None:
             sampler = self._file.item("samplers", stored["sampler"], "a texture")
-        across = _WRAPS.get(sampler.get("wrapS", 0), "repeat")
-        down = _WRAPS.get(sampler.get("wrapT", 0), "repeat")
+        # As text, because a damaged file may have a list there.
+        across = _WRAPS.get(str(sampler.get("wrapS")), "repeat")
+        down = _WRAPS.get(str(sampler.get("wrapT")), "repeat")
         self._textures[index] = Texture(self._picture(source), (across, down))
         return self._textures[index]
 

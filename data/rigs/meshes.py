@@ -166,7 +166,7 @@ class _Collected:
         if stored is None:
             return np.tile(np.eye(4), (n_joints, 1, 1))
         rows = self._file.accessor(stored).astype(float)
-        if rows.shape[1] != 16 or len(rows) < n_joints or not np.isfinite(rows).all():
+        if rows.shape[1] != 16 or len(rows) < n_joints or not (np.abs(rows) < 1e9).all():
             raise self._reader.damaged(f"skin {skin} lacks bind matrices")
         # glTF stores matrices column after column.
         return rows[:n_joints].reshape(-1, 4, 4).swapaxes(1, 2)

@@ -14,6 +14,8 @@ from models.errors import PoseGPTError
 FloatArray = NDArray[np.float64]
 
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
+_LARGEST = 1e9
+"""No number of a mesh is larger, in any unit."""
 _PACKED = {
     "KHR_draco_mesh_compression": "Draco",
     "EXT_meshopt_compression": "meshopt",
@@ -120,7 +122,8 @@ class PrimitiveReader:
         if not isinstance(targets, list) or not isinstance(weights, list):
             return
         for share, target in zip(weights, targets, strict=False):
-            if not isinstance(target, dict) or not isinstance(share, int | float) or not np.isfinite(share):
+            is_number = isinstance(share, int | float) and abs(share) < _LARGEST
+            if not isinstance(target, dict) or not is_number:
                 raise self.damaged("a morph target is none")
             if share:
                 yield float(share), target
@@ -184,10 +187,12 @@ class PrimitiveReader:
         return colors
 
     def _rows(self, accessor: object, width: int | Sequence[int], n: int | None, what: str) -> FloatArray:
-        """(n, width) finite numbers of an accessor."""
+        """(n, width) numbers of an accessor, all of them of a sensible size."""
         rows = self._file.accessor(accessor).astype(float)
         widths = (width,) if isinstance(width, int) else width
-        if rows.shape[1] not in widths or (n is not None and len(rows) != n) or not np.isfinite(rows).all():
+        fits = rows.shape[1] in widths and (n is None or len(rows) == n)
+        # NaN is not below anything.
+        if not fits or not (np.abs(rows) < _LARGEST).all():
             raise self.damaged(f"its {what} are not what they should be")
         return rows
 

@@ -41,7 +41,7 @@ def make_backend(options: RenderOptions, size: tuple[int, int]) -> Backend:
     if options.renderer == "pytorch3d":
         if options.rig is not None:
             raise PoseGPTError(
-                "the pytorch3d renderer draws our own bodies only, no rig", "use renderer='mesh'", "renderer"
+                "the pytorch3d renderer draws our own bodies only, no rig", "use renderer=mesh", "renderer"
             )
         from posegpt_cli.rendering.torch3d.renderer import Torch3dRenderer
 

@@ -125,7 +125,7 @@ class RigPerson(Person):
         """
         if self.character.look is None:
             raise PoseGPTError(
-                f"{self.character.fit.rig.name} has no mesh", "use renderer='skeleton'", "renderer"
+                f"{self.character.fit.rig.name} has no mesh", "use renderer=skeleton", "renderer"
             )
         return self.character.look
 

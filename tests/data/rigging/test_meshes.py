@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data.rigs.gltf_read import read_gltf
+from data.rigs.load import open_rig
 from data.rigs.meshes import CharacterMesh, read_mesh
 from data.rigs.primitives import smooth_normals
 from data.rigs.skinning import NodeTree, SkinnedMesh
@@ -310,6 +311,19 @@ def no_primitives(gltf):
     gltf.tree["meshes"][0]["primitives"] = {}
 
 
+def huge_positions(gltf):
+    primitive(gltf)["attributes"]["POSITION"] = gltf.accessor(VERTICES * 1e30)
+
+
+def attributes_in_a_list(gltf):
+    primitive(gltf)["attributes"] = []
+
+
+def odd_wrap(gltf):
+    textured(gltf, {"uri": "gone.png"}, sampler=0)
+    gltf.add("samplers", {"wrapS": [1]})
+
+
 def odd_scene(gltf):
     gltf.tree["scenes"][0]["nodes"] = [500]
 
@@ -322,7 +336,8 @@ def odd_scene(gltf):
         (face_out_of_range, "vertex that is not there"), (joint_out_of_range, "joint that its skin"),
         (nan_positions, "positions"), (too_few_colors, "colours"), (no_material, "materials"),
         (odd_factor, "'red'"), (few_bind_matrices, "bind matrices"), (no_primitives, "primitives"),
-        (odd_scene, "500"),
+        (odd_scene, "500"), (huge_positions, "positions"), (attributes_in_a_list, "attributes"),
+        (odd_wrap, "gone.png"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_said(tmp_path, damage, words):
@@ -331,3 +346,10 @@ def test_what_cannot_be_read_is_said(tmp_path, damage, words):
     with pytest.raises(PoseGPTError, match=words) as failed:
         read(gltf, tmp_path)
     assert failed.value.hint
+
+
+@pytest.mark.parametrize("damage", [attributes_in_a_list, no_primitives, huge_positions])
+def test_a_damaged_mesh_does_not_keep_its_skeleton_from_moving(tmp_path, damage):
+    gltf = box_man()
+    damage(gltf)
+    assert open_rig(gltf.save(tmp_path / "man.gltf")).rig.n_joints == 22
