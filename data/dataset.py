@@ -99,12 +99,7 @@ class Windows:
         self.n_short_clips = len(lengths) - len(usable)
         """Clips left out because they are shorter than min_seq_len."""
         if len(usable) == 0:
-            longest = int(lengths.max(initial=0))
-            raise PoseGPTError(
-                f"none of the {len(lengths)} clips in {store.path} has {self.min_seq_len} frames",
-                f"prepare longer clips, or use min_seq_len={longest}" if longest else "prepare longer clips",
-                "min_seq_len",
-            )
+            raise self._nothing_usable(lengths)
 
         usable = usable[: config.n_train]
 
@@ -115,6 +110,19 @@ class Windows:
         self._mirrored_label = mirror_labels(store.label_names)
         self.n_steps = max(1, round(copies * self.steps_per_epoch)) if copies else None
         """Training batches before the same ones come again in another order (None: they never do)."""
+
+    def _nothing_usable(self, lengths: NDArray[np.integer]) -> PoseGPTError:
+        """What to raise if no clip is long enough."""
+        # Of a few clips, the split for validation may have got none.
+        path = self.store.path
+        if len(lengths) == 0:
+            return PoseGPTError(f"there is no clip in {path}", "prepare more clips")
+        longest = int(lengths.max())
+        return PoseGPTError(
+            f"none of the {len(lengths)} clips in {path} has {self.min_seq_len} frames",
+            f"prepare longer clips, or use min_seq_len={longest}",
+            "min_seq_len",
+        )
 
     def of_rank(self, rank: int, world: int) -> Windows:
         """The same windows as one process among several sees them."""

@@ -397,3 +397,9 @@ def test_poses_only_and_a_few_clips_only(store):
     assert sorted(set(clips.tolist())) == [0, 1]
     # Validation is not cut short.
     assert set(few.eval_plan().clips.tolist()) == {0, 1, 3, 4, 5}
+
+
+def test_a_split_without_clips_is_said_so(store, monkeypatch):
+    monkeypatch.setattr(type(store), "lengths", ())
+    with pytest.raises(PoseGPTError, match="there is no clip in"):
+        windows_of(store, 64, 41)
