@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from data.rigs.gltf_read import GltfFile, read_uri
+from data.rigs.gltf_read import GltfFile, Node, read_uri
 from data.rigs.solve import RigMotion
 
 _HEADER, _CHUNK = struct.Struct("<III"), struct.Struct("<II")
@@ -44,6 +44,14 @@ class Additions:
         accessors = self.tree.setdefault("accessors", [])
         accessors.append(accessor)
         return len(accessors) - 1
+
+    def free_node(self, node: Node) -> None:
+        """Let a node be animated: one that is placed by a matrix is not, by the standard."""
+        stored = self.tree["nodes"][node.index]
+        if stored.pop("matrix", None) is not None:
+            stored["translation"] = node.translation.tolist()
+            stored["rotation"] = node.rotation.tolist()
+            stored["scale"] = node.scale.tolist()
 
     def to_bytes(self) -> bytes:
         """The file as .glb."""
@@ -128,6 +136,8 @@ def _animation(additions: Additions, motion: RigMotion, name: str) -> dict[str, 
         keys = times if len(values) == motion.n_frames else still
         output = additions.add(values.astype(np.float32))
         samplers.append({"input": keys, "output": output, "interpolation": "LINEAR"})
+        assert rig.gltf is not None
+        additions.free_node(rig.gltf.nodes[rig.nodes[joint]])
         target = {"node": rig.nodes[joint], "path": path}
         channels.append({"sampler": len(samplers) - 1, "target": target})
 

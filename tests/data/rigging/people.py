@@ -12,6 +12,7 @@ import numpy as np
 from data.rigs.rig import Rig
 from data.rigs.targets import named_rig
 from data.rigs.writing.gltf_build import with_gltf
+from models.rotations import quat_to_matrix
 
 Tree = dict[str, Any]
 
@@ -94,6 +95,15 @@ def in_centimetres_with_z_up(tree: Tree) -> None:
         node["translation"] = [100.0 * value for value in node["translation"]]
     without_skin(tree)
     standing_in(tree, [-half, 0.0, 0.0, half], 0.01)
+
+
+def by_matrices(tree: Tree) -> None:
+    """Nodes placed by matrices, as some exporters have them."""
+    for node in tree["nodes"]:
+        matrix = np.eye(4)
+        matrix[:3, :3] = quat_to_matrix(np.array(node.pop("rotation")))
+        matrix[:3, 3] = node.pop("translation")
+        node["matrix"] = matrix.T.ravel().tolist()
 
 
 def facing_back(tree: Tree) -> None:

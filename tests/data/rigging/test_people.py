@@ -28,6 +28,7 @@ KINDS = {
     "centimetres, Z up": lambda path: people.write_rig(
         path, named_rig("mixamo"), people.in_centimetres_with_z_up
     ),
+    "placed by matrices": lambda path: people.write_rig(path, named_rig("rigify"), people.by_matrices),
     "500 joints": lambda path: people.write_rig(
         path, named_rig("vrm"), lambda tree: people.with_hair(tree, 450)
     ),
@@ -73,6 +74,15 @@ def test_each_known_skeleton_carries_a_motion_and_gives_it_back(name, walk, tmp_
 @pytest.mark.parametrize("kind", KINDS)
 def test_rigs_of_many_kinds_carry_a_motion_and_give_it_back(kind, walk, tmp_path):
     check(walk, KINDS[kind](tmp_path / "rig.glb"), tmp_path)
+
+
+def test_no_animated_node_is_placed_by_a_matrix(walk, tmp_path):
+    fit = open_rig(people.write_rig(tmp_path / "rig.glb", named_rig("unreal"), people.by_matrices))
+    (tmp_path / "walk.glb").write_bytes(with_animations([put_on_rig(fit, walk)]))
+    tree = people.read_tree(tmp_path / "walk.glb")
+    for channel in tree["animations"][0]["channels"]:
+        assert "matrix" not in tree["nodes"][channel["target"]["node"]]
+    np.testing.assert_allclose(open_rig(tmp_path / "walk.glb").rest_positions, fit.rest_positions, atol=1e-6)
 
 
 def test_a_rig_that_faces_back_walks_where_it_faces(walk, tmp_path):
