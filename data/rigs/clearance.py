@@ -79,6 +79,7 @@ def thickness_of(places: Mapping[str, FloatArray], points: FloatArray, carriers:
     if not len(points):
         return Thickness(trunk, thigh)
 
+    # Medians, because skirts and belts are no flesh.
     own = np.array(carriers)
     chest = next((joint for joint in ("spine3", "spine2", "spine1") if joint in places), "")
     of_trunk = np.isin(own, ("pelvis", "spine1", "spine2", "spine3"))
@@ -100,9 +101,11 @@ def clear_hands(source: BodyMotion, body: BodyMotion, thickness: Thickness, fps:
         fps: frame rate.
     """
     for side, outward in (("left", 1.0), ("right", -1.0)):
+        # Of trunk and thighs, the one that needs the most decides in each frame.
         palm = np.array([outward * _PALM, 0.0, 0.0])
         by = np.zeros((len(body.positions), 3))
         for capsule in CAPSULES:
+            # As much room as the source has, or enough; a hand that touches there touches here.
             away = _away(body, f"{side}_wrist", palm, capsule)
             room = np.linalg.norm(away, axis=1) - getattr(thickness, capsule.part)
             own_room = np.linalg.norm(_away(source, f"{side}_wrist", palm, capsule), axis=1)

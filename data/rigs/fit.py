@@ -90,13 +90,16 @@ class Fit:
 
     def turns(self, rotations: FloatArray) -> FloatArray:
         """(T, M, 3, 3) turns of the rig's joints for SMPL's global rotations (T, 22, 3, 3)."""
-        starts = [driver.start for driver in self.drivers]
+        drivers = np.array(self.drivers)
+        starts = drivers[:, 0].astype(int)
+        ends = drivers[:, 1].astype(int)
+        shares = drivers[:, 2]
+
+        # Most joints turn as one of SMPL's; the others lie between two.
         turned = rotations[:, starts]
-        shared = [k for k, driver in enumerate(self.drivers) if driver.share > 0]
-        if shared:
-            ends = [self.drivers[k].end for k in shared]
-            shares = np.array([self.drivers[k].share for k in shared])
-            turned[:, shared] = _between(turned[:, shared], rotations[:, ends], shares)
+        shared = np.flatnonzero(shares)
+        if len(shared):
+            turned[:, shared] = _between(turned[:, shared], rotations[:, ends[shared]], shares[shared])
         return np.asarray(turned @ self.alignments[starts])
 
     def positions(self, turns: FloatArray, root: FloatArray) -> FloatArray:
@@ -121,10 +124,15 @@ class Fit:
 
     def _drops(self) -> FloatArray:
         drops = SMPL_BODY.drops.copy()
+        turning = self.joints.turning
         for side in ("left", "right"):
-            for name in (f"{side}_ankle", f"{side}_foot"):
-                if name in self.joints.turning:
-                    drops[JOINT[name]] = self.rest_positions[self.joints.turning[name], 1]
+            ankle = JOINT[f"{side}_ankle"]
+            foot = JOINT[f"{side}_foot"]
+            drops[ankle] = self.rest_positions[turning[f"{side}_ankle"], 1]
+            # A foot without toes stands flat too.
+            drops[foot] = drops[ankle] + SMPL_BODY.offsets[foot, 1]
+            if f"{side}_foot" in turning:
+                drops[foot] = self.rest_positions[turning[f"{side}_foot"], 1]
         return drops
 
 
@@ -160,6 +168,10 @@ def fit_rig(rig: Rig) -> Fit:
     positions[:, 1] -= floor
     points[:, 1] -= floor
     moving = _moving(rig, joints)
+    if rig.nodes and rig.nodes[moving[0][0]] < 0:
+        raise PoseGPTError(
+            f"{rig.name} has no joint that carries both legs and trunk", "join them below one root", "rig"
+        )
     thickness = _thickness(rig, joints, positions, points, carriers)
     return Fit(rig, joints, axes, size, positions, floor, thickness, zero.alignments, *moving)
 
@@ -251,6 +263,7 @@ def _moving(rig: Rig, joints: JointMap) -> tuple[tuple[int, ...], tuple[int, ...
         for k in range(first + 1, last):
             drivers[column[k]] = Driver(start, end, (k - first) / (last - first))
 
+    # The file has parents before their children, and so has what turns; what rests between is passed over.
     moving = tuple(sorted(drivers))
     place = {joint: k for k, joint in enumerate(moving)}
     parents = []

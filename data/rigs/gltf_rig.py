@@ -39,6 +39,7 @@ def gltf_rig(file: GltfFile) -> Rig:
     parents = [-1]
     for node in joints[1:]:
         parents.append(where[file.nodes[node].parent])
+    # A mirrored joint turns the other way round: no rotation makes up for it.
     if (scales < 0).any():
         name = stored[int(np.argwhere(scales < 0)[0, 0])].name
         raise PoseGPTError(

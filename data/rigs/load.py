@@ -54,6 +54,7 @@ def _open(path: Path, modified: int, size: int) -> Fit:
 
 
 def _from_bvh(path: Path) -> Fit:
+    # Only the beginning of the file is read: its motion does not matter.
     rig = bvh_rig(read_skeleton(path))
     # The files that we write of it are in metres, which BVH does not say.
     leg = SMPL_LEG / fit_rig(rig).size

@@ -32,6 +32,7 @@ def rest_vertices(rig: Rig) -> tuple[FloatArray, IntArray]:
 def _of_mesh(rig: Rig, mesh: int, skin: int) -> list[tuple[FloatArray, IntArray]]:
     """Points and carriers of each part of a mesh; a vertex goes where its heaviest joint goes."""
     assert rig.gltf is not None
+    # Skinning by one joint is near enough for how thick a body is and where its soles are.
     nodes, matrices = skin_matrices(rig, rig.gltf, skin)
     where = {node: joint for joint, node in enumerate(rig.nodes)}
     rig_joints = np.array([where.get(node, -1) for node in nodes])

@@ -54,6 +54,7 @@ class Rig:
     @cached_property
     def world_rotations(self) -> FloatArray:
         """(J, 3, 3) rotations at rest in the file's world; scales are left out."""
+        # Parents stand before their children, so theirs are in the world already.
         turns = quat_to_matrix(self.rotations)
         for joint, parent in enumerate(self.parents):
             if parent >= 0:
@@ -93,6 +94,7 @@ class Rig:
 
         What finds a body's joints in recordings finds them here: bones are named as the file says.
         """
+        # Offsets as the world sees them, which is what frames along its axes make of them.
         positions = self.world_positions
         parents = np.array(self.parents)
         offsets = positions - np.where(parents[:, None] < 0, 0.0, positions[parents])

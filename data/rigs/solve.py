@@ -96,14 +96,20 @@ def put_on_rig(fit: Fit, motion: Motion) -> RigMotion:
     Limbs point as the motion's do, as far as planted feet allow. The way over the floor is scaled by the
     length of the legs.
     """
+    # SMPL's directions on the rig's bones first: everything points right, but feet slide and float.
     source = body_motion(motion.poses, motion.trans.astype(float), motion.body_type)
     body = _on_own_bones(fit, source)
+
+    # Feet stand where the motion's do, as high over the floor as they are there.
     feet = source_feet(source.positions, _ALL, motion.fps)
     heights = np.maximum(sole_heights(source), 0.0)
     body = hold_feet(body, feet, motion.fps, heights, Tolerance())
 
+    # Thicker bodies need room for their hands, and other limbs may reach the floor.
     body = clear_hands(source, body, fit.thickness, motion.fps)
     body = lift_off_floor(source, body, motion.fps)
+
+    # Back from SMPL's joints to those of the rig.
     turns = fit.turns(body.rotations)
     root = _root(fit, body.rotations, body.positions)
     fingers = finger_turns(fit, motion)

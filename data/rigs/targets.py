@@ -178,6 +178,7 @@ class _Bones:
 
     def rig(self, name: str) -> Rig:
         """All of it, parents first."""
+        # From places in the world to offsets in the parent's frame.
         places = np.array(self._places)
         frames = self._frames(places)
         parents = np.array(self._parents)
@@ -212,6 +213,8 @@ class _Bones:
         name = self._add(self._known[joint], above, self._at(joint))
         if not limb:
             return name
+
+        # Twist bones lie half way: in the chain, or beside it.
         start, end = (self._at(f"{SIDES[side]}_{role}") for role in _LIMB_OF[limb])
         middle = (start + end) / 2
         if self._target.leaves and limb in self._target.leaves:
@@ -252,6 +255,7 @@ class _Bones:
         if self._target.frames == "world":
             return frames
         for joint in range(len(places)):
+            # The second axis points forward, or up where the bone itself points forward.
             along = self._bone(joint, places)
             forward = np.array([0.0, 0.0, 1.0]) if abs(along[2]) < 0.7 else np.array([0.0, 1.0, 0.0])
             third = unit(forward - along * (forward @ along))
@@ -280,6 +284,7 @@ class _Bones:
 
 def rest_joints(arms_down: float) -> FloatArray:
     """(22, 3) joints of the bundled body on the floor, arms some degrees below a T-pose."""
+    # An arm turns about its shoulder as a whole.
     joints = REST_JOINTS - [0.0, SOLE, 0.0]
     turned = joints.copy()
     for side, word in enumerate(SIDES):

@@ -13,6 +13,7 @@ _LEG = (0.5, 1.4)
 
 def bvh_rig(bvh: Bvh) -> Rig:
     """The skeleton of a recording, in its own units."""
+    # In the zero pose all frames lie along the file's axes.
     n_joints = len(bvh.names)
     rotations = np.zeros((n_joints, 4))
     rotations[:, 3] = 1.0
@@ -39,6 +40,7 @@ def mark_root(offset: np.ndarray) -> np.ndarray:
 
 def is_marked(bvh: Bvh) -> bool:
     """Whether posegpt put a recording on a rig."""
+    # Our layout of channels and our zeros: both together nobody else writes.
     root, *others = bvh.channels
     has_layout = root == OWN_CHANNELS and set(others) <= {OWN_CHANNELS, OWN_CHANNELS[3:]}
     across = bvh.offsets[0, [0, 2]]

@@ -78,9 +78,14 @@ def _choose(file: GltfFile, name: str | None) -> tuple[dict[str, Any], tuple[str
                 f"{file.name} has no animation {name!r}", f"it has {', '.join(names)}", "animation"
             )
         return animations[names.index(name)], ()
-    own = [k for k, a in enumerate(animations) if isinstance(a.get("extras"), dict)]
-    own = [k for k in own if animations[k]["extras"].get("generator") == OWN_MARK]
-    chosen = own[0] if own else 0
+
+    # Whoever puts motion into a character's file and reads it again means that motion.
+    chosen = 0
+    for k, animation in enumerate(animations):
+        extras = animation.get("extras")
+        if isinstance(extras, dict) and extras.get("generator") == OWN_MARK:
+            chosen = k
+            break
     notes: tuple[str, ...] = ()
     if len(animations) > 1:
         notes = (f"animation {names[chosen]!r} of {len(animations)}: animation=NAME chooses another",)
@@ -94,6 +99,7 @@ def _tracks(fit: Fit, file: GltfFile, animation: dict[str, Any]) -> list[_Track]
     where = {node: joint for joint, node in enumerate(fit.rig.nodes)}
     tracks = []
     for channel in objects(animation, "channels", file.name):
+        # Weights of morph targets and scales move no joint.
         target = channel.get("target")
         if not isinstance(target, dict) or target.get("path") not in ("rotation", "translation"):
             continue
@@ -159,6 +165,8 @@ def _rest_aligned(
     rig = fit.rig
     rest = rig.world_rotations
     local = quat_to_matrix(rotations)
+
+    # A turn is what takes a joint's frame at rest, in the world, to where it is: parents before children.
     turns = np.empty_like(local)
     columns = []
     channels: list[tuple[str, ...]] = []
@@ -180,6 +188,8 @@ def _rest_aligned(
             above = np.swapaxes(turns[:, parent], -1, -2)
             own = above @ turns[:, joint]
             relative = apply(above, way)
+
+        # Only joints with keys for their place get channels for it: others keep their bones' lengths.
         if joint in placed:
             columns.append(relative)
             channels.append((*_PLACE, *_TURNS))
@@ -187,6 +197,8 @@ def _rest_aligned(
             channels.append(_TURNS)
         rotvecs = quat_to_rotvec(matrix_to_quat(own))
         columns.append(rotvecs_to_zyx(rotvecs[:, None])[:, 0])
+
+    # The rest pose is that of the rig, which need not be how the file's nodes stand.
     values = np.concatenate(columns, axis=1)
     rest_pose = rig.rest
     return Bvh(

@@ -46,6 +46,7 @@ def undo(fit: Fit, bvh: Bvh) -> Motion:
         fit: how the rig follows SMPL's body.
         bvh: the rig's joints, in its order, with frames that lie along the world's axes at rest.
     """
+    # The same turns that were put on the rig, in our world and size again.
     pose = forward_kinematics(bvh)
     moving = list(fit.moving)
     turns = fit.axes @ pose.rotations[:, moving] @ fit.axes.T

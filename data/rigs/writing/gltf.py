@@ -32,6 +32,7 @@ class Additions:
 
     def add(self, array: NDArray[np.float32], with_bounds: bool = False) -> int:
         """Append (N, K) or (N,) numbers; returns their accessor."""
+        # A view says which bytes, an accessor what they mean; ours come in pairs.
         rows = np.ascontiguousarray(array, "<f4").reshape(len(array), -1)
         views = self.tree.setdefault("bufferViews", [])
         views.append({"buffer": 0, "byteOffset": self._end(), "byteLength": rows.nbytes})
@@ -69,6 +70,7 @@ class Additions:
 
     def _merge_buffers(self, file: GltfFile) -> None:
         """All buffers behind one another, as a .glb holds one; what lies beside the file comes into it."""
+        # The first buffer stays at the beginning, so that nothing of a .glb moves.
         starts = []
         for buffer in file.buffers:
             starts.append(self._end())
@@ -111,6 +113,8 @@ def with_animations(
     file = motions[0].fit.rig.gltf
     assert file is not None, "rigs of other files become glTF first"
     additions = Additions(file)
+
+    # Programs list animations by name: no two may be alike.
     animations = additions.tree.setdefault("animations", [])
     taken = {str(animation.get("name")) for animation in animations}
     for motion in motions:
@@ -141,6 +145,7 @@ def _animation(additions: Additions, motion: RigMotion, name: str) -> dict[str, 
         target = {"node": rig.nodes[joint], "path": path}
         channels.append({"sampler": len(samplers) - 1, "target": target})
 
+    # The root's path first, then all that turns.
     add(motion.fit.moving[0], "translation", motion.local_translation())
     rotations = dict(zip(motion.fit.moving, np.moveaxis(motion.local_rotations(), 1, 0), strict=True))
     for joint in motion.fingers:
