@@ -400,6 +400,6 @@ def test_poses_only_and_a_few_clips_only(store):
 
 
 def test_a_split_without_clips_is_said_so(store, monkeypatch):
-    monkeypatch.setattr(type(store), "lengths", ())
+    monkeypatch.setattr(store, "lengths", ())
     with pytest.raises(PoseGPTError, match="there is no clip in"):
         windows_of(store, 64, 41)
