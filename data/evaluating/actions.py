@@ -81,10 +81,24 @@ def _whole_clips(store: Store, request: NamedRequest, judge: Judge, on_progress:
         if store.own_labels[k] >= 0 and motion.labels[0] in judge.names and is_asked_for:
             motions.append(motion.crop(0, min(motion.n_frames, request.max_frames)))
     if not motions:
-        raise PoseGPTError(
-            f"no clip of {store.path} has one of the names asked for", "posegpt actions lists them", "actions"
-        )
+        raise _nothing_to_judge(store, request, judge)
     return judged_clips(motions, judge, request.max_frames, stage_of(on_progress, "features"))
+
+
+def _nothing_to_judge(store: Store, request: NamedRequest, judge: Judge) -> PoseGPTError:
+    """Why no clip of a split could be taken: other labels than the classifier's, other names, or no clips."""
+    names = sorted({store.manifest.label_names[own] for own in store.own_labels if own >= 0})
+    if not names:
+        return PoseGPTError(f"{store.path} has no clip with a label", "prepare more clips, with labels")
+    if not set(names) & set(judge.names):
+        return PoseGPTError(
+            f"the classifier knows no label of {store.path}, such as {', '.join(map(repr, names[:3]))}",
+            "train one on this data (posegpt train classifier), and give its run as classifier=RUN",
+            "classifier",
+        )
+    return PoseGPTError(
+        f"no clip of {store.path} has one of the names asked for", "posegpt actions lists them", "actions"
+    )
 
 
 def judged_clips(motions: Sequence[Motion], judge: Judge, max_frames: int, on_progress: OnProgress) -> Clips:
