@@ -11,6 +11,7 @@ import numpy as np
 
 from models.body.body import load_body_of
 from models.body.skeleton import JOINT_NAMES
+from models.errors import PoseGPTError
 from models.label_facts import usual_length
 from models.motion import Float32Array, Motion
 from models.sampling.generator import Generator, load_generator
@@ -87,6 +88,11 @@ class Service:
         """The job of a request; raises PoseGPTError for labels that the generator does not know."""
         segments = [self._segment(each.actions, each.style, each.frames) for each in body.segments]
         settings = sampling_of(body)
+        total = sum(frames or self.usual_frames(labels) for labels, frames in segments)
+        if total > self.limits.frames:
+            raise PoseGPTError(
+                f"{total} frames in all are more than {self.limits.frames}", "ask for shorter segments"
+            )
         start: Callable[[], Plans]
         if len(segments) == 1:
             labels, n_frames = segments[0]

@@ -13,6 +13,8 @@ import { Timeline } from './timeline.js';
 const byId = (id) => document.getElementById(id);
 const EYE = [0.45, 0.28, 0.85];
 const SUN = [0.35, 0.85, 0.4];
+const PANEL = 340; // pixels that the panel takes from a view wider than NARROW, see style.css
+const NARROW = 760;
 
 const page = { motions: [], past: null, character: null, asking: null, message: 0 };
 
@@ -123,11 +125,13 @@ async function start() {
       await chain;
       await begin(answer.motions.length);
       if (asking.signal.aborted) return;
+      const isOtherCount = answer.motions.length !== page.motions.length;
       page.motions = answer.motions;
       answer.motions.forEach((motion, k) => figures.put(k, 0, unpack(motion.data), motion.past_frames));
       player.growing = false;
       player.setFrames(figures.frames);
       await dress();
+      if (isOtherCount) view();
       if (given && player.frame < given) player.frame = Math.max(0, given - about.fps);
       player.setPlaying(true);
       byId('licence').textContent = answer.motions[0].licence;
@@ -160,7 +164,7 @@ async function start() {
       byId('undress').hidden = false;
       await held();
       await dress();
-      stage.frame(figures.pelvises, about.height, EYE);
+      view();
       say([page.character.name, ...page.character.notes].join('; '));
     } catch (error) {
       page.character = null;
@@ -287,7 +291,7 @@ async function start() {
       choice.onchange();
     },
     follow: () => byId('follow').click(),
-    view: () => stage.frame(figures.pelvises, about.height, EYE),
+    view,
     goOn,
     share,
     theme: () => byId('theme').click(),
@@ -297,20 +301,29 @@ async function start() {
     if (linked && toHash(linked) !== toHash(state)) { panel.selected = 0; page.past = null; change(linked, false); generate(); }
   });
 
+  // Everybody in view, beside the panel.
+  function view() {
+    const { aspect } = stage.camera;
+    const { clientWidth } = byId('view');
+    if (clientWidth > NARROW) stage.camera.aspect *= 1 - PANEL / clientWidth;
+    stage.frame(figures.pelvises, about.height, EYE);
+    stage.camera.aspect = aspect;
+  }
+
   // The view: as large as its place, the figure beside the panel on a wide screen.
   function resize() {
     const { clientWidth, clientHeight } = byId('view');
     stage.resize(clientWidth, clientHeight);
-    const isWide = clientWidth > 760;
-    const panelWidth = isWide ? 340 : 0;
-    stage.camera.setViewOffset(clientWidth, clientHeight, -panelWidth / 2, isWide ? 30 : 0, clientWidth, clientHeight);
+    const isWide = clientWidth > NARROW;
+    const [aside, down] = isWide ? [-PANEL / 2, 30] : [0, 0];
+    stage.camera.setViewOffset(clientWidth, clientHeight, aside, down, clientWidth, clientHeight);
   }
   new ResizeObserver(resize).observe(byId('view'));
   resize();
 
   show();
   await generate();
-  if (figures.frames) stage.frame(figures.pelvises, about.height, EYE);
+  if (figures.frames) view();
   let before = performance.now();
   stage.renderer.setAnimationLoop((now) => {
     player.advance(Math.min((now - before) / 1000, 0.25));

@@ -1,7 +1,13 @@
 // The panel: prompt, the selected segment, numbers; it shows the state and says how it changes.
 
 const byId = (id) => document.getElementById(id);
-const IDEAS = ['walk 2s, run 2s', 'walk 2s, bow 2s, walk 2s', 'jump', 'squat', 'wave-right-hand', 'walk/happy 3s', 'walk/elderly 4s'];
+// Examples, and the actions and styles that a generator has to know for them.
+const IDEAS = [
+  ['an old man walks for 3 seconds, then bows', ['walk', 'bow', 'elderly']],
+  ['walk 2s, wave-right-hand 1.5s, run 2s', ['walk', 'wave-right-hand', 'run']],
+  ['she happily jumps twice', ['jump', 'happy']],
+  ['squat', ['squat']],
+];
 
 export class Panel {
   // on.change(state, isFinal): a new state; not final while somebody still types.
@@ -34,11 +40,10 @@ export class Panel {
     }
   }
 
-  // Examples of which the generator knows all words.
   offerIdeas() {
     const known = new Set([...this.about.actions, ...this.about.styles].map((each) => each.name));
-    const words = (idea) => idea.split(',').flatMap((part) => part.trim().split(' ')[0].split('/'));
-    for (const idea of IDEAS.filter((each) => words(each).every((word) => known.has(word)))) {
+    for (const [idea, needed] of IDEAS) {
+      if (!needed.every((name) => known.has(name))) continue;
       const button = document.createElement('button');
       button.type = 'button';
       button.className = 'quiet';

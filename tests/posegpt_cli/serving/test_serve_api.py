@@ -97,6 +97,7 @@ def test_events_say_how_far_it_is_and_end_with_the_motion(client):
         ({"segments": []}, 422, "segments"),
         ({"segments": [{"actions": ["walk"], "frames": 0}]}, 422, "frames"),
         ({"segments": [{"actions": ["walk"], "frames": 1801}]}, 422, "frames"),
+        ({"segments": [{"actions": ["walk"], "frames": 1000}] * 2}, 400, "2000 frames in all"),
         ({**WALK, "n": 17}, 422, "n"),
         ({**WALK, "seed": -1}, 422, "seed"),
         ({**WALK, "codes": {"temperature": 0}}, 422, "temperature"),
