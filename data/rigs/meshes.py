@@ -16,6 +16,7 @@ from models.errors import PoseGPTError
 from models.motion import Float32Array
 
 MOST_VERTICES = 2_000_000
+_PER_VERTEX = ("vertices", "normals", "uvs", "colors")
 _DRAWN_AFTER: dict[AlphaMode, int] = {"opaque": 0, "mask": 1, "blend": 2}
 
 
@@ -62,6 +63,7 @@ def read_mesh(file: GltfFile) -> CharacterMesh | None:
 
     Raises PoseGPTError if a mesh is damaged, or packed in a way that is not read here.
     """
+    # In the order of the nodes: viewers draw them so.
     collected = _Collected(file)
     shown = _shown_nodes(file)
     for node in file.nodes:
@@ -115,21 +117,21 @@ class _Collected:
             return None
         # What shines through is drawn over what does not.
         ordered = sorted(self._primitives, key=lambda pair: _DRAWN_AFTER[pair[0].material.alpha])
-        primitives = [primitive for primitive, _ in ordered]
-        faces = []
         parts = []
+        arrays: dict[str, list[NDArray[np.float64]]] = {name: [] for name in _PER_VERTEX}
+        faces = []
         n_vertices = 0
         n_faces = 0
-        for primitive in primitives:
+        # Faces count the vertices of all primitives before them.
+        for primitive, _ in ordered:
+            for name, collected in arrays.items():
+                collected.append(getattr(primitive, name))
             faces.append(primitive.faces + n_vertices)
             parts.append(MeshPart(primitive.material, slice(n_faces, n_faces + len(primitive.faces))))
             n_vertices += len(primitive.vertices)
             n_faces += len(primitive.faces)
         return CharacterMesh(
-            vertices=_stacked([primitive.vertices for primitive in primitives]),
-            normals=_stacked([primitive.normals for primitive in primitives]),
-            uvs=_stacked([primitive.uvs for primitive in primitives]),
-            colors=_stacked([primitive.colors for primitive in primitives]),
+            **{name: _stacked(collected) for name, collected in arrays.items()},
             faces=np.concatenate(faces).astype(np.uint32),
             parts=tuple(parts),
             bones=tuple(self._bones),

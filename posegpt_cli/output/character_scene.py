@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 def character_scene(people: Sequence[Person]) -> bytes:
     """A .glb with an animation for each person: the character's own file, or bones if it has no mesh."""
+    # All people of a page are on one character: their file is needed once.
     cast = _characters(people)
     if cast[0].character.look is None:
         return _bones_scene(cast)
@@ -57,6 +58,7 @@ def _bones_scene(cast: Sequence[RigPerson]) -> bytes:
     fit = cast[0].character.fit
     gltf = g.GLTF2(asset=g.Asset(version="2.0", generator="posegpt"), scene=0, scenes=[g.Scene(nodes=[0])])
     binary = Binary(gltf)
+    # Joints stand as at rest, each relative to what carries it.
     for k, joint in enumerate(fit.moving):
         offset = fit.rest_positions[joint] if k == 0 else fit.offsets[k]
         children = [child for child, parent in enumerate(fit.parents) if parent == k]
@@ -82,6 +84,7 @@ def _add_capsules(gltf: "GLTF2", binary: Binary, fit: Fit) -> None:
     import pygltflib as g
 
     head = head_joint(fit)
+    # The head's middle and the nose come behind the joints, as bones count them.
     points = np.concatenate((fit.rest_positions, fit.rest_positions[head] + HEAD_POINTS))
     carrier_of = [*carriers(fit), fit.place_of[head], fit.place_of[head]]
     vertices, normals, colors, owners, faces = [], [], [], [], []
@@ -93,6 +96,7 @@ def _add_capsules(gltf: "GLTF2", binary: Binary, fit: Fit) -> None:
         colors.append(np.tile([*srgb_to_linear(np.array(bone.color)), 1.0], (len(places), 1)))
         owners.append(np.full(len(places), carrier_of[bone.start]))
         faces.append(CAPSULE_FACES + k * len(places))
+    # Every vertex follows one joint wholly.
     owner = np.concatenate(owners)
     joints = np.zeros((len(owner), 4), np.uint16)
     joints[:, 0] = owner
@@ -126,6 +130,7 @@ def _animation(person: RigPerson, binary: Binary) -> object:
         animation.channels.append(g.AnimationChannel(sampler=len(animation.samplers), target=target))
         animation.samplers.append(sampler)
 
+    # The scene is in our own world, so that turns need no change of frame.
     add(0, "translation", on_rig.root.astype(np.float32))
     for k, parent in enumerate(fit.parents):
         turns = on_rig.turns[:, k]

@@ -99,6 +99,7 @@ class RigPerson(Person):
     @cached_property
     def joints(self) -> Float32Array:
         """(T, M, 3) metres: the joints of the rig that turn; the first carries all others."""
+        # What is above them stands still, and would widen the camera's view.
         positions = self.character.fit.positions(self.on_rig.turns, self.on_rig.root)
         return (positions + self.offset).astype(np.float32)
 
@@ -153,6 +154,7 @@ class RigPerson(Person):
         """For each frame (n, 3) the ankles and balls of the feet that rest on the floor, metres."""
         from models.cleaning.contacts import planted_feet
 
+        # Which feet rest is the motion's own; where they are is the character's.
         fit = self.character.fit
         tracks = []
         for name in ("left_ankle", "right_ankle", "left_foot", "right_foot"):
@@ -300,6 +302,7 @@ def _bare_reach(fit: Fit) -> FloatArray:
 
 def _paint(mesh: CharacterMesh) -> Float32Array:
     """(V, 4) vertex colours times those of the materials, as square roots of linear light, and opacity."""
+    # No two materials share a vertex.
     factors = np.ones((mesh.n_vertices, 4), np.float32)
     for part in mesh.parts:
         factors[np.unique(mesh.faces[part.faces])] = part.material.color

@@ -56,6 +56,7 @@ def body_look(body: "Body") -> Look:
     """A body's own look."""
     import torch
 
+    # Without pose and path the vertices are those at rest, as the mesh itself has them.
     with torch.inference_mode():
         rest = body.vertices(torch.zeros(1, len(body.rest_joints), 3), torch.zeros(1, 3))[0].numpy()
     colors = np.column_stack((body_colors(body), np.ones(body.n_vertices, np.float32)))

@@ -22,6 +22,7 @@ def make_people(motions: Sequence[Motion], options: RenderOptions) -> list[Perso
     people: list[Person] = []
     for motion in motions:
         body = load_body_of(motion, options.body_model, options.body_type, options.body)
+        # Faces and headings are read off our own body, also for a character.
         resampled = motion.to_body_type(body.body_type).resample(options.fps)
         if options.rig is None:
             people.append(Person(resampled, body))

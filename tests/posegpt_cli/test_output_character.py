@@ -133,7 +133,6 @@ def test_textures_are_seen_and_one_colour_covers_them(tmp_path):
 
     full = blue_pixels(drawn(blue_man(), tmp_path))
     assert full > 800
-    assert blue_pixels(drawn(blue_man(doubleSided=True), tmp_path)) == pytest.approx(full, rel=0.02)
     assert blue_pixels(drawn(blue_man(), tmp_path, color="red")) == 0
     # The past is grey, then the character has its own colours.
     assert blue_pixels(drawn(blue_man(), tmp_path, past_frames=2)) == 0
@@ -271,9 +270,10 @@ def test_render_draws_the_character_from_the_command_line(posegpt, tmp_path):
     from data.formats.smpl_npz import write_smpl_npz
 
     write_smpl_npz(tmp_path / "walk.npz", make_motion("walk", 8))
-    out = tmp_path / "walk.gif"
-    ran = posegpt(
-        "render", tmp_path / "walk.npz", "--rig", CHARACTERS / "kenney.glb", "--size", "64x64", "--out", out
-    )
+    out = tmp_path / "walk.png"
+    words = ("--rig", CHARACTERS / "kenney.glb", "--size", "96x96", "--sheet-frames", 1, "--out", out)
+    ran = posegpt("render", tmp_path / "walk.npz", *words)
     assert ran.code == 0, ran.err
-    assert out.read_bytes()[:3] == b"GIF"
+    # The red hair, which our own body does not have.
+    picture = read_picture(out).astype(int)
+    assert (picture[..., 0] - picture[..., 1:].max(axis=-1) > 80).sum() > 10

@@ -51,6 +51,7 @@ class FigureMesh:
             color_0=self._interleaved[:, 6:],
             indices=topology.look.faces,
         )
+        # Kept in OpenGL's memory as long as the renderer lives; poses are written over it.
         self._primitive._add_to_context()
         if topology.look.uvs is not None:
             self._add_uvs(topology.look.uvs)
