@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,17 +34,22 @@ class TextBank:
 
     def __init__(self, texts: Sequence[Sequence[str]], encoder: TextEncoder) -> None:
         """Encode the texts of each clip once; a clip without any gets zeros."""
-        distinct = list(dict.fromkeys(text for of_clip in texts for text in of_clip))
+        distinct = list(dict.fromkeys(chain.from_iterable(texts)))
         rows = {text: k for k, text in enumerate(distinct, start=1)}
         nothing = np.zeros((1, encoder.dim), np.float32)
         self.vectors = np.concatenate([nothing, encoder.encode(distinct)])
         self.mirrored = np.concatenate([nothing, encoder.encode([mirrored(text) for text in distinct])])
 
         # The rows of all clips one after the other; row 0 stands for a clip without texts.
-        of_clips = [[rows[text] for text in of_clip] or [0] for of_clip in texts]
-        self._rows = np.array([row for of_clip in of_clips for row in of_clip], np.int64)
-        self._counts = np.array([len(of_clip) for of_clip in of_clips], np.int64)
-        self._starts = np.array([0, *accumulate(self._counts[:-1])], np.int64)
+        flat: list[int] = []
+        starts: list[int] = []
+        for of_clip in texts:
+            starts.append(len(flat))
+            flat += [rows[text] for text in of_clip] or [0]
+        self._rows = np.array(flat, np.int64)
+        self._starts = np.array(starts, np.int64)
+        ends = [*starts[1:], len(flat)]
+        self._counts: NDArray[np.int64] = np.array(ends, np.int64) - self._starts
 
     def vectors_of(
         self,
@@ -89,6 +94,7 @@ def make_text_bank(store: Store, encoder: TextEncoder) -> TextBank:
 
 def compose(labels: Sequence[str], phrases: LabelPhrases) -> list[str]:
     """Sentences made of phrases: each of an action's, with one of the style's if there is one."""
+    # The k-th phrase of an action goes with the k-th of its style, so that all phrases are heard.
     styles = [label for label in labels if label.startswith(STYLE_PREFIX)]
     sentences: list[str] = []
     for label in labels:

@@ -58,6 +58,7 @@ def _read_freely(sentence: str, info: CheckpointInfo, reader: SentenceReader) ->
     parts = split_text(sentence, info.fps)
     if not parts:
         raise UsageError(f"'{sentence}' says nothing", "say what is done: 'a person walks'")
+    # What the words are nearest to is only asked for its usual length.
     segments: list[Segment] = []
     for part in parts:
         nearest = reader.ranker.rank(part.text).nearest[:1]
@@ -69,14 +70,18 @@ def _read_freely(sentence: str, info: CheckpointInfo, reader: SentenceReader) ->
 
 def read_prompts(path: Path, info: CheckpointInfo) -> list[tuple[str, list[Segment]]]:
     """The prompts of a file, one per line, and their timelines; raises PoseGPTError naming the line."""
-    lines = read_text(path).splitlines()
-    prompts = [line.strip() for line in lines]
-    kept = [(k, prompt) for k, prompt in enumerate(prompts, start=1) if prompt and not prompt.startswith("#")]
+    # Blank lines and comments are passed over, and lines keep their numbers for messages.
+    kept: list[tuple[int, str]] = []
+    for k, line in enumerate(read_text(path).splitlines(), start=1):
+        prompt = line.strip()
+        if prompt and not prompt.startswith("#"):
+            kept.append((k, prompt))
     if not kept:
         raise UsageError(f"--prompts {path} holds no prompt", "one sentence per line")
     if len(kept) > MOST_PROMPTS:
         raise UsageError(f"--prompts {path} holds {len(kept)} prompts", f"at most {MOST_PROMPTS} at a time")
 
+    # One reader for all: its phrases are prepared once.
     reader = make_reader(info)
     read: list[tuple[str, list[Segment]]] = []
     for k, prompt in kept:

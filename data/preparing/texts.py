@@ -47,6 +47,7 @@ def _read_column(path: Path) -> dict[str, list[str]]:
     rows = csv.DictReader(
         io.StringIO(read_text(path).removeprefix("\ufeff"), newline=""), skipinitialspace=True
     )
+    # Columns in any order and case, as in the reader of labels.
     names = {name.strip().lower(): name for name in rows.fieldnames or () if name}
     table: dict[str, list[str]] = {}
     if not {"clip", COLUMN} <= names.keys():

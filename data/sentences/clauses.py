@@ -1,7 +1,8 @@
 """A sentence cut into what happens one after the other, and what happens at once. Imports no torch."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from data.sentences.numbers import plain_durations
 
@@ -44,7 +45,7 @@ class Clause:
 
     parts: tuple[str, ...]
     joint: str = ""
-    """How the parts are joined: "while", "and", or "" for a single one."""
+    """How the parts are joined: "while", "and", "list" (one after the other), or "" for a single one."""
 
     @property
     def text(self) -> str:
@@ -69,7 +70,11 @@ def split_clauses(sentence: str) -> list[Clause]:
     """Clauses one after the other."""
     clauses: list[Clause] = []
     for part in split_sequence(plain_text(sentence)):
-        clauses += map(_split_joint, _split_commas(part))
+        pieces = _split_commas(part)
+        clauses += map(_split_joint, pieces)
+        # "walks, waves and bows": the last "and" of a list is one more comma.
+        if len(pieces) > 1 and clauses[-1].joint == "and":
+            clauses[-1] = replace(clauses[-1], joint="list")
     return clauses
 
 
@@ -77,6 +82,7 @@ def split_sequence(text: str) -> list[str]:
     """A plain text cut at "then" and its like; "after X, Y" and "Y after X" put in order."""
     parts: list[str] = []
     for sentence in _SENTENCE_END.split(text):
+        # "after running, he bows" has its order in its words.
         is_ordered = sentence.startswith(("after ", "before "))
         bare = sentence if is_ordered else _LEADING.sub("", sentence)
         matches = (order.match(bare) for order in _ORDERS)
@@ -86,8 +92,13 @@ def split_sequence(text: str) -> list[str]:
             parts += split_sequence(match["second"])
         else:
             parts += _SEQUENCE.split(sentence)
-    cleaned = [_cleaned(part) for part in parts]
-    return [part for part in cleaned if part]
+    # Openings such as "first" and "a video of" say nothing of the motion.
+    return _all_cleaned(parts)
+
+
+def _all_cleaned(parts: Iterable[str]) -> list[str]:
+    """Parts without openings and punctuation, as far as something is left of them."""
+    return list(filter(None, map(_cleaned, parts)))
 
 
 def _cleaned(part: str) -> str:
@@ -97,9 +108,10 @@ def _cleaned(part: str) -> str:
 def _split_commas(text: str) -> list[str]:
     """Parts between commas; one that begins with "-ing" goes on with what stands before it."""
     pieces: list[str] = []
-    for piece in filter(None, map(_cleaned, _COMMA.split(text))):
+    for piece in _all_cleaned(_COMMA.split(text)):
         follows = _STARTS_WITH_ING.match(piece)
         is_list = pieces and _STARTS_WITH_ING.match(pieces[-1]) and not _MAKING.match(piece)
+        # "walks, waving" is at once, "walking, jumping, bowing" is not.
         if pieces and follows and not is_list:
             pieces[-1] += f" while {piece}"
         else:
@@ -108,8 +120,8 @@ def _split_commas(text: str) -> list[str]:
 
 
 def _split_joint(text: str) -> Clause:
-    at_once = [part for part in map(_cleaned, _AT_ONCE.split(text)) if part]
+    at_once = _all_cleaned(_AT_ONCE.split(text))
     if len(at_once) > 1:
         return Clause(tuple(at_once), "while")
-    parts = [part for part in map(_cleaned, _AND.split(text)) if part]
+    parts = _all_cleaned(_AND.split(text))
     return Clause(tuple(parts), "and" if len(parts) > 1 else "")

@@ -27,6 +27,7 @@ def split_text(sentence: str, fps: float) -> list[TextPart]:
         joint = f" {clause.joint} " if clause.joint else " "
         text, frames = take_duration(joint.join(clause.parts), fps)
         text, count = take_count(text, of_nouns=False)
+        # A count makes as many parts, which share the length.
         if split_words(text):
             n_frames = None if frames is None else max(1, round(frames / count))
             parts += [TextPart(text, n_frames)] * count

@@ -32,7 +32,10 @@ _TIMES = {"once": 1, "twice": 2, "thrice": 3}
 _COUNT = re.compile(
     rf"\b(?:(?P<word>once|twice|thrice)|(?P<n>\d+|{_WORD}) times|x ?(?P<x>\d+)|(?P<y>\d+) ?x)\b"
 )
-_PLURAL = re.compile(rf"^(?:an? )?(?P<n>\d+|{_WORD}) (?P<rest>(?:[a-z-]+ ){{0,2}}[a-z-]+s\b.*)$")
+_PLURAL = re.compile(
+    r"^(?:(?:do|make|perform)(?:e?s)? )?(?:an? )?"
+    rf"(?P<n>\d+|{_WORD}) (?P<rest>(?:[a-z-]+ ){{0,2}}[a-z-]+s\b.*)$"
+)
 _NOT_COUNTED = re.compile(
     r"\b(?:hands|feet|arms|legs|steps|fists|fingers|knees|elbows|eyes|times|shoulders|paces|meters|metres|miles"
     r"|sides)\b"
@@ -51,6 +54,8 @@ def number(text: str) -> float:
         return float(text.replace(",", "."))
     if "half" in text:
         return 0.5
+
+    # Words add up, and "hundred" multiplies what stands before it.
     whole, _, decimals = text.partition(" point ")
     words = [word for word in whole.split() if word != "of"]
     # "a couple": the article counts only on its own.
@@ -79,6 +84,7 @@ def take_duration(text: str, fps: float) -> tuple[str, float | None]:
     """A text without its duration, and that in frames; None if it says none. Several add up."""
     frames: float | None = None
     for match in DURATION.finditer(text):
+        # Frames count as they are, seconds and minutes by the frame rate.
         per_unit = 1.0 if match["unit"].startswith("f") else fps * _SECONDS[match["unit"][0]]
         frames = (frames or 0.0) + _amount(match) * per_unit
     return _squeezed(DURATION.sub(" ", text)), frames
@@ -86,6 +92,7 @@ def take_duration(text: str, fps: float) -> tuple[str, float | None]:
 
 def take_count(text: str, of_nouns: bool = True) -> tuple[str, int]:
     """A text without how often, and that: "twice", "three times"; `of_nouns`: "two front kicks", too."""
+    # Said aloud ("twice", "x3"), or by a number before a plural.
     match = _COUNT.search(text)
     if match:
         given = match["n"] or match["x"] or match["y"]

@@ -116,9 +116,12 @@ class Ranker:
             self._add_what_is_missing()
 
         # The words of all phrases in one row, so that one product compares them.
-        words = [self.words_of(phrase) for phrase in self.phrases]
-        self._first = np.cumsum([0, *(len(of_phrase) for of_phrase in words[:-1])])
-        flat = [word for of_phrase in words for word in of_phrase]
+        flat: list[str] = []
+        first: list[int] = []
+        for phrase in self.phrases:
+            first.append(len(flat))
+            flat += self.words_of(phrase)
+        self._first = np.array(first, np.int64)
         self._words = np.array(flat)
         self._vectors = self._vectors_of(flat)
         self._weights = self._weights_of(flat)
@@ -190,6 +193,7 @@ class Ranker:
         for label, phrases in book.labels.items():
             if label in self.actions or label.startswith(STYLE_PREFIX):
                 continue
+            # A wave with the right hand is a wave, if there is no label for waves in general.
             stand_ins = [other for other in book.instead.get(label, ()) if other in self.actions]
             # "kick_left" of somebody's own data is a kick, too.
             words = set(self.words_of(label))
@@ -200,18 +204,23 @@ class Ranker:
             self._add(stand_ins[0] if stand_ins else None, others)
         self._add(None, book.foreign)
 
+    def _rows_of(self, words: Sequence[str]) -> NDArray[np.int64]:
+        """Rows of the table, -1 for words that it does not hold."""
+        return np.array([self.table.rows.get(word, -1) for word in words], np.int64)
+
     def _vectors_of(self, words: Sequence[str]) -> NDArray[np.float32]:
-        rows = [self.table.rows.get(word, -1) for word in words]
-        vectors: NDArray[np.float32] = self.table.vectors[rows] * (np.array(rows) >= 0)[:, None]
+        rows = self._rows_of(words)
+        vectors: NDArray[np.float32] = self.table.vectors[rows] * (rows >= 0)[:, None]
         return vectors
 
     def _weights_of(self, words: Sequence[str]) -> NDArray[np.float32]:
-        rows = [self.table.rows.get(word, -1) for word in words]
-        weights = np.where(np.array(rows) >= 0, self.table.weights[rows], _UNKNOWN_WEIGHT)
+        rows = self._rows_of(words)
+        weights = np.where(rows >= 0, self.table.weights[rows], _UNKNOWN_WEIGHT)
         return weights.astype(np.float32)
 
     def _importance(self, words: Sequence[str]) -> NDArray[np.float32]:
         """How much words of a query count: what is done more, where and with what less."""
+        # "through the hallway": a word that no phrase has is likely to say where, not what.
         importance = np.ones(len(words), np.float32)
         for k, word in enumerate(words):
             if k and word not in self.all_words:
@@ -237,6 +246,7 @@ class Ranker:
         # Each word of a phrase takes the nearest one asked for, and the other way round.
         in_phrase = np.add.reduceat(similar.max(0) * self._weights, self._first)
         precision = in_phrase / np.add.reduceat(self._weights, self._first)
+
         weights = self._weights_of(words) * self._importance(words)
         nearest = np.maximum.reduceat(similar, self._first, axis=1)
         recall = weights @ nearest / weights.sum()
@@ -247,6 +257,7 @@ class Ranker:
             is_other = (nearest[0] < _SAME_VERB) & self._is_ours
             scores = scores - _OTHER_VERB * is_other
 
+        # Left for right is wrong; a side that nobody asked for is only less likely.
         for side, other in (_SIDES, _SIDES[::-1]):
             is_other = self._has_side[other] & ~self._has_side[side]
             if side in words and other not in words:
@@ -260,6 +271,7 @@ class Ranker:
         self, encoder: TextEncoder, text: str, scores: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """The scores of the nearest phrases, with how near they are as whole sentences."""
+        # Whole sentences take an encoder milliseconds each, so only the nearest phrases are compared.
         nearest = np.argsort(-scores)[:RERANKED]
         vectors = encoder.encode([text, *(self.phrases[k] for k in nearest)])
         compared = np.full_like(scores, -1)
@@ -268,6 +280,7 @@ class Ranker:
 
     def _collect(self, scores: NDArray[np.float32], coverage: NDArray[np.float32]) -> Ranking:
         """The best phrase of each label."""
+        # Phrases come nearest first, so the first one of each label is its best.
         matches: dict[str, Match] = {}
         foreign: Match | None = None
         for k in np.argsort(-scores, kind="stable"):

@@ -90,6 +90,7 @@ class _Spoken:
 
     def segments(self) -> list[SpokenSegment]:
         """One segment for each time it is done; a length is that of all of them together."""
+        # The action comes first: its usual length and guidance count.
         labels = (*self.actions, self.style) if self.style else self.actions
         n_frames = None if self.n_frames is None else max(1, round(self.n_frames / self.count))
         return [SpokenSegment(labels, n_frames, self.text)] * self.count
@@ -129,6 +130,7 @@ class SentenceReader:
                 f"expected a sentence of at most {LONGEST_SENTENCE} characters, got {len(sentence)}",
                 "one sentence per motion",
             )
+        # Refused as a whole: "does not walk, but runs" is no request to run.
         _refuse(sentence)
 
         segments: list[SpokenSegment] = []
@@ -164,7 +166,8 @@ class SentenceReader:
             whole = whole.joined(part)
         ranking = self.ranker.rank(whole.text)
         scores = [_best_score(self.ranker.rank(part.text)) for part in parts]
-        if ranking.best and _is_whole(ranking.best, scores):
+        is_list = clause.joint == "list" and min(scores) >= SURE
+        if ranking.best and _is_whole(ranking.best, scores) and not is_list:
             return [replace(whole, actions=(ranking.best.label,))]
 
         # A part that is an action of its own stands alone; another one only adds to it.
@@ -183,7 +186,9 @@ class SentenceReader:
         merged = [parts[0]]
         for part in parts[1:]:
             last = merged[-1]
-            if joint == "while" or part.actions == last.actions or self._fit(last, part):
+            is_same = part.actions == last.actions and joint != "list"
+            is_at_once = joint == "while" or (joint == "and" and self._fit(last, part))
+            if is_same or is_at_once:
                 merged[-1] = last.joined(part)
             else:
                 # Who is tired while running is tired while jumping.
@@ -207,6 +212,7 @@ class SentenceReader:
 
     def _without_subject(self, text: str) -> str:
         """A text without the noun of who acts: "the athlete sprints" -> "the sprints"."""
+        # A subject stands before an inflected verb: "the athlete sprints", "a man walking".
         words = text.split()
         table = self.ranker.table
         for k, word in enumerate(words[:6]):
@@ -230,6 +236,7 @@ class SentenceReader:
 
     def _with_action(self, part: _Spoken, choices: Mapping[str, str]) -> _Spoken:
         """A part with the action that it asks for, if it has words for one."""
+        # What a person has chosen needs no ranking.
         if part.text in choices:
             return replace(part, actions=(choices[part.text],))
         if not self.ranker.words_of(part.text) or _REPEAT.match(part.text):

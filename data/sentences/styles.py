@@ -74,9 +74,12 @@ class StyleFinder:
 
     def find(self, clause: str) -> StyleFound:
         """The style of a clause, and what is left of it."""
+        # "at a normal pace" is how one walks anyway, and "in a sad way" is sad.
         clause = _PACE.sub(" ", clause)
         words = split_words(_WRAPPED.sub(r" \g<how> ", clause))
         plain = self._plain(words)
+
+        # The longest phrase at each place: "old man" before "old".
         found: list[tuple[str, bool]] = []
         left: list[str] = []
         k = 0
@@ -89,6 +92,8 @@ class StyleFinder:
             else:
                 left.append(words[k])
                 k += 1
+
+        # Adverbs that are no phrase are compared by meaning, if nothing else says how.
         unknown: list[str] = []
         if self.styles and not found:
             left, guessed, unknown = self._guess(left)
@@ -96,9 +101,13 @@ class StyleFinder:
 
         # Explicit styles before weak ones, the first of each; what an action needs to be understood stays.
         found.sort(key=lambda style: style[1])
-        labels = list(dict.fromkeys(label for label, _ in found))
-        strong = list(dict.fromkeys(label for label, is_weak in found if not is_weak))
-        return StyleFound(" ".join(left), labels[0] if labels else None, (*strong[1:], *unknown))
+        labels: dict[str, None] = {}
+        strong: dict[str, None] = {}
+        for label, is_weak in found:
+            labels[label] = None
+            if not is_weak:
+                strong[label] = None
+        return StyleFound(" ".join(left), next(iter(labels), None), (*list(strong)[1:], *unknown))
 
     def _match(self, words: list[str], plain: tuple[str, ...], k: int) -> int:
         """Words from the k-th on that are a phrase of a style; 0 if none are."""
@@ -125,6 +134,7 @@ class StyleFinder:
             if not is_adverb or word in self.action_words:
                 left.append(word)
                 continue
+            # Near enough to a phrase it is that style, or else it is named as left out.
             similar = self._vectors @ self.encoder.encode([plain])[0]
             nearest = int(similar.argmax())
             if similar[nearest] >= NEAR:

@@ -70,6 +70,7 @@ class MiniLM:
     def _encode(self, sentences: Sequence[str]) -> NDArray[np.float32]:
         tokens = [self.tokenize(sentence) for sentence in sentences]
         longest = max(map(len, tokens))
+        # Padded to the longest sentence; token 0 is padding.
         ids = torch.zeros(len(tokens), longest, dtype=torch.long)
         for row, sentence in zip(ids, tokens, strict=True):
             row[: len(sentence)] = torch.tensor(sentence)
@@ -110,6 +111,7 @@ class MiniLM:
 
     def tokenize(self, sentence: str) -> list[int]:
         """WordPiece: words and punctuation, each cut into the longest pieces that the vocabulary has."""
+        # Accents are dropped, as in the encoder's training.
         plain = unicodedata.normalize("NFD", sentence.lower())
         plain = "".join(char for char in plain if unicodedata.category(char) != "Mn")
         pieces: list[str] = []
@@ -122,6 +124,7 @@ class MiniLM:
         pieces: list[str] = []
         start = 0
         while start < len(word):
+            # Pieces within a word are marked.
             prefix = "##" if start else ""
             ends = range(len(word), start, -1)
             end = next((end for end in ends if prefix + word[start:end] in self.ids), None)

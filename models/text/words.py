@@ -61,8 +61,12 @@ class WordTable:
 
     def rows_of(self, sentence: str) -> list[int]:
         """Rows of the words of a sentence, without those that the table does not hold."""
-        found = [self.rows.get(self.plain_form(word)) for word in split_words(sentence)]
-        return [row for row in found if row is not None]
+        found: list[int] = []
+        for word in split_words(sentence):
+            row = self.rows.get(self.plain_form(word))
+            if row is not None:
+                found.append(row)
+        return found
 
     def encode(self, sentences: Sequence[str]) -> NDArray[np.float32]:
         """(N, D) unit vectors of N sentences; zeros for one without a known word."""
@@ -86,6 +90,7 @@ def plain_form(word: str, known: dict[str, int]) -> str:
         return IRREGULAR[word]
     if word in _KEPT:
         return word
+    # The first ending whose plain form is known; a short stem is a word that only looks inflected.
     for suffix, end in _SUFFIXES:
         if not word.endswith(suffix):
             continue
