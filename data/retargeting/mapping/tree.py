@@ -28,9 +28,11 @@ def common_ancestor(parents: Sequence[int], first: int, second: int) -> int:
 
 
 def path_between(parents: Sequence[int], top: int, bottom: int) -> list[int]:
-    """Joints strictly between a joint and one below it, downwards."""
+    """Joints strictly between a joint and one below it, downwards; none if it is not below."""
     # Without its ends, and turned round: the way up begins at the bottom.
     path = above(parents, bottom)
+    if top not in path:
+        return []
     return path[1 : path.index(top)][::-1]
 
 

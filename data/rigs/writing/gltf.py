@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from data.rigs.gltf_read import GltfFile, Node, read_uri
+from data.rigs.gltf_read import LARGEST, GltfFile, Node, objects, read_uri, whole_number
 from data.rigs.solve import RigMotion
 
 _HEADER, _CHUNK = struct.Struct("<III"), struct.Struct("<II")
@@ -75,14 +75,18 @@ class Additions:
         for buffer in file.buffers:
             starts.append(self._end())
             self._content += buffer
-        for view in self.tree.get("bufferViews", []):
-            view["byteOffset"] = view.get("byteOffset", 0) + starts[view.get("buffer", 0)]
-            view["buffer"] = 0
+        what = f"a buffer view of {file.name}"
+        for view in objects(self.tree, "bufferViews", file.name):
+            number = whole_number(view.get("buffer"), len(starts), what, "its buffers")
+            offset = whole_number(view.get("byteOffset", 0), LARGEST, what, "what a file holds")
+            if number or starts[number]:
+                view["byteOffset"] = offset + starts[number]
+                view["buffer"] = 0
         if self.tree.get("buffers"):
             first = self.tree["buffers"][0]
             first.pop("uri", None)
             self.tree["buffers"] = [first]
-        for image in self.tree.get("images", []):
+        for image in objects(self.tree, "images", file.name):
             uri = image.get("uri")
             if isinstance(uri, str) and not uri.startswith("data:"):
                 self._take_in(image, read_uri(uri, file.path), unquote(uri))

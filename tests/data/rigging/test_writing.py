@@ -168,3 +168,32 @@ def test_fbx_goes_through_blender_and_comes_back(posegpt, tmp_path):
     ran = posegpt("export", source, "--rig", tmp_path / "wave.fbx", "--out", tmp_path / "again.glb")
     assert ran.code == 0, ran.err
     assert difference(make_motion("wave", 40), read_motion(tmp_path / "again.glb")).limbs < 1
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("bufferViews", 0, "buffer"), {}),
+        (("bufferViews", 0, "byteOffset"), None),
+        (("bufferViews", 4, "buffer"), True),
+        (("images", 0), -1),
+        (("animations", 0, "channels", 0, "target", "node"), []),
+        (("nodes", 13, "name"), -1),
+    ],
+)
+def test_damaged_characters_are_refused_or_written(path, value, motions, tmp_path):
+    tree = read_tree(CHARACTERS / "kenney.glb")
+    tree["animations"] = [{"channels": [{"sampler": 0, "target": {}}], "samplers": [{}]}]
+    place = tree
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    damaged = write_glb(tmp_path / "damaged.glb", tree, binary_of(CHARACTERS / "kenney.glb"))
+    for work in (
+        lambda: with_animations([put_on_rig(open_rig(damaged), motions[0])]),
+        lambda: read_motion(damaged),
+    ):
+        try:
+            work()
+        except PoseGPTError as error:
+            assert error.hint
