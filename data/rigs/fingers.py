@@ -137,7 +137,7 @@ def _finger_starts(parents: Sequence[int], wrist: int) -> list[int]:
 
 
 def _chain(parents: Sequence[int], start: int) -> list[int]:
-    """A joint and what hangs on it, as long as there is one way on."""
+    """A joint and what it carries, as long as there is one way on."""
     chain = [start]
     while True:
         below = children_of(parents, chain[-1])

@@ -31,8 +31,13 @@ _FINGERS: Mapping[str, tuple[tuple[float, float, float], ...]] = {
     "pinky": ((0.094, -0.004, -0.032), (0.116, -0.005, -0.035), (0.132, -0.005, -0.037)),
 }
 """Joints of the bundled body's left fingers from its wrist, in metres, at rest."""
-_LIMB_OF = {"upper_arm": ("shoulder", "elbow"), "forearm": ("elbow", "wrist"),
-            "thigh": ("hip", "knee"), "shin": ("knee", "ankle")}  # fmt: skip
+_LIMB_OF = {
+    "upper_arm": ("shoulder", "elbow"),
+    "forearm": ("elbow", "wrist"),
+    "thigh": ("hip", "knee"),
+    "shin": ("knee", "ankle"),
+}
+"""Bone to the joints at its ends."""
 
 
 @dataclass(frozen=True)
