@@ -29,6 +29,7 @@ def join_requests(requests: Sequence[CodeRequest]) -> CodeRequest:
     first = requests[0]
     if len(requests) == 1:
         return first
+    # Each sequence keeps its own random state, and with it its own numbers.
     rngs = [rng for request in requests for rng in request.rngs]
     past = None
     if first.past is not None:
@@ -62,6 +63,7 @@ def motions_of(
     generator: Generator, plans: Sequence[Plan], sampled: Sequence[SampledCodes]
 ) -> list[list[Motion]]:
     """The motions of each plan; equally long ones without a past are decoded together."""
+    # Decoding many at once costs little more than decoding one.
     made: dict[int, list[Motion]] = {}
     groups: dict[int, list[int]] = {}
     for k, plan in enumerate(plans):
@@ -96,6 +98,7 @@ def _join_texts(conditions: Sequence[Condition]) -> tuple[Tensor | None, Tensor 
     if not texts:
         return None, None
     n_tokens = max(text.shape[1] for text in texts)
+    # HIDDEN stands for "not known", both for motions without places and past the end of short ones.
     whole: list[Tensor] = []
     hidden: list[Tensor] = []
     for condition in conditions:
@@ -114,6 +117,7 @@ def _join_places(places: Sequence[Tensor | None], conditions: Sequence[Condition
     n_tokens = max((part.shape[1] for part in places if part is not None), default=0)
     if not n_tokens:
         return None
+    # HIDDEN stands for "not known", both for motions without places and past the end of short ones.
     whole: list[Tensor] = []
     for part, condition in zip(places, conditions, strict=True):
         if part is None:

@@ -88,6 +88,7 @@ def sample_plans(
         check_length(n_frames)
     until_end = n_frames is None
 
+    # Rows of different length share a pass: each is cut to its own frames afterwards.
     frames = _lengths(generator, labels, n_frames, settings)
     duration = -(-frames // generator.vqvae.config.factor)
     request = CodeRequest(
@@ -118,6 +119,7 @@ def timeline_plans(generator: Generator, segments: Sequence[Segment], settings: 
     for k, (segment, length) in enumerate(zip(segments, lengths, strict=True)):
         if segment.seed is not None:
             rngs = make_rngs(segment.seed, n)
+        # The random states go on from segment to segment, so that a seed stands for the whole timeline.
         request = CodeRequest(
             make_condition(generator, segment.labels, torch.full((n,), tokens[k]), text=segment.text),
             rngs,

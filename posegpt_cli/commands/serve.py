@@ -41,7 +41,7 @@ def serve(generator: GeneratorSettings, server: ServerSettings) -> None:
             f"posegpt serve needs packages that are not installed: {', '.join(missing)}",
             "pip install 'posegpt[serve]'",
         )
-    # Told at once, before a web framework and torch are loaded.
+    # A wrong --gpt is refused at once, before a web framework and torch are loaded.
     read_info(find_checkpoint(generator.gpt, "gpt"))
 
     from posegpt_cli.serving.run import serve as run

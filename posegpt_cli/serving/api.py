@@ -120,6 +120,7 @@ async def prompt(asked: PromptBody, service: Serving) -> SegmentsAnswer:
 @router.post("/generate", response_model=MotionsAnswer, responses=_STREAMED)
 async def generate(asked: GenerateBody, request: Request, service: Serving) -> Response:
     """Motions of an action, or along a timeline."""
+    # Labels are looked up before the answer begins, so that a misspelt one is an error and not an event.
     is_streamed = wants_events(request)
     job = service.generation(asked, is_streamed)
 
@@ -165,6 +166,7 @@ async def upload(
         service.limits,
         seconds=service.limits.reading_seconds,
     )
+    # The page's body has fewer joints than some files: what it plays is what it can go on from.
     motion = motion.to_body_type(service.generator.body_type)
     return describe(service.held.add(motion))
 
@@ -211,6 +213,7 @@ async def motion(motion_id: MotionId, service: Serving) -> MotionAnswer:
 )
 async def render(asked: RenderBody, request: Request, service: Serving) -> Response:
     """Draw motions, or write them for other programs."""
+    # All that is asked for must be held, before anything is drawn.
     held = [service.held.get(name) for name in asked.motions]
     character = None
     if asked.character is not None:
@@ -219,6 +222,7 @@ async def render(asked: RenderBody, request: Request, service: Serving) -> Respo
     width, height = asked.size
     if asked.format == "gif":
         width, height = min(width, _GIF_SIDE), min(height, _GIF_SIDE)
+    # H.264 wants even numbers.
     options = RenderOptions(
         size=(width // 2 * 2, height // 2 * 2),
         camera=asked.camera,
@@ -245,7 +249,7 @@ async def render(asked: RenderBody, request: Request, service: Serving) -> Respo
 
 
 def wants_events(request: Request) -> bool:
-    """Whether the answer shall be a stream of events."""
+    """Whether the client asked for a stream of events."""
     return EVENTS in request.headers.get("accept", "")
 
 
@@ -266,6 +270,7 @@ async def _answer(
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
     """What the work gives; it is cancelled when whoever asked has gone, so that its place is free."""
+    # Whichever comes first ends the other.
     done = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_wait_until_gone(request))
     try:

@@ -39,6 +39,7 @@ def make_app(service: Service, token: str | None = None) -> ASGIApp:
     app.include_router(api.router)
     app.include_router(site.make_router())
 
+    # The protocol has its own idea of errors, so that its endpoints are an application of their own.
     app.mount("/mmcp", make_mmcp(service))
 
     @app.exception_handler(PoseGPTError)

@@ -52,6 +52,7 @@ def read_upload(contents: Sequence[Upload], fps: float, limits: Limits, on_progr
 
     Raises PoseGPTError if it cannot be read; messages name the file as it was called where it came from.
     """
+    # One motion; whatever else comes along can only be the skeleton of an .amc.
     motions = [name for name, _ in contents if _suffix(name) in UPLOADS]
     if len(motions) != 1:
         raise PoseGPTError(
@@ -62,6 +63,7 @@ def read_upload(contents: Sequence[Upload], fps: float, limits: Limits, on_progr
     with tempfile.TemporaryDirectory(prefix="posegpt-upload-") as folder:
         inner = Path(folder) / "motion" / "clip"
         inner.mkdir(parents=True)
+        # The files get names of ours: those of the upload may be anything.
         for name, content in contents:
             if _suffix(name) not in (*UPLOADS, *COMPANIONS):
                 raise PoseGPTError(f"cannot read {_shown(name)}", f"give one of {', '.join(UPLOADS)}")
@@ -75,6 +77,7 @@ def read_upload(contents: Sequence[Upload], fps: float, limits: Limits, on_progr
                 _without(error.message, inner, name), _without(error.hint, inner, name)
             ) from None
 
+    # From here on it is called as it was where it came from.
     name = _shown(motions[0])
     motion = replace(motion.resample(fps), name=PurePosixPath(name).stem)
     if motion.n_frames > limits.frames:
@@ -106,6 +109,7 @@ def write_files(
     if character is not None:
         with _rig_file(character) as path:
             return write_files(motions, suffix, options.replaced(rig=str(path)), None, on_progress)
+    # The name goes into a header of the answer, so that only plain characters stay.
     stem = file_stem(motions[0].labels[0] if motions[0].labels else motions[0].name or "motion")
     stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in stem)[:60] or "motion"
 
@@ -118,6 +122,7 @@ def write_files(
             save_motion(motions, path, options, tell)
             return path.name, path.read_bytes()
 
+        # One file for each motion, numbered as `posegpt sample` does it.
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             for k, motion in enumerate(motions):
@@ -177,6 +182,7 @@ def _shown(name: str) -> str:
 
 def _without(text: str, folder: Path, name: str) -> str:
     """A reader's message without our folders, in the file's own name."""
+    # The longest paths first, because they begin with the shorter ones.
     for path in sorted(folder.glob("*"), reverse=True):
         text = text.replace(str(path), name).replace(path.name, name)
     for each in (folder, *folder.parents[:2]):

@@ -69,6 +69,7 @@ class HeldMotions:
         with self._lock:
             self._held[held.id] = held
             self._size += _size(motion)
+            # The newest stays, however large it is: somebody has just asked for it.
             while self._size > self._largest and len(self._held) > 1:
                 _, oldest = self._held.popitem(last=False)
                 self._size -= _size(oldest.motion)

@@ -80,6 +80,7 @@ class PoseGPTBackbone(Backbone):  # type: ignore[misc]  # the SDK comes without 
         fps = request.fps(self._service.generator.fps)
         if not _SLOWEST <= fps <= _FASTEST:
             raise _refusal(f"timing.fps must be {_SLOWEST:g} to {_FASTEST:g}, got {fps:g}")
+        # What the answer cannot show is said in its notes.
         notes: list[dict[str, str]] = []
         segments = self._segments(request, fps, notes)
         settings = _sampling(request)
@@ -96,6 +97,7 @@ class PoseGPTBackbone(Backbone):  # type: ignore[misc]  # the SDK comes without 
             raise ProtocolError("resource_exhausted", str(error)) from error
         if isinstance(end, Failed):
             raise _as_protocol_error(end)
+        # A timeline may get up from the floor, for which it takes time that nobody asked for.
         longest = max(motion.duration for motion in end.motions)
         if longest > (request.total_frames + 1) / fps:
             message = f"getting up from the floor made it {longest:.1f} s long: the end is cut off"
@@ -136,6 +138,7 @@ class PoseGPTBackbone(Backbone):  # type: ignore[misc]  # the SDK comes without 
         """The timeline in our labels and frame rate; a prompt may itself be several segments."""
         segments: list[Segment] = []
         for asked in request.segments:
+            # Lengths come at the client's frame rate; ours is the generator's.
             n_frames = max(1, round(asked.duration_frames * self._service.generator.fps / fps))
             _check_seed(asked.seed)
             if asked.type != "text":
@@ -146,6 +149,7 @@ class PoseGPTBackbone(Backbone):  # type: ignore[misc]  # the SDK comes without 
             except PoseGPTError as error:
                 raise _refusal(f"prompt '{asked.prompt[:80]}': {error}") from error
             said = "; ".join(" + ".join(part.labels) for part in parts)
+            # A client has no other way to see what its words were taken for.
             notes.append({"code": "prompt_understood", "severity": "info", "message": said})
             # The protocol's length counts; lengths in the prompt only share it out.
             lengths = _shared_out(n_frames, [part.n_frames for part in parts])
@@ -181,13 +185,14 @@ def _sampling(request: GenerateRequest) -> SamplingSettings:
 
 def _shared_out(n_frames: int, lengths: list[int]) -> list[int]:
     """A length shared out in proportion, at least a frame each."""
+    # Rounded ends, not rounded lengths: so the parts add up to the whole.
     ends = np.cumsum(lengths) * n_frames / sum(lengths)
     shares = np.diff(np.round(ends).astype(int), prepend=0)
     return [max(1, int(share)) for share in shares]
 
 
 def _at(motion: Motion, fps: float, n_frames: int) -> Motion:
-    """The motion at a frame rate, in exactly so many frames: rounding may miss one."""
+    """The motion at a frame rate, in exactly `n_frames` frames: rounding may miss one."""
     motion = motion.resample(fps)
     if motion.n_frames >= n_frames:
         return motion.crop(0, n_frames)

@@ -38,6 +38,7 @@ class PromptReader:
 
     def read(self, text: str) -> Understood:
         """The segments of a prompt; raises PoseGPTError if it means nothing that the generator knows."""
+        # A timeline is exact, and so is tried first; a sentence is guessed at.
         try:
             parsed = parse_timeline(text, self._info.labels, self._info.fps)
         except PoseGPTError:

@@ -47,6 +47,7 @@ def serve(
     token = settings.token
     if token is None and not settings.is_loopback:
         token = secrets.token_urlsafe(18)
+    # The port first: if it is taken, the user learns that before seconds are spent on loading.
     listening = _listen(settings)
     service = make_service(gpt, device, Limits(), body_models)
     port = listening.getsockname()[1]
@@ -56,6 +57,7 @@ def serve(
     if settings.open_page:
         webbrowser.open(address)
 
+    # Quiet, without a header that names the software, and without trust in headers that name other hosts.
     config = uvicorn.Config(
         make_app(service, token),
         log_level="warning",

@@ -67,6 +67,7 @@ class _Body:
         except TimeoutError:
             self.fault = (408, "the request did not arrive in time", "try again")
             raise _RefusedError from None
+        # What was declared may be a lie, and chunked bodies declare nothing: bytes are counted.
         if message["type"] == "http.request":
             self._n_bytes += len(message.get("body", b""))
             self._is_whole = not message.get("more_body", False)
@@ -115,6 +116,7 @@ class Guard:
                 answer.setdefault("cache-control", "no-store")
             await send(message)
 
+        # An answer of our own is let through where the framework's is held back.
         async def answer(status: int, message: str, hint: str) -> None:
             body.fault = None
             await _answer(send_guarded, status, message, hint)
@@ -127,6 +129,7 @@ class Guard:
             # The token moves from the address, which is shown and remembered, into a cookie.
             await _answer_with_cookie(send_guarded, self._token)
             return
+        # A body that is too large by its own account need not be read at all.
         body.check_declared(headers.get("content-length", "0"))
         if body.fault is None:
             with contextlib.suppress(_RefusedError):
@@ -140,6 +143,7 @@ class Guard:
         # A foreign page can make its own name point to this machine, but not say ours in the Host header.
         if self._token is None and _host_name(host) not in LOOPBACK:
             return 421, "this server is for its own machine", "open it as http://127.0.0.1"
+        # Browsers name the page that asks; programs have no origin, and are let in.
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
             return 403, "another site's page may not ask this server", "open its own page"
@@ -150,6 +154,7 @@ class Guard:
         return None
 
     def _knows_token(self, scope: Scope, headers: Headers) -> bool:
+        # Programs send a header, our page its cookie, and whoever opens the page the token in the address.
         kind, _, bearer = headers.get("authorization", "").partition(" ")
         given = [bearer] if kind.lower() == "bearer" else []
         if scope["path"] == "/":

@@ -59,6 +59,7 @@ class Service:
 
         Raises BusyError if the engine takes no more.
         """
+        # The engine speaks from its own thread, so that each event is handed over to the loop.
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
 
@@ -87,6 +88,7 @@ class Service:
     def generation(self, body: GenerateBody, wants_preview: bool = False) -> JobOf:
         """The job of a request; raises PoseGPTError for labels that the generator does not know."""
         segments = [self._segment(each.actions, each.style, each.frames) for each in body.segments]
+        # Each segment is within its limit already; so must be the whole.
         settings = sampling_of(body)
         total = sum(frames or self.usual_frames(labels) for labels, frames in segments)
         if total > self.limits.frames:

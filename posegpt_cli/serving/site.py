@@ -65,6 +65,7 @@ def make_router() -> APIRouter:
 
 def _send(part: Part, request: Request) -> Response:
     headers = {"cache-control": "no-cache", "etag": part.tag, "vary": "accept-encoding"}
+    # A browser that has it already need not load it again; a new version of posegpt has other tags.
     if request.headers.get("if-none-match") == part.tag:
         return Response(status_code=304, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):

@@ -49,6 +49,7 @@ class Worker:
         Raises PoseGPTError that the work raised, TooSlowError, or BusyError if too much waits already. Being
         cancelled while it waits here ends the process.
         """
+        # Counted before the turn is waited for: the queue itself is bounded.
         if self._n_asking >= self._max_waiting:
             raise BusyError(f"{self._max_waiting} files are waiting already", "try again in a few seconds")
         self._n_asking += 1
@@ -61,6 +62,7 @@ class Worker:
     def stop(self) -> None:
         """End the process, whatever it does."""
         with self._lock:
+            # Killed, not asked: it may be deep in a library that hears no signal.
             if self._process is not None:
                 self._process.kill()
                 self._process.join(1)
@@ -82,6 +84,8 @@ class Worker:
             if on_progress:
                 loop.call_soon_threadsafe(on_progress, done, total)
 
+        # The pipe blocks, so a thread listens to it. A thread cannot be cancelled, but it notices when the
+        # process ends: waiting is broken off by killing the process.
         answer = asyncio.ensure_future(asyncio.to_thread(self._ask, work, arguments, pass_on))
         try:
             return await asyncio.wait_for(asyncio.shield(answer), seconds)
@@ -96,6 +100,7 @@ class Worker:
 
     def _ask(self, work: Work, arguments: tuple[Any, ...], on_progress: OnProgress) -> Any:
         """In a thread: send the work, and wait for its result."""
+        # Messages of progress come before the one that ends it.
         pipe = self._open()
         try:
             pipe.send((work, arguments))
@@ -141,6 +146,7 @@ def _serve(pipe: Connection, folder: str) -> None:
             return
         try:
             pipe.send(("done", work(*arguments, lambda done, total: pipe.send(("progress", (done, total))))))
+        # Exceptions are sent as words: one of another library may not survive the way through a pipe.
         except PoseGPTError as error:
             pipe.send(("error", (error.message, error.hint)))
         except MemoryError:

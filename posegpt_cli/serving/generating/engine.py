@@ -98,6 +98,7 @@ class Engine:
                 is_idle = not self._passes
             if self._is_stopped:
                 break
+            # An idle engine waits a few milliseconds, so that requests that come together share a pass.
             if is_idle:
                 time.sleep(_COLLECT_SECONDS)
             try:
@@ -106,12 +107,13 @@ class Engine:
                 for each in list(self._passes):
                     self._advance(each)
             except Exception as error:
-                # The thread must outlive what nobody foresaw: without it every request would wait for ever.
+                # The thread must outlive what nobody foresaw: without it every request would wait forever.
                 self._fail_all(error)
         self._fail_all(PoseGPTError("the server has been stopped", "start it again: posegpt serve"))
 
     def _begin_new(self) -> None:
         """Let new jobs say what they need sampled."""
+        # The lock is held no longer than needed: encoding a past takes a while, and others want to submit.
         with self._changed:
             jobs = list(self._new)
             self._new.clear()
@@ -124,6 +126,7 @@ class Engine:
             except Exception as error:
                 _fail(job, error)
                 continue
+            # A future is not previewed: its first frames depend on how it is joined to the past.
             if job.wants_preview and job.kept == 0:
                 step.preview = JobPreview(self._streaming, job, step.n_rows)
             self._waiting.append(step)
@@ -140,6 +143,7 @@ class Engine:
 
     def _advance(self, each: Pass) -> None:
         """One more token of a pass, and what follows for those that are complete."""
+        # Cancelled and late ones first: a pass that nobody waits for any more costs nothing.
         for step in each.steps:
             if _is_over(step.job):
                 each.drop(step)
@@ -168,6 +172,7 @@ class Engine:
                 _fail(step.job, error)
             return
 
+        # Each coroutine gets its motions; it answers with its next plan, or with the motions of the call.
         finished: list[tuple[Job, list[Motion]]] = []
         for step, motions in zip(steps, made, strict=True):
             try:
@@ -185,6 +190,7 @@ class Engine:
 
     def _finish(self, finished: Sequence[tuple[Job, list[Motion]]]) -> None:
         """Clean what is to be cleaned, equally long motions of all jobs together, and hand it out."""
+        # What has no past can be cleaned together, whoever asked for it.
         together = [(job, motions) for job, motions in finished if job.clean and not job.kept]
         try:
             cleaned = iter(clean([motion for _, motions in together for motion in motions]))
@@ -200,6 +206,7 @@ class Engine:
 
     def _fail_all(self, error: Exception) -> None:
         """End all jobs with an error."""
+        # Emptied first, because a client may ask again as soon as it hears of the failure.
         with self._changed:
             jobs = [*self._new, *(step.job for step in self._waiting)]
             for each in self._passes:
@@ -219,7 +226,7 @@ def _is_over(job: Job) -> bool:
 
 
 def _fail(job: Job, error: Exception) -> None:
-    """Tell a job what went wrong; what nobody foresaw goes into the log, not over the network."""
+    """Report to a job what went wrong; what nobody foresaw goes into the log, not over the network."""
     if isinstance(error, PoseGPTError):
         job.tell(Failed(error.message, error.hint))
         return

@@ -88,6 +88,7 @@ class Job:
 
     def tell(self, event: Event) -> None:
         """Pass an event on, unless nobody waits for it any more."""
+        # A cancelled job may still be in a pass for a moment.
         if self.is_over:
             return
         self.is_over = isinstance(event, Finished | Failed)

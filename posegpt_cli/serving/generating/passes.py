@@ -75,6 +75,7 @@ class Pass:
 
     def advance(self) -> list[tuple[Step, SampledCodes]]:
         """Sample one more token of all; returns the steps that are complete with it, and their codes."""
+        # One token of every row, whatever job it belongs to.
         with threads_for(self.n_rows):
             token = next(self._tokens)
         n_done = self._n_past + len(self._codes)
@@ -84,6 +85,8 @@ class Pass:
             is_first = token.ended & (self._ended_at > n_done)
             self._ended_at = torch.where(is_first, n_done, self._ended_at)
 
+        # Steps are of different length: each leaves with its last token, the others go on without it. (Its
+        # rows are still sampled: to take them out of the cache would cost more than the rest of the pass.)
         complete: list[tuple[Step, SampledCodes]] = []
         for step, rows in list(self._rows.items()):
             plan = step.plan
@@ -98,6 +101,7 @@ class Pass:
         return complete
 
     def _sampled(self, step: Step, n_tokens: int) -> SampledCodes:
+        # Rows of all tokens so far, behind those of the past.
         rows = self._rows[step]
         parts = [codes[rows] for codes in self._codes]
         if self._past is not None:
@@ -112,6 +116,7 @@ def choose_together(waiting: Sequence[Step]) -> list[Step]:
     for step in waiting[1:]:
         if n_rows + step.n_rows > MAX_ROWS:
             break
+        # A much shorter one would be done long before, and its rows would be sampled for nothing.
         lengths = sorted((waiting[0].plan.n_tokens, step.plan.n_tokens))
         is_alike = lengths[1] <= _LONGEST_SHARE * lengths[0]
         if is_alike and can_join(waiting[0].plan, step.plan):
@@ -144,6 +149,7 @@ class JobPreview:
         vqvae = self.generator.vqvae
         if self._is_joining or not isinstance(vqvae, OnlineVQVAE):
             return
+        # Small pieces come early, large ones are cheap: so they grow.
         self._waiting.append(codes)
         if len(self._waiting) < self._piece and not is_last:
             return
@@ -156,6 +162,7 @@ class JobPreview:
 
     def show(self, poses: np.ndarray, trans: np.ndarray) -> None:
         """The next frames, (n, t, J, 3) and (n, t, 3), as soon as they can be cleaned."""
+        # Cleaning looks two frames ahead, so that fewer come out than went in.
         self._given += trans.shape[1]
         if self._cleaner is not None:
             poses, trans = self._cleaner.add(poses, trans)
@@ -168,6 +175,7 @@ class JobPreview:
         self._is_joining = True
         if not plan.joined or plan.joined[0].n_frames <= self._given:
             return
+        # Frames shown before stay as they are: those of the streaming decoder are near enough.
         start = self._given
         self.show(
             np.stack([motion.poses[start:] for motion in plan.joined]),

@@ -75,6 +75,7 @@ def test_futures_go_on_from_a_motion_that_was_made_before(client, service):
     [past] = client.post("/api/generate", json=WALK).json()["motions"]
     body = {"past": past["id"], "until": 16, "actions": ["wave"], "frames": 12, "n": 2, "clean": False}
     answers = client.post("/api/forecast", json=body).json()["motions"]
+    # The same past, cut where the request cut it.
     held = service.held.get(past["id"]).motion.crop(0, 16)
     assert_same(answers, forecast(service.generator, held, ["wave"], 12, SamplingSettings(n=2)))
     assert [answer["past_frames"] for answer in answers] == [16, 16]
@@ -85,6 +86,7 @@ def test_events_say_how_far_it_is_and_end_with_the_motion(client):
     kinds = [kind for kind, _ in events]
     assert "progress" in kinds
     assert kinds[-1] == "done"
+    # Progress never goes back.
     done = [content["done"] for kind, content in events if kind == "progress"]
     assert done == sorted(done)
     assert events[-1][1]["motions"][0]["frames"] == 60

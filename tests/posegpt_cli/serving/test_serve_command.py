@@ -34,6 +34,7 @@ def test_help_loads_no_web_framework_and_no_torch():
 
 
 def test_a_port_that_is_taken_is_said(posegpt):
+    # Another program listens there.
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -97,6 +98,7 @@ def test_ctrl_c_ends_it_within_two_seconds_and_says_what_is_broken_off(small_gen
         except Exception as error:
             failures.append(error)
 
+    # Somebody asks for a lot, and Ctrl-C comes while it is being made.
     asking = threading.Thread(target=ask)
     asking.start()
     while not server.ask("api/health")["running"]:
@@ -115,6 +117,7 @@ def test_other_machines_get_in_with_the_token_that_is_printed(small_generator):
     server = Running("--gpt", small_generator, "--host", "0.0.0.0")
     token = server.address.partition("?token=")[2]
     assert len(token) > 20
+    # By another name of this machine; the token is what counts.
     server.address = f"http://127.0.0.1:{server.address.partition('?')[0].rstrip('/').rpartition(':')[2]}/"
     with pytest.raises(urllib.error.HTTPError, match="401"):
         server.ask("api/health")

@@ -52,6 +52,7 @@ def job(generator, labels, n_frames, seed, listener, seconds=20.0, clean=False, 
 
 def test_jobs_at_once_give_what_each_gives_alone(engine, generator):
     asked = [(["walk"], 20, 1), (["run"], 31, 2), (["wave"], 20, 3), (["walk"], 90, 4), ([], 8, 5)]
+    # Different labels, lengths and seeds: some share a pass, the long one cannot.
     listeners = [Listener() for _ in asked]
     for each, listener in zip(asked, listeners, strict=True):
         engine.submit(job(generator, *each, listener))
@@ -63,6 +64,7 @@ def test_jobs_at_once_give_what_each_gives_alone(engine, generator):
 
 
 def test_those_that_ask_together_share_a_pass(engine, generator, monkeypatch):
+    # Notes how many steps each pass has, and gives all of them time to arrive.
     sizes = []
     real = engines.Pass
 
@@ -96,6 +98,7 @@ def test_a_cancelled_job_frees_its_place(engine, generator):
         engine.submit(each)
     time.sleep(0.1)
     assert engine.load().running + engine.load().waiting == 3
+    # The places are free at once, not only when the engine comes round to it.
     for each in jobs:
         engine.cancel(each)
     assert engine.load().running + engine.load().waiting == 0
@@ -153,6 +156,7 @@ def test_previews_are_the_streamed_frames(generator):
 
     from models.networks.vqvae import make_vqvae
 
+    # A decoder with random weights: it need not look like the other, only stream.
     torch.manual_seed(1)
     online = make_vqvae(generator.vqvae.config.model_copy(update={"model": "OnlineVQVAE"})).eval()
     streaming = dataclasses.replace(generator, vqvae=online)
@@ -168,6 +172,7 @@ def test_previews_are_the_streamed_frames(generator):
     firsts = [preview.first for preview in previews]
     assert len(previews) > 2
     assert firsts == list(np.cumsum([0, *(preview.trans.shape[1] for preview in previews[:-1])]))
+    # Put together, the pieces are the motions that the streaming decoder would give at once.
     trans = np.concatenate([preview.trans for preview in previews], axis=1)
     for row, motion in enumerate(sample(streaming, ["walk"], 40, SamplingSettings(seed=3, n=2))):
         np.testing.assert_allclose(trans[row], motion.trans, atol=2e-3)

@@ -88,11 +88,13 @@ def test_slow_work_is_ended_and_the_next_goes_on():
     async def run():
         worker = Worker(max_waiting=4)
         try:
+            # The process answers, and says how far it is.
             progress = []
             first = await worker.run(
                 wait_long, 0.0, seconds=30, on_progress=lambda *done: progress.append(done)
             )
             assert progress == [(1, 2)]
+            # Slow, dying and complaining work each leave the worker usable.
             with pytest.raises(TooSlowError, match=r"longer than 0\.3 s"):
                 await worker.run(wait_long, 60.0, seconds=0.3)
             with pytest.raises(PoseGPTError, match="ended early"):
@@ -129,6 +131,7 @@ def test_an_amc_comes_with_its_asf(tmp_path):
     amc = ("01_01.amc", (tmp_path / "01_01.amc").read_bytes())
     asf = ("01.asf", (tmp_path / "01.asf").read_bytes())
     assert read(amc, asf).n_frames >= 1
+    # Without its skeleton an .amc means nothing.
     with pytest.raises(PoseGPTError, match=r"\.asf") as refused:
         read(amc)
     assert "posegpt-upload" not in str(refused.value)
@@ -180,6 +183,7 @@ def test_long_uploads_are_refused(bvh):
 
 
 def test_files_are_written_and_nothing_is_left_behind(bvh):
+    # Temporary folders are compared before and after.
     before = set(Path(tempfile.gettempdir()).glob("posegpt-*"))
     motion = read((bvh.name, bvh.read_bytes()))
     name, content = write_files([motion], ".bvh", RenderOptions(), None, lambda done, total: None)

@@ -51,6 +51,7 @@ def test_capabilities_say_what_is_there(server, model):
 def test_the_sdk_client_gets_the_motion_that_the_library_makes(server, model, service):
     body = request(model, text("walk", 20), text("wave", 16), options={"seed": 4, "num_samples": 2})
     samples = mmcp.parse_gltf_samples(mmcp.generate(server, body))
+    # The same timeline by the library's own function.
     segments = [Segment(("walk",), 20), Segment(("wave",), 16)]
     expected = clean(timeline(service.generator, segments, SamplingSettings(n=2, seed=4)))
     assert len(samples) == 2
@@ -69,6 +70,7 @@ def test_a_segment_with_a_seed_of_its_own_stays_when_the_others_change(server, m
         [sample] = mmcp.parse_gltf_samples(mmcp.generate(server, body))
         return sample
 
+    # Another first segment makes another motion; the same request makes the same one.
     assert repr(last_frames(1)) != repr(last_frames(2))
     assert repr(last_frames(3)) == repr(last_frames(3))
 

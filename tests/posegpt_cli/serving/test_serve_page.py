@@ -158,6 +158,7 @@ def test_a_prompt_makes_a_moving_figure_and_scrubbing_changes_pixels(page):
     assert page.texts(".block span") == ["walk", "run"]
     assert page.data("frames") == "120"
     pictures = [page.picture(frame) for frame in (10, 70, 10)]
+    # Other frames look different; the same frame looks the same.
     assert differ(pictures[0], pictures[1]) > 300
     assert differ(pictures[0], pictures[2]) < 60
     assert page.complaints() == []
@@ -173,6 +174,7 @@ def test_nonsense_is_refused_in_words(page):
 
 def test_a_link_makes_the_same_motion_again(page):
     page.open("#walk:40,run:40&seed=7")
+    # The page's own address, as the button copies it.
     first = page.picture(60)
     link = page.run("return location.hash")
     page.open(link)
@@ -196,6 +198,7 @@ def test_every_download_opens(page, tmp_path):
     assert (tmp_path / "walk.glb").read_bytes()[:4] == b"glTF"
     assert Image.open(tmp_path / "walk.png").size[0] > 100
     assert len(list(ImageSequence.Iterator(Image.open(tmp_path / "walk.gif")))) > 5
+    # A video that can be decoded to its end.
     frames, _ = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "walk.mp4"))
     assert frames == 20
     assert page.complaints() == []
@@ -216,9 +219,11 @@ def test_an_uploaded_bvh_is_continued_in_several_ways(page, tmp_path):
 def test_a_timeline_is_dragged(page):
     page.open("#walk:40,run:40")
     page.generate(lambda: page.drag(".block[data-segment='0'] .edge", 150))
+    # The first block became longer, the second one kept its length.
     first, second = page.texts(".block small")
     assert float(first.removesuffix(" s")) > 1.6
     assert second == "1.3 s"
+    # Dragged past the other one, it changes places with it.
     page.generate(lambda: page.drag(".block[data-segment='0'] span", 480))
     assert page.texts(".block span") == ["run", "walk"]
 
@@ -293,6 +298,7 @@ def test_nothing_sticks_out_and_everything_can_be_reached(page, width):
     page.size(width, 844)
     page.open("#walk:20")
     assert page.run("return document.documentElement.scrollWidth") <= width
+    # Each control, scrolled to, lies within the window and is large enough for a finger.
     for name in ("generate", "prompt", "play", "scrub", "count", "seed"):
         page.run(f"document.getElementById('{name}').scrollIntoView()")
         box = page.run(f"return document.getElementById('{name}').getBoundingClientRect().toJSON()")

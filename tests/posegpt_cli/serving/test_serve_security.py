@@ -53,6 +53,7 @@ def test_other_machines_need_the_token(guarded):
     assert guarded.get("/api/health").status_code == 401
     assert guarded.get("/").status_code == 401
     assert guarded.get("/api/health?token=secret").status_code == 401
+    # Nearly right is wrong, and letters that are no ASCII must not break the comparison.
     for wrong in ("Bearer wrong", "Basic secret", "Bearer", "Bearer sécret"):
         assert (
             guarded.get("/api/health", headers={"authorization": wrong.encode("latin-1")}).status_code == 401
@@ -88,6 +89,7 @@ def test_large_bodies_are_refused(client, service):
 
 
 def test_bodies_that_never_arrive_are_given_up():
+    # An application that waits for the whole body, and a client that drips one byte at a time.
     async def app(scope, receive, send):
         while (await receive())["more_body"]:
             pass
@@ -109,6 +111,7 @@ def test_bodies_that_never_arrive_are_given_up():
 
 
 def test_no_answer_names_a_path_of_the_server(client, small_generator):
+    # Right and wrong requests of every kind.
     [motion] = client.post("/api/generate", json=WALK).json()["motions"]
     answers = [
         client.post("/api/uploads"),
