@@ -31,7 +31,7 @@ from models.sampling.plans import timeline_plans
 from models.sampling.settings import SamplingSettings, Segment
 from posegpt_cli.output.gltf import continuous_quaternions
 from posegpt_cli.serving.generating.jobs import BusyError, Failed
-from posegpt_cli.serving.service import Service
+from posegpt_cli.serving.service import GREATEST_GUIDANCE, Service
 
 MODEL = "posegpt"
 _SLOWEST, _FASTEST = 1.0, 240.0
@@ -176,8 +176,8 @@ def _sampling(request: GenerateRequest) -> SamplingSettings:
         if options.guidance.type == "separated":
             raise _refusal("guidance of type 'separated' is not supported; 'regular' and 'nocfg' are")
         weight = options.guidance.weight[0] if options.guidance.weight else 1.0
-        if not (math.isfinite(weight) and 0 <= weight <= 100):
-            raise _refusal(f"the weight of guidance must be 0 to 100, got {weight}")
+        if not (math.isfinite(weight) and 0 <= weight <= GREATEST_GUIDANCE):
+            raise _refusal(f"the weight of guidance must be 0 to {GREATEST_GUIDANCE}, got {weight}")
         codes["guidance"] = weight
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     return SamplingSettings.model_validate({**codes, "n": options.num_samples, "seed": seed})

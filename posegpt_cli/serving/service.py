@@ -11,7 +11,7 @@ import numpy as np
 
 from models.body.body import load_body_of
 from models.body.skeleton import JOINT_NAMES
-from models.errors import PoseGPTError
+from models.errors import PoseGPTError, SettingsError
 from models.label_facts import usual_length
 from models.motion import Float32Array, Motion
 from models.sampling.generator import Generator, load_generator
@@ -29,6 +29,8 @@ from posegpt_cli.serving.prompt import PromptReader
 from posegpt_cli.serving.settings import Limits
 from posegpt_cli.serving.workers import Worker
 
+GREATEST_GUIDANCE = 100
+"""Beyond it logits overflow."""
 JobOf = Callable[[Callable[[Event], None]], Job]
 """Makes a job for whoever listens."""
 
@@ -155,6 +157,10 @@ def _ignore(event: Event) -> None:
 
 
 def sampling_of(body: SamplingBody) -> SamplingSettings:
+    """The settings of a request; raises SettingsError if guidance is too strong to compute."""
+    if (body.codes.guidance or 0) > GREATEST_GUIDANCE:
+        message = f"guidance must be at most {GREATEST_GUIDANCE}, got {body.codes.guidance:g}"
+        raise SettingsError(message, "guidance=3", "guidance")
     return SamplingSettings.of(body.codes, body.n, body.seed)
 
 

@@ -103,6 +103,7 @@ def test_events_say_how_far_it_is_and_end_with_the_motion(client):
         ({**WALK, "n": 17}, 422, "n"),
         ({**WALK, "seed": -1}, 422, "seed"),
         ({**WALK, "codes": {"temperature": 0}}, 422, "temperature"),
+        ({**WALK, "codes": {"guidance": 1e300}}, 422, "guidance must be at most 100"),
         ({**WALK, "codes": {"gpt": "/etc/passwd"}}, 422, "unknown setting 'gpt'"),
         ({**WALK, "more": 1}, 422, "more"),
     ],
