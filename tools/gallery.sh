@@ -15,26 +15,30 @@ sample() { # name options...
 # A dozen actions, moving.
 set --
 n=0
-while read -r action seed; do
+while read -r action seed frames; do
   n=$((n + 1))
   name=$(printf '%02d' $n)
-  sample "$name" --action "$action" --seed "$seed" --len 64
+  sample "$name" --action "$action" --seed "$seed" --len "$frames"
   set -- "$@" "$made/$name.npz" --title "$action"
 done <<ACTIONS
-walk 1
-run 1
-jump 3
-squat 3
-throw-basketball 3
-wave-both-hands 3
-lie-down 3
-deposit-floor 3
-kick-front 3
-elbow-to-knee 3
-hop-both-legs 3
-bow 3
+walk 1 96
+run 1 96
+wave-both-hands 3 128
+squat 3 48
+throw-basketball 3 96
+kick-front 3 54
+lie-down 3 128
+deposit-floor 3 88
+grab-high 3 64
+elbow-to-knee 3 40
+hop-both-legs 3 24
+bow 3 120
 ACTIONS
 "$posegpt" render "$@" --size 720x696 --fps 10 --force --out "$out/actions.gif"
+
+# A sentence.
+"$posegpt" sample "an old man walks slowly for 3 seconds, then waves with his left hand" --seed 0 --sheet-frames 8 \
+  --size 180x240 --force --out "$out/story.png"
 
 # Trails: two actions, one action in two styles, four futures of one past.
 trails="--trail 7 --size 1440x400 --force"
