@@ -14,21 +14,21 @@ from models.evaluation.judge import load_judge
 from models.evaluation.motions.generated import checkpoint_fingerprints
 from models.evaluation.report import Estimate, Report, Table
 from models.label_facts import LabelFacts
-from models.sampling.settings import CodeSettings
+from models.sampling.settings import GUIDANCE, CodeSettings
 
 Figures = Mapping[str, Mapping[str, float]]
 """By name, then by figure."""
 NEIGHBOURS = (0.25, 0.5, 0.25)
 """Weights of a guidance and its neighbours: what is best by chance has poor neighbours."""
-TIE = 0.02
-"""Shortfalls this near to the smallest count as equal to it."""
+CLEAR = 0.05
+"""By this much another guidance must fall short less than the default: what is less is chance."""
 
 
 def evaluate_guidance(request: GuidanceRequest, on_progress: OnStage = no_stage) -> Report:
     """Which guidance suits each action; with `keep` the answers go into the checkpoint.
 
     Every value generates the same number of motions per name, with the labels and lengths of training clips,
-    and each name takes the value at which it falls short of its real clips least.
+    and each name takes the default, or the value at which it clearly falls short of its real clips less.
 
     Raises PoseGPTError if there are no clips of the names, or the checkpoint cannot be written.
     """
@@ -74,7 +74,7 @@ def evaluate_guidance(request: GuidanceRequest, on_progress: OnStage = no_stage)
 
 
 def choose_guidance(values: Sequence[float], missing: Sequence[float]) -> float:
-    """The lowest of the values whose smoothed shortfall is about the smallest.
+    """The value nearest to the default, unless another one is clearly better.
 
     Args:
         values: rising.
@@ -83,8 +83,9 @@ def choose_guidance(values: Sequence[float], missing: Sequence[float]) -> float:
     padded = np.pad(np.asarray(missing, float), 1, mode="edge")
     smooth = np.convolve(padded, NEIGHBOURS, mode="valid")
 
-    # Low guidance keeps the variety of real motion, so it wins where nothing else decides.
-    return next(value for value, short in zip(values, smooth, strict=True) if short <= smooth.min() + TIE)
+    default = min(range(len(values)), key=lambda k: abs(values[k] - GUIDANCE))
+    best = int(smooth.argmin())
+    return values[best] if smooth[best] < smooth[default] - CLEAR else values[default]
 
 
 def keep_guidance(

@@ -28,6 +28,7 @@ from data.evaluating.requests import (
 )
 from data.evaluating.shared import (
     OnStage,
+    frames_around,
     generate_like,
     make_sampler,
     make_setup,
@@ -247,7 +248,8 @@ def evaluate_physics(request: PhysicsRequest, on_progress: OnStage = no_stage) -
         fingerprints = {"generated": files.fingerprint}
     else:
         sampler = make_sampler(request)
-        made = generate_like(real, request, on_progress)
+        around = frames_around(store, request, request.seed, labelled=True)
+        made = generate_like(real, request, on_progress, around)
         fingerprints = checkpoint_fingerprints(request.gpt)
         if request.seams:
             seams = seam_figures(_joined(sampler, real, request, on_progress), real)
@@ -299,7 +301,8 @@ def evaluate_transfer(request: TransferRequest, on_progress: OnStage = no_stage)
 
     # As many generated motions as real ones, with the same labels and lengths.
     real = real_motions(store, request, request.seed, labelled=True)
-    made = generate_like(real, request, on_progress)
+    around = frames_around(store, request, request.seed, labelled=True)
+    made = generate_like(real, request, on_progress, around)
     info = DataInfo(
         manifest.label_names, manifest.body_type, manifest.fps, manifest.fingerprint, names=store.own_names
     )

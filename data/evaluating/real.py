@@ -39,6 +39,8 @@ class Pieces:
 
     motions: list[Motion]
     clips: list[int]
+    around: list[tuple[int, int]]
+    """Frames of its clip before and after each motion."""
 
 
 def open_split(data: Path | None, split: str) -> Store:
@@ -52,6 +54,7 @@ def real_pieces(store: Store, max_frames: int, labelled: bool = False) -> Pieces
     """All motion of a store (or only that with labels), its clips cut without a remainder."""
     motions = list[Motion]()
     clips = list[int]()
+    around = list[tuple[int, int]]()
     for k in range(len(store)):
         if labelled and not store.labels[k].any():
             continue
@@ -60,7 +63,12 @@ def real_pieces(store: Store, max_frames: int, labelled: bool = False) -> Pieces
         pieces = cut(store.motion(k), max_frames)
         motions += pieces
         clips += [k] * len(pieces)
-    return Pieces(motions, clips)
+        before = 0
+        for piece in pieces:
+            after = int(store.lengths[k]) - before - piece.n_frames
+            around.append((before, after))
+            before += piece.n_frames
+    return Pieces(motions, clips, around)
 
 
 def bundled_sets(max_frames: int) -> RealSets:

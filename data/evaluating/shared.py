@@ -31,17 +31,42 @@ def make_sampler(request: GeneratedRequest) -> PromptSampler:
     return PromptSampler(generator, part(CodeSettings, request), request.batch_size, is_cleaned)
 
 
-def generate_like(real: Sequence[Motion], request: GeneratedRequest, on_progress: OnStage) -> list[Motion]:
-    """Generated motion with the labels and durations of real motion, at its rate and for its body."""
+def generate_like(
+    real: Sequence[Motion],
+    request: GeneratedRequest,
+    on_progress: OnStage,
+    around: Sequence[tuple[int, int]] | None = None,
+) -> list[Motion]:
+    """Generated motion with the labels and durations of real motion, at its rate and for its body.
+
+    Args:
+        real: whole clips, or pieces of clips.
+        request: the generator, and how to sample.
+        on_progress: called as motions are made.
+        around: frames of its clip before and after each piece; None for whole clips.
+    """
     sampler = make_sampler(request)
     fps = sampler.generator.fps
-    prompts = [Prompt(motion.labels, max(1, round(motion.duration * fps))) for motion in real]
+    prompts: list[Prompt] = []
+    for k, motion in enumerate(real):
+        before, after = (0, 0) if around is None else around[k]
+        scale = fps / motion.fps
+        n_frames = max(1, round(motion.duration * fps))
+        prompts.append(Prompt(motion.labels, n_frames, None, round(before * scale), round(after * scale)))
     made = generate_shared(sampler, prompts, (request.seed, 0), stage_of(on_progress, "generate"))
     return [fit(motion, real[0].fps, real[0].body_type) for motion in made]
 
 
 def real_motions(store: Store, request: RealMotion, seed: int, labelled: bool = False) -> list[Motion]:
+    """Pieces of the store's clips, as many as the request asks for."""
     return subset(real_pieces(store, request.max_frames, labelled).motions, request.clips, seed)
+
+
+def frames_around(
+    store: Store, request: RealMotion, seed: int, labelled: bool = False
+) -> list[tuple[int, int]]:
+    """Frames of their clips before and after the pieces that `real_motions` gives."""
+    return subset(real_pieces(store, request.max_frames, labelled).around, request.clips, seed)
 
 
 def make_setup(request: RealMotion, store: Store, seed: int, fingerprints: dict[str, str]) -> Setup:

@@ -362,12 +362,13 @@ def test_each_action_gets_its_guidance(posegpt, world, more_data, tmp_path):
     ("missing", "best"),
     [
         ((0.5, 0.4, 0.1, 0.1, 0.3), 3),
-        ((0.10, 0.11, 0.10, 0.11, 0.10), 1),
-        ((0.5, 0.0, 0.5, 0.1, 0.1), 4),
+        ((0.10, 0.11, 0.10, 0.14, 0.10), 3),
+        ((0.5, 0.0, 0.5, 0.1, 0.1), 3),
         ((0.3, 0.3, 0.3, 0.2, 0.0), 4),
+        ((0.0, 0.1, 0.3, 0.3, 0.3), 1),
     ],
 )
-def test_guidance_is_chosen_low_and_not_by_chance(missing, best):
+def test_another_guidance_is_chosen_where_it_is_clearly_better(missing, best):
     assert choose_guidance((1, 1.5, 2, 3, 4), missing) == best
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from models.body.skeleton import BodyType
 from models.errors import PoseGPTError
 from models.motion import Motion
 
+_Item = TypeVar("_Item")
 _WHO = {
     "classifier": (
         "the judge",
@@ -37,12 +38,12 @@ def cut_all(motions: Sequence[Motion], max_frames: int) -> list[Motion]:
     return [piece for motion in motions for piece in cut(motion, max_frames)]
 
 
-def subset(motions: Sequence[Motion], n: int, seed: int) -> list[Motion]:
-    """n of the motions at random, in their order (0: all)."""
-    if not n or n >= len(motions):
-        return list(motions)
-    chosen = np.random.default_rng(seed).choice(len(motions), n, replace=False)
-    return [motions[k] for k in sorted(chosen)]
+def subset(items: Sequence[_Item], n: int, seed: int) -> list[_Item]:
+    """n of the items at random, in their order (0: all)."""
+    if not n or n >= len(items):
+        return list(items)
+    chosen = np.random.default_rng(seed).choice(len(items), n, replace=False)
+    return [items[k] for k in sorted(chosen)]
 
 
 def fit(motion: Motion, fps: float, body_type: BodyType) -> Motion:
