@@ -157,7 +157,8 @@ def test_the_figure_moves_stops_and_is_scrubbed(browser: Browser, page: Path) ->
     browser.open(page)
     first = browser.picture()
     frame = browser.run("return Number(document.body.dataset.frame)")
-    browser.wait(f"return Number(document.body.dataset.frame) !== {frame}")
+    # One frame moves few pixels, as the camera follows; a slow machine may show the next one only.
+    browser.wait(f"return Math.abs(Number(document.body.dataset.frame) - {frame}) >= 8")
     moved = browser.settled()
     assert (np.abs(moved - first).max(axis=-1) > 40).sum() > 150
     browser.run("document.getElementById('play').click()")
