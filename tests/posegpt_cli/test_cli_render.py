@@ -67,7 +67,8 @@ def test_what_is_generated_is_drawn_with_the_same_options(posegpt, walk, tmp_pat
     module, asked = import_module(f"posegpt_cli.commands.{command}"), []
     monkeypatch.setattr(module, "save_all", lambda jobs, options: asked.append(options) or [])
     motions = [make_motion("walk", 16)]
-    monkeypatch.setattr(module, "_generate", lambda *_: [motions] if command == "sample" else motions)
+    made = (lambda settings, clips, *_: [(clips[0], motions)]) if command == "sample" else lambda *_: motions
+    monkeypatch.setattr(module, "_generate", made)
     words = ["--action", "walk"] if command == "sample" else [walk, "--layout", "row", "--title", "one"]
     ran = posegpt(
         command, *words, "--out", tmp_path / "a.png", "--renderer", "skeleton", "--size", "80x64",
@@ -103,7 +104,8 @@ def test_a_preview_alone_writes_nothing(posegpt, walk, tmp_path, monkeypatch, co
     module, played = import_module(f"posegpt_cli.commands.{command}"), []
     monkeypatch.chdir(tmp_path)
     motions = [make_motion("walk", 16)]
-    monkeypatch.setattr(module, "_generate", lambda *_: [motions] if command == "sample" else motions)
+    made = (lambda settings, clips, *_: [(clips[0], motions)]) if command == "sample" else lambda *_: motions
+    monkeypatch.setattr(module, "_generate", made)
     monkeypatch.setattr(module, "preview", lambda motions, options, is_all: played.append(is_all))
     words = ["--action", "walk"] if command == "sample" else [walk]
     ran = posegpt(command, *words, "--preview")
