@@ -18,7 +18,7 @@ from torch import Tensor
 from models.errors import PoseGPTError
 from models.label_facts import usual_length
 from models.motion import Motion
-from models.networks.condition import HIDDEN, Condition
+from models.networks.condition import Condition
 from models.networks.features import Pose, Root, features_to_motion, yaw_of
 from models.sampling.blend import join
 from models.sampling.generator import (
@@ -157,11 +157,11 @@ def forecast_plans(
     n_past = codes.shape[1]
     n_tokens = n_past + generator.vqvae.n_tokens(n_frames)
 
-    # How long the action takes in all is not known from the middle of it.
+    # How long the action takes in all is not known from the middle of it, nor that it ends where we stop:
+    # told so, futures hurried to an end (ADE .21 in place of .15 m after a second seen).
     condition = make_condition(generator, labels, torch.full((n,), n_tokens), True, text)
     if generator.gpt.config.label_changes:
         condition = _labels_from(condition, n_past, n_tokens)
-    condition = _ending(condition, n_past, n_tokens)
     guidance = guidance_for(generator, [labels] * n, settings)
     request = CodeRequest(condition, make_rngs(settings.seed, n), settings, codes, guidance=guidance)
     frames = torch.full((n,), n_frames, device=generator.device)
@@ -202,13 +202,6 @@ def _labels_from(condition: Condition, first: int, n_tokens: int) -> Condition:
         text = text.repeat(1, n_tokens, 1)
         text[:, :first] = 0
     return replace(condition, labels=labels, text=text)
-
-
-def _ending(condition: Condition, first: int, n_tokens: int) -> Condition:
-    """The same, ending with the last token: from token `first` on it is known how many remain."""
-    remaining = n_tokens - torch.arange(n_tokens, device=condition.labels.device)
-    remaining[:first] = HIDDEN
-    return replace(condition, remaining=remaining.expand(len(condition.labels), -1))
 
 
 @torch.no_grad()
