@@ -163,7 +163,8 @@ def sample(
         lengths += [motion.n_frames for motion in motions]
         _tell_of_transitions(batch.clip.segments, lengths[done:], info.fps)
 
-    files += save_all([(path, kept) for path in characters], options)
+    if characters:
+        files += save_all([(path, kept) for path in characters], options)
 
     # Results on stdout first, then what could follow.
     if target.as_json:
