@@ -26,6 +26,9 @@ _LABEL_DIMENSIONS: dict[StageName, dict[str, int]] = {
 """Weights that have an entry per label, and along which dimension."""
 _OF_WORDS = ("words.vectors", "words.of_label")
 """Weights of the words of the labels: other labels have other words, so the file's own vectors stay."""
+_NO_LABELS = "no_labels"
+_EMBEDDED = "embed_labels.weight"
+"""Weights (D, L) of the labels, and one or several rows (D,) in their place where none is given."""
 _NAME_HEAD = "name_head."
 """Weights that have an entry per own name."""
 _FREE_SETTINGS = {
@@ -75,6 +78,8 @@ def fine_tune_from(stage: TrainStage, source: Path, info: DataInfo) -> None:
         if name in weights:
             weights[name] = _by_label(weights[name], about.labels, initial[name], info.labels, dim)
     weights = _with_own_names(weights, cast(Config, trained.config), initial, stage)
+    if _NO_LABELS in weights and weights[_NO_LABELS].shape != initial[_NO_LABELS].shape:
+        weights |= _with_own_groups(weights, initial)
     stage.network.load_state_dict(weights)
 
 
@@ -89,6 +94,23 @@ def _with_own_names(
         if name.startswith(_NAME_HEAD):
             matched[name] = _by_label(weights[name], theirs, tensor, ours, 0) if theirs else tensor
     return matched
+
+
+def _with_own_groups(weights: dict[str, Tensor], initial: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of labels for data with actions alone, from those of actions and styles, or the other way.
+
+    What a motion is told of its labels is a sum over the kinds, each with a row that says "none of them".
+    """
+    learned = weights[_NO_LABELS]
+    if initial[_NO_LABELS].dim() == 2:
+        # Styles are new: without one, nothing is added to what the action says.
+        return {_NO_LABELS: torch.cat([learned[None], torch.zeros_like(initial[_NO_LABELS][1:])])}
+
+    # Without styles, every action is one without a style, as the network has learned it.
+    found = {_NO_LABELS: learned.sum(0)}
+    if _EMBEDDED in weights:
+        found[_EMBEDDED] = weights[_EMBEDDED] + learned[1:].sum(0)[:, None]
+    return found
 
 
 def _refuse_other_network(stage: TrainStage, theirs: dict[str, object], folder: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.checkpoint import find_checkpoint, load_vqvae
+from models.checkpoint import find_checkpoint, load_gpt, load_vqvae
 from models.errors import PoseGPTError
+from models.networks.condition import Condition
 from models.networks.config import ClassifierConfig
 from models.sampling.codes import same_codes
 from models.training.config import ClassifierRun
@@ -147,3 +148,28 @@ def test_the_one_in_the_box_goes_by_its_name():
     stage = make_stage(vqvae_run(), INFO)
     with pytest.raises(PoseGPTError, match="pretrained"):  # found, and larger
         fine_tune_from(stage, PRETRAINED_NAME, INFO)
+
+
+def test_actions_without_styles_go_on_from_actions_with_styles():
+    """The bundled generator knows both; to it, data without styles are actions without one."""
+    gpt, about = load_gpt(find_checkpoint(None, "gpt"))
+    info = replace(INFO, labels=("jump", "walk"), styles=())
+    stage = make_stage(gpt_run(None, network=gpt.config), info)
+    fine_tune_from(stage, PRETRAINED_NAME, info)
+
+    duration = torch.tensor([8, 8])
+    theirs = torch.zeros(2, len(about.labels))
+    theirs[0, about.labels.index("walk")] = 1
+    ours = torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+    expected = gpt.embed_condition(Condition.of_whole(theirs, duration), 8)
+    found = stage.network.eval().embed_condition(Condition.of_whole(ours, duration), 8)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_new_styles_add_nothing_at_first(trained):
+    info = replace(INFO, labels=("walk", "style:old"), styles=("style:old",))
+    stage = make_stage(gpt_run(trained["vqvae"]), info)
+    fine_tune_from(stage, trained["gpt"], info)
+    known = load_gpt(find_checkpoint(trained["gpt"], "gpt"))[0]
+    assert torch.equal(stage.network.no_labels[0], known.no_labels)
+    assert not stage.network.no_labels[1].any()
