@@ -18,6 +18,7 @@ from data.synthetic import make_motion
 from models.body.body_files import write_model_files
 from tests.data.acclaim import random_frames, write_amc, write_asf
 from tests.data.miniature import label, record, write_babel, write_recording
+from tests.data.preparing.test_collections import walks, write_grab, write_humanact12
 from tests.data.rigging.box_man import vrm_man
 from tests.test_docs import PAGES, commands
 
@@ -35,7 +36,8 @@ NOT_RUN = {
     "moves.fbx": "needs Blender",
     "--install-completion": "changes the shell's own files",
 }  # fmt: skip
-CHARACTER = Path(__file__).parent / "data" / "characters" / "human-male.glb"
+ROOT = Path(__file__).parents[1]
+CHARACTER = ROOT / "tests" / "data" / "characters" / "human-male.glb"
 ACTIONS = ("walk", "run", "bow")
 """Names that the bundled judge knows, too."""
 
@@ -53,7 +55,11 @@ def workplace(tmp_path_factory) -> Path:
     write_recordings(root)
     write_babel_and_amass(root)
     write_model_files(root / "models" / "smpl")
+    write_collections(root)
     shutil.copy(CHARACTER, root / "my.glb")
+    in_clone = root / CHARACTER.relative_to(ROOT)
+    in_clone.parent.mkdir(parents=True)
+    shutil.copy(CHARACTER, in_clone)
     vrm_man().save(root / "my.vrm")
     (root / "prompts.txt").write_text("she waves for 8 frames\nhe walks for 8 frames\n")
     (root / "texts").mkdir()
@@ -88,6 +94,17 @@ def write_recordings(root: Path) -> None:
     write_asf(root / "hdm05" / "bd" / "HDM_bd.asf")
     for k in range(6):
         write_amc(root / "hdm05" / "bd" / f"HDM_bd_{ACTIONS[k % 2]}_{k:03d}_120.amc", random_frames(320))
+
+
+def write_collections(root: Path) -> None:
+    """HumanAct12 and GRAB as they are given away, and motion files of another program."""
+    write_humanact12(root / "humanact12poses.pkl", walks(12), [k % 2 for k in range(12)])
+    for k in range(6):
+        motion = make_motion("walk", 60, seed=k)
+        write_grab(root / "grab" / f"s{k + 1}" / "mug_drink_1.npz", motion.resample(120))
+        path = root / "estimates" / ("walk", "run")[k % 2] / f"{k}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_smpl_npz(path, motion)
 
 
 def write_babel_and_amass(root: Path) -> None:
