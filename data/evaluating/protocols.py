@@ -28,13 +28,12 @@ from data.evaluating.requests import (
 )
 from data.evaluating.shared import (
     OnStage,
-    frames_around,
+    chosen_pieces,
     generate_like,
     make_sampler,
     make_setup,
     no_stage,
     part,
-    real_motions,
     stage_of,
 )
 from models.checkpoint import find_checkpoint, load_vqvae
@@ -187,7 +186,7 @@ def evaluate_reconstruction(request: ReconstructionRequest, on_progress: OnStage
     vqvae, info = load_vqvae(folder, resolve_device(request.device))
     setup = make_setup(request, store, request.seed, {"tokenizer": info.weights_sha256[:FINGERPRINT_LENGTH]})
     setup = setup.replaced(settings=setup.settings | {"body": info.body_type})
-    motions = real_motions(store, request, request.seed)
+    motions = chosen_pieces(store, request, request.seed).motions
     return measure_reconstruction(vqvae, info.fps, motions, setup, stage_of(on_progress, "reconstruct"))
 
 
@@ -235,7 +234,8 @@ def _judge_of_futures(request: ForecastRequest, clips: Sequence[Motion]) -> Judg
 def evaluate_physics(request: PhysicsRequest, on_progress: OnStage = no_stage) -> Report:
     """Sliding and floating feet, trembling and seams, of generated motion beside real motion."""
     store = open_split(request.data, request.split)
-    real = real_motions(store, request, request.seed, labelled=request.generated is None)
+    pieces = chosen_pieces(store, request, request.seed, labelled=request.generated is None)
+    real = pieces.motions
     seams = None
     if request.generated:
         files = read_folder(
@@ -248,8 +248,7 @@ def evaluate_physics(request: PhysicsRequest, on_progress: OnStage = no_stage) -
         fingerprints = {"generated": files.fingerprint}
     else:
         sampler = make_sampler(request)
-        around = frames_around(store, request, request.seed, labelled=True)
-        made = generate_like(real, request, on_progress, around)
+        made = generate_like(real, request, on_progress, pieces.around)
         fingerprints = checkpoint_fingerprints(request.gpt)
         if request.seams:
             seams = seam_figures(_joined(sampler, real, request, on_progress), real)
@@ -300,9 +299,9 @@ def evaluate_transfer(request: TransferRequest, on_progress: OnStage = no_stage)
     manifest = store.manifest
 
     # As many generated motions as real ones, with the same labels and lengths.
-    real = real_motions(store, request, request.seed, labelled=True)
-    around = frames_around(store, request, request.seed, labelled=True)
-    made = generate_like(real, request, on_progress, around)
+    pieces = chosen_pieces(store, request, request.seed, labelled=True)
+    real = pieces.motions
+    made = generate_like(real, request, on_progress, pieces.around)
     info = DataInfo(
         manifest.label_names, manifest.body_type, manifest.fps, manifest.fingerprint, names=store.own_names
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from data.evaluating.real import real_pieces
+from data.evaluating.real import Pieces, real_pieces
 from data.evaluating.requests import CleaningInUse, GeneratedRequest, RealMotion
 from data.store import Store
 from models.config import Config
@@ -57,16 +57,15 @@ def generate_like(
     return [fit(motion, real[0].fps, real[0].body_type) for motion in made]
 
 
-def real_motions(store: Store, request: RealMotion, seed: int, labelled: bool = False) -> list[Motion]:
+def chosen_pieces(store: Store, request: RealMotion, seed: int, labelled: bool = False) -> Pieces:
     """Pieces of the store's clips, as many as the request asks for."""
-    return subset(real_pieces(store, request.max_frames, labelled).motions, request.clips, seed)
-
-
-def frames_around(
-    store: Store, request: RealMotion, seed: int, labelled: bool = False
-) -> list[tuple[int, int]]:
-    """Frames of their clips before and after the pieces that `real_motions` gives."""
-    return subset(real_pieces(store, request.max_frames, labelled).around, request.clips, seed)
+    pieces = real_pieces(store, request.max_frames, labelled)
+    places = subset(range(len(pieces.motions)), request.clips, seed)
+    return Pieces(
+        [pieces.motions[k] for k in places],
+        [pieces.clips[k] for k in places],
+        [pieces.around[k] for k in places],
+    )
 
 
 def make_setup(request: RealMotion, store: Store, seed: int, fingerprints: dict[str, str]) -> Setup:

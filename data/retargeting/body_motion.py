@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.body.rest_pose import bone_offsets
 from models.body.skeleton import BODY_JOINTS, BODY_PARENTS, JOINT, REST_PELVIS, BodyType
 from models.rotations import rotvec_to_matrix
 
@@ -66,8 +67,7 @@ class RestBody:
     @cached_property
     def offsets(self) -> FloatArray:
         """(22, 3) vector from each joint's parent to it."""
-        parents = np.maximum(BODY_PARENTS, 0)
-        return self.joints - np.where(np.array(BODY_PARENTS)[:, None] < 0, 0.0, self.joints[parents])
+        return bone_offsets(self.joints)
 
 
 SMPL_BODY = RestBody(REST_JOINTS, REST_JOINTS[:, 1] - SOLE)

@@ -57,7 +57,7 @@ class CharacterMesh:
 
 
 def read_mesh(file: GltfFile) -> CharacterMesh | None:
-    """The mesh of the character with the most joints, with all that hangs on its joints; None if it has none.
+    """The mesh of the character with the most joints and all that is attached to them; None if it has none.
 
     Morph targets stand at the file's own weights.
 
@@ -101,7 +101,7 @@ class _Collected:
             primitive = self._reader.read(part, morph_weights, n_joints)
             if primitive is None:
                 continue
-            # What hangs on a mirrored node is turned inside out.
+            # What is attached to a mirrored node is turned inside out.
             if n_joints is None and _is_mirrored(self._file, node.index):
                 primitive.faces[:] = primitive.faces[:, ::-1].copy()
             self._primitives.append((primitive, first))

@@ -59,7 +59,7 @@ class PrimitiveReader:
         Args:
             primitive: as the file has it.
             morph_weights: shares of its morph targets.
-            n_joints: of the skin that it follows; None if it hangs on a node as a whole.
+            n_joints: of the skin that it follows; None if it is attached to a node as a whole.
 
         Raises PoseGPTError if it is damaged, or packed in a way that is not read here.
         """

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from models.body.rest_pose import bone_offsets
 from models.body.skeleton import BODY_JOINTS, BODY_PARENTS, JOINT, BodyType
 
 FloatArray = NDArray[np.float64]
@@ -64,9 +65,7 @@ class RestBody:
     @property
     def offsets(self) -> FloatArray:
         """(22, 3) rest vector from each joint's parent to it."""
-        # The root has no parent: its offset is its place.
-        parents = np.maximum(BODY_PARENTS, 0)
-        return self.joints - np.where(np.array(BODY_PARENTS)[:, None] < 0, 0.0, self.joints[parents])
+        return bone_offsets(self.joints)
 
     def heel(self, side: int) -> FloatArray:
         """(3,) heel's lowest point from the ankle; side 0 is left."""

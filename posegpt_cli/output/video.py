@@ -97,7 +97,7 @@ class VideoWriter:
         while (picture := self._pictures.get()) is not None:
             self._free_places.put(None)
             if self._failed.is_set():
-                continue  # keep taking pictures, or `write` would wait for ever
+                continue  # keep taking pictures, or `write` would wait forever
             try:
                 self._pipe.write(np.ascontiguousarray(picture).data)
             except OSError:

@@ -271,7 +271,7 @@ def _mesh_reach(fit: Fit, mesh: CharacterMesh, rest: Float32Array) -> FloatArray
     """(M,) for each joint that turns how far the vertices are from it that follow it most."""
     joint_of = {node: joint for joint, node in enumerate(fit.rig.nodes)}
     carried = carriers(fit)
-    # A bone that is no joint of the rig hangs on one.
+    # A bone that is no joint of the rig is attached to one.
     places = []
     assert fit.rig.gltf is not None
     for node in mesh.bones:

@@ -189,7 +189,7 @@ def test_reports_with_numbers_that_cannot_be(tmp_path, change):
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
 def test_only_regular_files_are_read(tmp_path, kind):
-    """Faults 12: a FIFO as --labels waited for ever; /dev/zero has no end."""
+    """Faults 12: a FIFO as --labels waited forever; /dev/zero has no end."""
     path = tmp_path / "in.csv"
     if kind == "pipe":
         os.mkfifo(path)

@@ -131,7 +131,7 @@ def test_a_link_that_leads_nowhere_is_not_replaced_without_force(clips, tmp_path
 
 
 def test_what_a_killed_video_left_goes_with_the_next(clips, tmp_path):
-    """Faults 7: `.o.PID.partial.mp4` stayed for ever."""
+    """Faults 7: `.o.PID.partial.mp4` stayed forever."""
     out = tmp_path / "o.mp4"
     words = ("render", clips[0], "--out", out, "--renderer", "skeleton", "--size", "160x160", "--force")
     process = start(*words, start_new_session=True)

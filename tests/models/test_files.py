@@ -311,7 +311,7 @@ def test_a_reader_always_finds_a_folder_while_it_is_replaced(tmp_path):
 
 
 def test_only_regular_files_of_a_sensible_size_are_read(tmp_path):
-    """Faults 11 and 12: a link to /dev/zero was read without a limit, a FIFO waited for ever."""
+    """Faults 11 and 12: a link to /dev/zero was read without a limit, a FIFO waited forever."""
     (tmp_path / "zero").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe")
     for name in ("zero", "pipe"):

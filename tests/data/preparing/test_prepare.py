@@ -131,7 +131,7 @@ def test_two_jobs_make_the_same_stores(prepared, recordings, tmp_path, monkeypat
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
 def test_a_process_with_threads_is_not_forked(monkeypatch):
-    """A thread may hold a lock at that moment, which its copy would hold for ever."""
+    """A thread may hold a lock at that moment, which its copy would hold forever."""
     for threads, method in ((1, "fork"), (2, "spawn")):
         monkeypatch.setattr("threading.active_count", lambda threads=threads: threads)
         assert _context().get_start_method() == method
