@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.augment import mirror_labels, mirror_poses, mirror_trans, rotate_freely, rotate_heading
-from data.rarity import rarity
+from data.rarity import rarity, rarity_of_sets
 from data.store import Store
 from data.text_bank import TextBank
 from data.transitions import join_at
@@ -60,9 +60,10 @@ class Windows:
 
     Args:
         store: an open store.
-        config: length, augmentation and order of the windows. `balance_actions` weighs clips of rare actions,
-            at most MOST_OFTEN times; with a FrameLabelWindowsConfig labels are (B, T, L), of every frame, and
-            `join_share` of the training windows are two clips, joined without a jump at a random place.
+        config: length, augmentation and order of the windows. `balance_actions` weighs clips of rare actions
+            and `balance_sets` those of small sets, each at most MOST_OFTEN times; with a
+            FrameLabelWindowsConfig labels are (B, T, L), of every frame, and `join_share` of the training
+            windows are two clips, joined without a jump at a random place.
         rank: index of this process among those that share every batch.
         world: the number of those processes.
         texts: what the clips show in words, if batches are to have that.
@@ -104,9 +105,11 @@ class Windows:
         usable = usable[: config.n_train]
 
         # A clip has as many slots as its share of the frames, times what its rarity gains it.
-        windows = _SLOTS_PER_WINDOW * lengths[usable] / self.seq_len
-        weighted = windows * rarity(store, usable, MOST_OFTEN) ** config.balance_actions
-        self._slots = np.repeat(usable, np.maximum(1, np.round(weighted).astype(np.int64)))
+        slots = _SLOTS_PER_WINDOW * lengths[usable] / self.seq_len
+        slots *= rarity(store, usable, MOST_OFTEN) ** config.balance_actions
+        if config.balance_sets:
+            slots *= rarity_of_sets(store, usable, MOST_OFTEN) ** config.balance_sets
+        self._slots = np.repeat(usable, np.maximum(1, np.round(slots).astype(np.int64)))
         self._mirrored_label = mirror_labels(store.label_names)
         self.n_steps = max(1, round(copies * self.steps_per_epoch)) if copies else None
         """Training batches before the same ones come again in another order (None: they never do)."""

@@ -1,4 +1,4 @@
-"""How rare the actions of clips are. Imports no torch."""
+"""How rare the actions of clips, and the sets that they come from, are. Imports no torch."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,3 +18,14 @@ def rarity(store: Store, clips: NDArray[np.int64], most: float) -> NDArray[np.fl
         return np.ones(len(clips))
     rarity = np.where(labels, frames.max() / np.maximum(frames, 1), 1.0).max(axis=1)
     return np.minimum(rarity, most)
+
+
+def rarity_of_sets(store: Store, clips: NDArray[np.int64], most: float) -> NDArray[np.float64]:
+    """(clips,) how much smaller the set of each clip is than the largest one, in frames, at most `most`.
+
+    A set is what lies in one top folder of what was prepared, e.g. KIT or CMU of AMASS.
+    """
+    names = [store.clips[k]["source"].partition("/")[0] for k in clips.tolist()]
+    _, of_clip = np.unique(names, return_inverse=True)
+    frames = np.bincount(of_clip, weights=np.asarray(store.lengths)[clips])
+    return np.minimum(frames.max() / np.maximum(frames, 1), most)[of_clip]

@@ -64,6 +64,9 @@ class WindowsConfig(Config):
     """Windows per step, all devices together."""
     balance_actions: Share = 0.0
     """How often rare actions appear: 0 as often as in the data, 1 all actions equally."""
+    balance_sets: Share = 0.0
+    """How often small sets appear (the top folders of what was prepared, e.g. those of AMASS): 0 as often
+    as in the data, 1 all sets equally."""
     start_share: Share = 0.0
     """Share of training windows that begin where their clip begins."""
     mirror: bool = True

@@ -89,6 +89,7 @@ _FIELDS_OF_PANELS = {
         "seq_len",
         "min_seq_len",
         "balance_actions",
+        "balance_sets",
         "start_share",
         "join_share",
         "mirror",

@@ -262,6 +262,19 @@ def test_balance_draws_rare_actions_more_often(tmp_path, balance, share):
     assert rare == pytest.approx(share, abs=0.03)
 
 
+@pytest.mark.parametrize(("balance", "share"), [(0.0, 1 / 21), (0.5, 1 / (1 + 20**0.5)), (1.0, 1 / 2)])
+def test_balance_draws_small_sets_more_often(tmp_path, balance, share):
+    with StoreWriter(tmp_path / "s", HEADER) as writer:
+        for clip in range(21):
+            folder, label = ("small/deep", LABELS[0]) if clip == 0 else ("large", LABELS[2])
+            writer.add(replace(numbered(16, clip), labels=(label,)), source=f"{folder}/{clip}.bvh")
+    windows = windows_of(
+        open_store(tmp_path / "s"), seq_len=8, train_batch_size=80, balance_sets=balance, mirror=False
+    )
+    rare = np.concatenate([windows.batch(step).labels[:, 0].numpy() for step in range(20)]).mean()
+    assert rare == pytest.approx(share, abs=0.03)
+
+
 @pytest.mark.parametrize("body_type", ["smpl", "smplh", "smplx"])
 def test_windows_of_every_body_turn_and_mirror(tmp_path, body_type):
     """Mirrored and turned windows are the plain ones, mirrored and turned one by one."""

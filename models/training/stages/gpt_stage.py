@@ -217,6 +217,7 @@ CACHE_KEY = (
     "mask_trans",
     "n_train",
     "balance_actions",
+    "balance_sets",
     "time_warp",
     "start_share",
     "join_share",

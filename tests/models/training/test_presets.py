@@ -26,6 +26,7 @@ ALL_STAGES = {
     # --sample_start 1: any window of 64 frames.
     "start_share": 0.0,
     "balance_actions": 0.0,
+    "balance_sets": 0.0,
     "seq_len": 64,
     "mask_trans": False,
 }
