@@ -21,11 +21,7 @@ def rarity(store: Store, clips: NDArray[np.int64], most: float) -> NDArray[np.fl
 
 
 def rarity_of_sets(store: Store, clips: NDArray[np.int64], most: float) -> NDArray[np.float64]:
-    """(clips,) how much smaller the set of each clip is than the largest one, in frames, at most `most`.
-
-    A set is what lies in one top folder of what was prepared, e.g. KIT or CMU of AMASS.
-    """
-    names = [store.clips[k]["source"].partition("/")[0] for k in clips.tolist()]
-    _, of_clip = np.unique(names, return_inverse=True)
+    """(clips,) how much smaller the set of each clip is than the largest one, in frames, at most `most`."""
+    _, of_clip = np.unique(np.array(store.sets)[clips], return_inverse=True)
     frames = np.bincount(of_clip, weights=np.asarray(store.lengths)[clips])
     return np.minimum(frames.max() / np.maximum(frames, 1), most)[of_clip]

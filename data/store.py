@@ -126,6 +126,11 @@ class Store:
         return read_clips(self.path / CLIPS, len(self))
 
     @cached_property
+    def sets(self) -> list[str]:
+        """What each clip belongs to: its top folder in what was prepared, e.g. KIT or CMU of AMASS."""
+        return [clip["source"].partition("/")[0] for clip in self.clips]
+
+    @cached_property
     def texts(self) -> list[tuple[str, ...]]:
         """What each clip shows, in sentences; none for clips of which nobody said."""
         return [tuple(filter(None, clip.get("texts", "").split("\n"))) for clip in self.clips]

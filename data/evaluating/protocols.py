@@ -186,8 +186,10 @@ def evaluate_reconstruction(request: ReconstructionRequest, on_progress: OnStage
     vqvae, info = load_vqvae(folder, resolve_device(request.device))
     setup = make_setup(request, store, request.seed, {"tokenizer": info.weights_sha256[:FINGERPRINT_LENGTH]})
     setup = setup.replaced(settings=setup.settings | {"body": info.body_type})
-    motions = chosen_pieces(store, request, request.seed).motions
-    return measure_reconstruction(vqvae, info.fps, motions, setup, stage_of(on_progress, "reconstruct"))
+    pieces = chosen_pieces(store, request, request.seed)
+    progress = stage_of(on_progress, "reconstruct")
+    sets = [store.sets[k] for k in pieces.clips]
+    return measure_reconstruction(vqvae, info.fps, pieces.motions, setup, progress, sets)
 
 
 def evaluate_forecast(request: ForecastRequest, on_progress: OnStage = no_stage) -> Report:

@@ -15,7 +15,7 @@ from models.distributed import gather_rows, own_share
 from models.evaluation.likelihood import gaussian_likelihood
 from models.evaluation.motions.clips import batches, fit
 from models.evaluation.motions.generated import OnProgress, no_progress
-from models.evaluation.report import Estimate, FigureInfo, Report, Setup, estimate
+from models.evaluation.report import Estimate, FigureInfo, Report, Setup, Table, estimate
 from models.evaluation.timing import Stopwatch
 from models.motion import Motion
 from models.networks.features import Root, features_to_motion, yaw_of
@@ -73,8 +73,13 @@ def evaluate_reconstruction(
     motions: Sequence[Motion],
     setup: Setup,
     on_progress: OnProgress = no_progress,
+    sets: Sequence[str] = (),
 ) -> Report:
-    """Errors of motions, each a mean over its frames; means and intervals are over the motions."""
+    """Errors of motions, each a mean over its frames; means and intervals are over the motions.
+
+    Args:
+        sets: what each motion belongs to; of several sets there is a table, too.
+    """
     clock = Stopwatch()
     body = load_body(vqvae.config.body_type)
 
@@ -108,6 +113,7 @@ def evaluate_reconstruction(
         counts={"motions": n, "motions scored": len(errors), "frames": frames},
         infos=FIGURES,
         figures={"reconstruction": figures | _code_figures(vqvae, indices, residual, frames)},
+        tables={"by set": _by_set(errors, sets)} if len(set(sets)) > 1 else {},
         seconds=clock.seconds,
     )
 
@@ -194,6 +200,16 @@ def _code_figures(vqvae: VQVAE, indices: Tensor, residual: Tensor, frames: int) 
         "perplexity": Estimate(mean=float(perplexity(indices, n_codes).mean())),
         "likelihood": Estimate(mean=likelihood),
     }
+
+
+def _by_set(errors: Tensor, sets: Sequence[str]) -> Table:
+    """Means of (N, len(_PER_MOTION)) errors over the motions of each set, the worst first."""
+    rows = list[tuple[str | float, ...]]()
+    for name in sorted(set(sets)):
+        own = errors[[k for k, of in enumerate(sets) if of == name]]
+        rows.append((name, len(own), *own.mean(0).tolist()))
+    rows.sort(key=lambda row: row[2], reverse=True)
+    return Table(columns=("set", "motions", *_PER_MOTION), rows=tuple(rows))
 
 
 def _padded(indices: Tensor, n: int) -> Tensor:

@@ -44,6 +44,23 @@ def test_reconstruction_errors_are_those_of_a_naive_pass():
     assert groups / 22 == pytest.approx(figures["mpjpe"].mean, rel=1e-6)
 
 
+def test_the_sets_of_motions_are_told_apart_the_worst_first():
+    torch.manual_seed(0)
+    model, motions = make_vqvae(TINY_VQVAE).eval(), [swinging(n, n) for n in (9, 12, 5)]
+    alone = [
+        evaluate_reconstruction(model, 30.0, part, Setup()).figures["reconstruction"]["mpjpe"].mean
+        for part in (motions[::2], motions[1:2])
+    ]
+    table = evaluate_reconstruction(model, 30.0, motions, Setup(), sets=["a", "b", "a"]).tables["by set"]
+    found = {row[0]: row for row in table.rows}
+    for name, n, mpjpe in zip("ab", (2, 1), alone, strict=True):
+        assert found[name][1] == n
+        assert found[name][2] == pytest.approx(mpjpe)
+    assert [row[2] for row in table.rows] == pytest.approx(sorted(alone, reverse=True))
+    one = evaluate_reconstruction(model, 30.0, motions, Setup(), sets=["a", "a", "a"])
+    assert not one.tables
+
+
 @pytest.mark.parametrize("fps", [10.0, 120.0])
 def test_motion_of_any_rate_is_reconstructed_at_the_tokenizers(fps):
     """Of less than half its rate, motions gave more tokens than were made room for."""
