@@ -56,10 +56,15 @@ class Condition:
         return replace(cls.of(labels, duration), position=position, remaining=remaining)
 
     def hidden(self) -> "Condition":
-        """The same without its labels and texts: what guidance steers away from."""
+        """Nothing asked for: without labels, texts and places. It is what guidance steers away from.
+
+        Places count as much as labels: steered away from no end in particular, an action is brought to its
+        own.
+        """
         everything = torch.ones_like(self.hide_labels)
         hide_text = None if self.text is None else everything
-        return replace(self, hide_labels=everything, hide_text=hide_text)
+        plain = self.without_phase(everything[:, None], everything[:, None])
+        return replace(plain, hide_labels=everything, hide_text=hide_text)
 
     def with_text(self, text: Tensor) -> "Condition":
         """The same with sentence vectors (B, S, V)."""

@@ -344,14 +344,17 @@ class GPT(nn.Module):
             if condition.text is not None:
                 condition = replace(condition, text=condition.text * ~is_past[..., None])
 
-        # A forecast knows neither where its past began nor, without a length, where it ends.
+        # A forecast knows neither where its past began nor, without a length, where it ends. What guidance
+        # steers away from, Condition.hidden, knows no labels besides.
+        hide_labels = condition.hide_labels | (uniform[0] < self.config.label_dropout)
         if self.config.phase_conditional:
-            hidden = torch.rand(2, n, 1, device=device) < self.config.seqlen_dropout
-            condition = condition.without_phase(hidden[0], hidden[1])
+            hidden = torch.rand(2, n, device=device) < self.config.seqlen_dropout
+            hidden |= hide_labels & (torch.rand(n, device=device) < 0.5)
+            condition = condition.without_phase(*hidden[:, :, None])
         condition = replace(
             condition,
             labels=labels,
-            hide_labels=condition.hide_labels | (uniform[0] < self.config.label_dropout),
+            hide_labels=hide_labels,
             hide_duration=condition.hide_duration | (uniform[1] < self.config.seqlen_dropout),
         )
         if condition.text is None or condition.hide_text is None:

@@ -62,7 +62,7 @@ def test_places_are_told_apart_exactly_at_first_and_by_ratio_later():
 
 def test_training_hides_places_of_some_clips():
     torch.manual_seed(0)
-    gpt = small(phase_conditional=True, seqlen_dropout=0.5, past_dropout=0.0)
+    gpt = small(phase_conditional=True, seqlen_dropout=0.5, past_dropout=0.0, label_dropout=0.0)
     hidden = gpt._hide(whole(*[0] * 200, n_tokens=8))
     for place in (hidden.position, hidden.remaining):
         assert place is not None
@@ -73,7 +73,9 @@ def test_training_hides_places_of_some_clips():
 
 def test_an_observed_past_shows_no_places():
     torch.manual_seed(0)
-    gpt = small(phase_conditional=True, seqlen_dropout=0.0, past_dropout=1.0, label_subset=0.0)
+    gpt = small(
+        phase_conditional=True, seqlen_dropout=0.0, past_dropout=1.0, label_subset=0.0, label_dropout=0.0
+    )
     given = whole(*[0] * 50, n_tokens=8)
     given = replace(given, labels=given.labels[:, None].repeat(1, 8, 1))
     hidden = gpt._hide(given)
@@ -90,8 +92,23 @@ def test_a_group_without_a_label_leaves_the_other_as_it_is():
     torch.testing.assert_close(action + style, both + nothing)
 
 
-def test_guidance_steers_away_from_a_motion_without_labels_at_the_same_place():
+def test_training_shows_what_guidance_steers_away_from():
+    """Half of the clips without labels have no places either; no other clip has."""
+    torch.manual_seed(0)
+    gpt = small(phase_conditional=True, seqlen_dropout=0.0, past_dropout=0.0, label_dropout=0.5)
+    hidden = gpt._hide(whole(*[0] * 400, n_tokens=8))
+    assert hidden.position is not None
+    assert hidden.remaining is not None
+    without_place = (hidden.position == HIDDEN).all(1) & (hidden.remaining == HIDDEN).all(1)
+    assert not without_place[~hidden.hide_labels].any()
+    assert 0.35 < without_place[hidden.hide_labels].float().mean() < 0.65
+
+
+def test_guidance_steers_away_from_a_motion_of_which_nothing_is_said():
     given = whole(1, n_tokens=8).with_hidden()
     assert given.position is not None
-    assert torch.equal(given.position[0], given.position[1])
+    assert given.remaining is not None
+    for place in (given.position, given.remaining):
+        assert (place[0] != HIDDEN).all()
+        assert (place[1] == HIDDEN).all()
     assert given.hide_labels.tolist() == [False, True]
