@@ -62,7 +62,7 @@ class Bench:
         folder = self.out / stage / name
         report = folder / "ablation.json"
         if not report.exists():
-            words = ["train", stage, "--data", self.data, "--out", self.out, "--precision", "bf16-mixed"]
+            words = ["train", stage, "--data", self.data, "--out", self.out, "--precision", "auto"]
             words += [*variant.options, *options, "--n-visu-to-save", "0", "--warmup", "50", "--force"]
             quick = [
                 self._cpu_seconds(*words, "--name", "probe", "--iter", n, "--eval-batches", 1) for n in PROBE

@@ -13,7 +13,7 @@ train() { # stage name minutes options...
   shift 3
   if [ -d "$out/runs/$stage/$name" ]; then set -- "$@" --resume; fi
   "$bin/posegpt" train "$stage" --data "$out/dataset" --out "$out/runs" --name "$name" --preset tiny \
-    --precision bf16-mixed --minutes "$limit" --iter 200000 --eval-every 400 --n-visu-to-save 0 "$@"
+    --precision auto --minutes "$limit" --iter 200000 --eval-every 400 --n-visu-to-save 0 "$@"
 }
 
 mkdir -p "$out"

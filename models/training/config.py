@@ -162,8 +162,8 @@ class RunConfig(WindowsConfig):
     """Machines."""
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     """How several devices share the work: ddp a copy of the network on each, fsdp a part of it on each."""
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """Arithmetic of the forward pass."""
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "32-true"
+    """Arithmetic of the forward pass (auto: bf16-mixed where the device computes it fast)."""
     compile: bool = False
     """Compile the network's blocks (CUDA only): slower to start, then faster."""
     debug: bool = False

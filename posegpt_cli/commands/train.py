@@ -197,8 +197,9 @@ def _command(stage: str, config: type[RunConfig]) -> Callable[..., None]:
 
 def _train(stage: str, choices: Choices[Any], mode: TrainMode) -> None:
     from models.checkpoint import find_checkpoint
-    from models.distributed import is_first_process
+    from models.distributed import is_first_process, resolve_device
     from models.training.run_folder import own_run, remove_run
+    from models.training.stages.stage import has_fast_bf16
     from models.training.train import Trainer
 
     # What cannot be meant is refused before data or checkpoints are opened.
@@ -230,6 +231,8 @@ def _train(stage: str, choices: Choices[Any], mode: TrainMode) -> None:
         if mode.dry_run:
             show_plan(trainer, folder, mode.as_json)
             return
+        if run.precision == "bf16-mixed" and not has_fast_bf16(resolve_device(run.device)):
+            warn("this machine imitates bf16, which takes many times as long: --precision auto chooses")
         with own_run(folder):
             # Only now is the old run removed: what cannot be trained leaves it as it is.
             if mode.force and is_first_process():

@@ -66,6 +66,14 @@ def test_data_that_is_not_read_is_told(posegpt, tmp_path):
     assert "train vqvae --dummy-data" in ran.err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(("precision", "warnings"), [("bf16-mixed", 1), ("auto", 0)])
+def test_bf16_that_is_only_imitated_is_told(posegpt, tmp_path, monkeypatch, precision, warnings):
+    monkeypatch.setattr("models.training.stages.stage.has_fast_bf16", lambda device_type: False)
+    ran = posegpt(*SMALL_CLASSIFIER, "--out", tmp_path, "--precision", precision)
+    assert ran.code == 0, ran.err
+    assert ran.err.count("imitates bf16") == warnings
+
+
 def test_clips_that_are_too_short_are_counted(posegpt, tmp_path):
     """They were left out in silence. Procedural clips have 60 to 120 frames."""
     words = ("train", "vqvae", "--dummy-data", "--out", tmp_path, "--dry-run", "--seq-len", 128)

@@ -1,6 +1,7 @@
 """What the training loop needs of a stage; the stages themselves are in modules of their own."""
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,4 +58,17 @@ class TrainStage(nn.Module):
 
 def autocast(run: RunConfig, device: torch.device) -> torch.autocast:
     """Half precision for the network alone: Fabric's own would round the motion that goes in, too."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=run.precision == "bf16-mixed")
+    precision = run.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if has_fast_bf16(device.type) else "32-true"
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed")
+
+
+@cache
+def has_fast_bf16(device_type: str) -> bool:
+    """Whether a device computes in bf16; others imitate it, a CPU fifty times as slowly as 32 bits."""
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device_type == "cpu":
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return False

@@ -11,6 +11,7 @@ from models.networks.condition import Condition
 from models.networks.gpt import GPT
 from models.networks.vqvae import Reconstruction
 from models.training.stages.gpt_stage import GPTStage
+from models.training.stages.stage import autocast
 from models.training.stages.vqvae_stage import VQVAEStage
 from tests.models.small import INFO, TINY_GPT, SwingingArms, gpt_run, vqvae_run
 
@@ -142,3 +143,10 @@ def test_validation_measures_joints_and_vertices_in_millimetres():
     assert figures["mpjpe"] == pytest.approx(float(mpjpe), rel=1e-3) and mpjpe > 1
     assert figures["mpjpe_trans"] == pytest.approx(float(in_the_world), rel=1e-3)
     assert figures["pve"] == pytest.approx(float(pve), rel=1e-3) and pve > 1
+
+
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_auto_precision_is_bf16_where_the_device_computes_it(monkeypatch, is_fast):
+    monkeypatch.setattr("models.training.stages.stage.has_fast_bf16", lambda device_type: is_fast)
+    with autocast(vqvae_run(precision="auto"), torch.device("cpu")):
+        assert torch.is_autocast_enabled("cpu") == is_fast
