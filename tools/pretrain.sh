@@ -21,12 +21,10 @@ mkdir -p "$out"
 [ -d "$out/dataset" ] || "$bin/posegpt" prepare --bvh "$mocap" --amc "$mocap" --labels "$out/labels.json" \
   --out "$out/dataset" --jobs 2
 MINUTES="$minutes" "$(dirname "$0")/pretrain_judge.sh" "$mocap" "$out" "$box"
-losses="--alpha-joint 4 --alpha-velocity 0.8 --alpha-contact 0.6"
-train vqvae mocap 150 --balance-actions 0.4 $losses
-train gpt mocap 125 --vqvae "$out/runs/vqvae/mocap" --learning-rate 1e-3 --balance-actions 0.6 --start-share 0.5 \
-  --time-warp 0.25 --join-share 0.15 --label-subset 0.3 --weight-decay 0.05 --gpt-attn-pdrop 0 --gpt-embd-pdrop 0.15 \
-  --gpt-resid-pdrop 0.15 --seqlen-dropout 0.15
-train vqvae online 37 --model OnlineVQVAE --encoder "$out/runs/vqvae/mocap" --balance-actions 0.4 $losses
+recipe=$(dirname "$0")/recipe
+train vqvae mocap 150 --config "$recipe/tokenizer.yaml"
+train gpt mocap 125 --config "$recipe/generator.yaml" --vqvae "$out/runs/vqvae/mocap"
+train vqvae online 37 --config "$recipe/tokenizer.yaml" --model OnlineVQVAE --encoder "$out/runs/vqvae/mocap" --alpha-velocity 1.6
 "$bin/python" tools/pack_checkpoint.py "$out/runs/gpt/mocap" --streaming "$out/runs/vqvae/online" \
   --out "$box/gpt"
 "$bin/posegpt" eval guidance --data "$out/dataset" --gpt "$box/gpt" --classifier "$box/classifier" --keep
