@@ -15,7 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.evaluating.files import folder_features, read_folder
-from data.evaluating.real import bundled_sets, open_split, real_features, real_pieces, real_sets
+from data.evaluating.real import (
+    bundled_sets,
+    judged_pieces,
+    known_motions,
+    left_out,
+    open_split,
+    real_features,
+    real_pieces,
+    real_sets,
+)
 from data.evaluating.requests import (
     ClassifierRequest,
     EverythingRequest,
@@ -77,6 +86,8 @@ SEAM_FRAMES = 32
 """Frames before and after a seam."""
 LONGEST_SEGMENT = 128
 """Frames of a timeline's segment, at most."""
+MOSTLY = 0.9
+"""Share of the clips whose labels a classifier must know that nobody asked for."""
 _C = TypeVar("_C", bound=Config)
 
 
@@ -122,6 +133,9 @@ def evaluate_fid(request: FidRequest | None = None, on_progress: OnStage = no_st
         judged = _generator_sets(request, judges, real, sets.train, keep, around)
     settings = part(FidSettings, request)
     report = fid.evaluate_fid(judged, settings, request.seed, stage_of(on_progress, "generate and judge"))
+    if request.data:
+        store = open_split(request.data, request.split)
+        report = report.replaced(notes=(*report.notes, *left_out(store, judges)))
     if not request.observed:
         return report
     return report.replaced(settings=report.settings | {"observed": request.observed})
@@ -144,7 +158,7 @@ def _generator_sets(
     pasts: list[Motion] | None = None
     others: dict[str, fid.Source] = {}
     if request.data:
-        pieces = real_pieces(open_split(request.data, request.split), request.max_frames, labelled=True)
+        pieces = judged_pieces(open_split(request.data, request.split), judges, request.max_frames)
         motions = [pieces.motions[k] for k in keep]
         if request.observed:
             fitted = [fit(motion, generator.fps, generator.body_type) for motion in motions]
@@ -170,13 +184,16 @@ def _generator_sets(
 def evaluate_classifier(request: ClassifierRequest | None = None, on_progress: OnStage = no_stage) -> Report:
     """Accuracy of the classifier that judges, on held-out real motion."""
     request = request or ClassifierRequest()
+    notes: tuple[str, ...] = ()
     if request.data is None and request.classifier is None and request.split == "val":
         found = bundled_sets(request.max_frames).held_out.first
     else:
         store = open_split(request.data, request.split)
         judge = load_judge(request.classifier, request.device)
-        found = real_features(store, judge, request.max_frames, stage_of(on_progress, "features"))
-    return judge_classifier(found.rows(_chosen(len(found), request)), request.seed)
+        found = real_features(store, 0, [judge], request.max_frames, stage_of(on_progress, "features"))
+        notes = left_out(store, [judge])
+    report = judge_classifier(found.rows(_chosen(len(found), request)), request.seed)
+    return report.replaced(notes=(*report.notes, *notes))
 
 
 def evaluate_reconstruction(request: ReconstructionRequest, on_progress: OnStage = no_stage) -> Report:
@@ -202,14 +219,17 @@ def evaluate_forecast(request: ForecastRequest, on_progress: OnStage = no_stage)
     clips = [store.motion(k) for k in range(len(store))]
     fingerprints = {"data": store.manifest.fingerprint, **checkpoint_fingerprints(request.gpt)}
 
-    # The bundled classifier judges only what it knows; one that was asked for must know the labels.
-    judge = _judge_of_futures(request, clips)
+    # The bundled classifier judges only data that it knows nearly all of.
+    asked = load_judge(request.classifier, request.device)
+    known = known_motions(clips, asked)
+    judge = asked if request.classifier is not None or len(known) >= MOSTLY * len(clips) else None
     train = list[Motion]()
     if judge:
+        clips = known
         # Without training motion no real set stands beside; the forecasts are judged all the same.
         with contextlib.suppress(PoseGPTError):
             training = open_split(request.data, "train")
-            train = [training.motion(k) for k in range(len(training))]
+            train = known_motions([training.motion(k) for k in range(len(training))], judge)
         fingerprints["classifier"] = judge.fingerprint
     report = judge_forecasts(
         generator,
@@ -219,18 +239,9 @@ def evaluate_forecast(request: ForecastRequest, on_progress: OnStage = no_stage)
         Setup(seed=request.seed, fingerprints=fingerprints),
         stage_of(on_progress, "forecast"),
     )
-    if judge:
-        return report
-    note = "no FID: the bundled classifier does not know the labels of this data; train one for it"
-    return report.replaced(notes=(*report.notes, note))
-
-
-def _judge_of_futures(request: ForecastRequest, clips: Sequence[Motion]) -> Judge | None:
-    judge = load_judge(request.classifier, request.device)
-    labels = {name for clip in clips for name in clip.labels}
-    if request.classifier is None and not labels.issubset(judge.info.labels):
-        return None
-    return judge
+    unknown = "no FID: the bundled classifier does not know the labels of this data; train one for it"
+    notes = left_out(store, [judge]) if judge else (unknown,)
+    return report.replaced(notes=(*report.notes, *notes))
 
 
 def evaluate_physics(request: PhysicsRequest, on_progress: OnStage = no_stage) -> Report:

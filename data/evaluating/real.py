@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data.store import Store, find_store, open_store
 from models.checkpoint import find_checkpoint
 from models.errors import PoseGPTError
@@ -52,13 +55,53 @@ def open_split(data: Path | None, split: str) -> Store:
 
 def real_pieces(store: Store, max_frames: int, labelled: bool = False) -> Pieces:
     """All motion of a store (or only that with labels), its clips cut without a remainder."""
+    chosen = np.flatnonzero(store.labels.any(1)) if labelled else np.arange(len(store))
+    return _pieces(store, chosen, max_frames)
+
+
+def judged_pieces(store: Store, judges: Sequence[Judge], max_frames: int) -> Pieces:
+    """All motion of a store with labels, and with none that a judge does not know, cut likewise.
+
+    Raises PoseGPTError if there is no such clip.
+    """
+    labels = np.asarray(store.labels)
+    unknown = np.isin(store.label_names, unknown_labels(store, judges))
+    chosen = np.flatnonzero(labels.any(1) & ~labels[:, unknown].any(1))
+    if not len(chosen):
+        raise PoseGPTError(
+            f"the classifier does not know the labels of {store.path}",
+            "train one on this data (posegpt train classifier), and give its run as classifier=RUN",
+            "classifier",
+        )
+    return _pieces(store, chosen, max_frames)
+
+
+def unknown_labels(store: Store, judges: Sequence[Judge]) -> list[str]:
+    """Labels of a store that one of the judges does not know."""
+    return [name for name in store.label_names if not all(name in judge.info.labels for judge in judges)]
+
+
+def known_motions(motions: Sequence[Motion], judge: Judge) -> list[Motion]:
+    """Those with no label that a judge does not know."""
+    known = set(judge.info.labels)
+    return [motion for motion in motions if known.issuperset(motion.labels)]
+
+
+def left_out(store: Store, judges: Sequence[Judge]) -> tuple[str, ...]:
+    """A note on the clips of a store that the judges cannot judge, if there are any."""
+    unknown = unknown_labels(store, judges)
+    n = int(np.asarray(store.labels)[:, np.isin(store.label_names, unknown)].any(1).sum())
+    if not n:
+        return ()
+    return (f"{n} clips are left out, whose labels the classifier does not know: {', '.join(unknown)}",)
+
+
+def _pieces(store: Store, chosen: NDArray[np.int64], max_frames: int) -> Pieces:
+    """Clips of a store, cut without a remainder."""
     motions = list[Motion]()
     clips = list[int]()
     around = list[tuple[int, int]]()
-    for k in range(len(store)):
-        if labelled and not store.labels[k].any():
-            continue
-
+    for k in chosen.tolist():
         # Each piece remembers its clip: pieces of one clip are no independent witnesses.
         pieces = cut(store.motion(k), max_frames)
         motions += pieces
@@ -99,22 +142,28 @@ def real_sets(
     store = open_split(data, split)
 
     # Every judge sees the held-out motion; copies are looked for by the first one alone.
-    held_out = [real_features(store, judge, max_frames, on_progress) for judge in judges]
-    train = real_features(open_split(data, "train"), judges[0], max_frames, on_progress)
+    held_out = [real_features(store, k, judges, max_frames, on_progress) for k in range(len(judges))]
+    train = real_features(open_split(data, "train"), 0, judges, max_frames, on_progress)
     return RealSets(JudgedSet(*held_out), train)
 
 
 def real_features(
-    store: Store, judge: Judge, max_frames: int, on_progress: OnProgress = no_progress
+    store: Store,
+    which: int,
+    judges: Sequence[Judge],
+    max_frames: int,
+    on_progress: OnProgress = no_progress,
 ) -> Features:
-    """Features of all labelled motion of a store; its clips are cut without a remainder."""
+    """Features, by one of several judges, of all motion of a store whose labels all of them know."""
     manifest = store.manifest
-    name = f"{manifest.split}-{manifest.fingerprint}-{judge.fingerprint}-{max_frames}-2.npz"
+    judge = judges[which]
+    known = "-".join(one.fingerprint for one in judges if unknown_labels(store, [one]))
+    names = (manifest.split, manifest.fingerprint, judge.fingerprint, str(max_frames), "2", known)
 
     def compute() -> Features:
-        pieces = real_pieces(store, max_frames, labelled=True)
+        pieces = judged_pieces(store, judges, max_frames)
         labels = [piece.labels for piece in pieces.motions]
         about = SetInfo(manifest.fingerprint, max_frames, len(store), tuple(pieces.clips))
         return extract(judge, labels, lambda at: [pieces.motions[k] for k in at], about, on_progress)
 
-    return cached_features(store.path.parent / CACHE / name, compute)
+    return cached_features(store.path.parent / CACHE / ("-".join(filter(None, names)) + ".npz"), compute)

@@ -17,6 +17,7 @@ from data.evaluating.real import bundled_sets, real_pieces
 from data.store import StoreHeader, find_store, open_store
 from data.store_writer import StoreWriter
 from data.synthetic import make_motion
+from models.checkpoint import find_checkpoint
 from models.sampling.generate import load_generator
 
 PROTOCOLS = (
@@ -501,6 +502,33 @@ def test_clips_without_labels_are_no_reference_for_labels(tmp_path):
     store = open_store(tmp_path / "s")
     assert [m.labels for m in real_pieces(store, 64).motions] == [("walk",), ()]
     assert [m.labels for m in real_pieces(store, 64, labelled=True).motions] == [("walk",)]
+
+
+def test_clips_of_labels_that_no_judge_knows_are_left_out_and_told(posegpt, tmp_path):
+    """One such clip, and the whole data set was refused."""
+    for split in ("train", "val"):
+        header = StoreHeader(split=split, body_type="smpl", fps=30, label_names=("walk", "bow", "juggle"))
+        with StoreWriter(tmp_path / "data" / split, header) as writer:
+            for k, name in enumerate(("walk", "bow", "juggle", "walk", "bow", "walk")):
+                motion = make_motion("walk", 30 + k, k)
+                writer.add(dataclasses.replace(motion, labels=(name,)), f"{split}-{k}.bvh")
+    data = ("--data", tmp_path / "data", "--json")
+    few = ("--repeats", 1, "--unguided", 0)
+    judge = ("--classifier", find_checkpoint(None, "classifier"))
+    forecast = ("--past", 8, "--future", 10, "-k", 2, *judge)
+    for protocol, options in (("fid", few), ("classifier", ()), ("forecast", forecast)):
+        found = report_of(posegpt("eval", protocol, *data, *options))
+        left_out = [note for note in found["notes"] if "left out" in note]
+        assert left_out == ["1 clips are left out, whose labels the classifier does not know: juggle"], (
+            protocol
+        )
+
+    for split in ("train", "val"):
+        shutil.rmtree(tmp_path / "data" / split)
+        with StoreWriter(tmp_path / "data" / split, header.replaced(split=split)) as writer:
+            writer.add(dataclasses.replace(make_motion("walk", 30, 1), labels=("juggle",)), "0.bvh")
+    ran = posegpt("eval", "classifier", *data)
+    assert ran.code == 1 and "the classifier does not know the labels of" in ran.err
 
 
 def test_options_of_motion_files_need_motion_files(posegpt):
