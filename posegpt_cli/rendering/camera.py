@@ -90,9 +90,15 @@ class CameraPath:
 def look_rotation(backward: NDArray[np.floating]) -> FloatArray:
     """(..., 3) backward directions to (..., 3, 3) rows right, up, backward of an upright camera."""
     back = backward / np.linalg.norm(backward, axis=-1, keepdims=True)
-    right = np.cross(np.array([0.0, 1.0, 0.0]), back)
-    right /= np.linalg.norm(right, axis=-1, keepdims=True)
-    return np.stack((right, np.cross(back, right), back), axis=-2)
+    # The cross products of the vertical and `back`, and of `back` and `right`: np.cross takes several times
+    # as long, and every picture asks for some.
+    flat = np.hypot(back[..., 0], back[..., 2])
+    x = back[..., 2] / flat
+    z = -back[..., 0] / flat
+    level = np.zeros_like(x)
+    right = np.stack((x, level, z), axis=-1)
+    up = np.stack((back[..., 1] * z, flat, -back[..., 1] * x), axis=-1)
+    return np.stack((right, up, back), axis=-2)
 
 
 @dataclass(frozen=True)

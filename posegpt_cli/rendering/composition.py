@@ -1,6 +1,6 @@
 """What a picture or video shows: animations side by side in one picture, with their titles and captions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -32,22 +32,21 @@ class Composition:
 
     def picture(self, renderer: Renderer, frame: int) -> Picture:
         """(H, W, 3): every animation at a frame, with titles and captions."""
-        return self.pictures(renderer, [frame])[0]
+        return next(self.pictures(renderer, [frame]))
 
-    def pictures(self, renderer: Renderer, frames: Sequence[int]) -> list[Picture]:
-        """`picture` of several frames; a renderer for batches draws them together."""
-        drawn = []
-        for animation in self.animations:
-            scenes = [animation.scene(min(frame, len(animation) - 1)) for frame in frames]
-            pictures = renderer.draw_batch(scenes)
-            if self.options.contacts:
-                pictures = list(map(mark_contacts, pictures, scenes))
-            drawn.append(pictures)
-        # By animation and frame as they were drawn, by frame and animation as they are shown.
-        whole = []
-        for frame, cells in zip(frames, zip(*drawn, strict=True), strict=True):
-            whole.append(self._assemble(cells, frame))
-        return whole
+    def pictures(self, renderer: Renderer, frames: Sequence[int]) -> Iterator[Picture]:
+        """`picture` of one frame after the other, of which the renderer may draw some ahead."""
+        cells = [self._cells(renderer, animation, frames) for animation in self.animations]
+        for frame, drawn in zip(frames, zip(*cells, strict=True), strict=True):
+            yield self._assemble(drawn, frame)
+
+    def _cells(self, renderer: Renderer, animation: Animation, frames: Sequence[int]) -> Iterator[Picture]:
+        """One animation's pictures; after its last frame it holds that."""
+        shown = [min(frame, len(animation) - 1) for frame in frames]
+        pictures = renderer.draw_all(map(animation.scene, shown))
+        if not self.options.contacts:
+            return pictures
+        return map(mark_contacts, pictures, map(animation.scene, shown))
 
     def trail(self, renderer: Renderer) -> Picture:
         """(H, W, 3): the trail of every animation, with titles and captions."""

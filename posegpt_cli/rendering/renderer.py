@@ -1,7 +1,7 @@
-"""What all renderers are: they draw scenes, one or several at once, and are closed at the end."""
+"""What all renderers are: they draw scenes, one or one after the other, and are closed at the end."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import Self
 
 from posegpt_cli.rendering.options import RenderOptions, parse_color
@@ -17,9 +17,6 @@ class Renderer(ABC):
         size: width and height of the pictures, if they differ from the options'.
     """
 
-    batch = 1
-    """Scenes that are best drawn at once."""
-
     def __init__(self, options: RenderOptions, size: tuple[int, int] | None = None) -> None:
         self.options = options
         self.size = size or options.size
@@ -30,9 +27,9 @@ class Renderer(ABC):
     def draw(self, scene: Scene) -> Picture:
         """The scene's picture, (H, W, 3) sRGB."""
 
-    def draw_batch(self, scenes: Sequence[Scene]) -> list[Picture]:
-        """The pictures of several scenes."""
-        return [self.draw(scene) for scene in scenes]
+    def draw_all(self, scenes: Iterable[Scene]) -> Iterator[Picture]:
+        """The pictures of scenes that show the same bodies, in order; some are drawn ahead of their turn."""
+        return map(self.draw, scenes)
 
     def close(self) -> None:  # noqa: B027 (most have nothing to free)
         """Free what outlives a picture."""

@@ -12,7 +12,7 @@ from posegpt_cli.rendering.camera import Camera, FloatArray, look_rotation
 from posegpt_cli.rendering.options import Color
 from posegpt_cli.rendering.scene import Picture
 
-SUN_MAP = 512
+SUN_MAP = 384
 """Pixels along a side of the sun's depth map, which holds the bodies' shadows on themselves."""
 SHADOW_MASK = 512
 """Pixels along a side of the picture that holds the shadows on the floor, at most."""

@@ -310,3 +310,21 @@ def test_contacts_are_marked_where_feet_stand_on_the_floor(kind: str) -> None:
     assert len(expected) == 4 and len(changed) > 20
     gaps = np.linalg.norm(changed[:, None] - expected, axis=-1).min(axis=1)
     assert gaps.max() < 0.05 * camera.focal / 2  # discs of 4.5 cm, more than two metres away
+
+
+@needs_gl
+def test_pictures_drawn_ahead_are_those_of_one_by_one() -> None:
+    from posegpt_cli.rendering.opengl.mesh import MeshRenderer
+
+    options = RenderOptions(size=SIZE)
+    animation = Animation([Person(make_motion("walk", 8), load_body())], options)
+    with MeshRenderer(options) as renderer:
+        expected = [renderer.draw(animation.scene(k)) for k in range(4)]
+        # Two streams in turn, as of two motions side by side, one of which is left in between.
+        streams = [renderer.draw_all(map(animation.scene, frames)) for frames in (range(4), range(3, -1, -1))]
+        for k in range(3):
+            np.testing.assert_array_equal(next(streams[0]), expected[k])
+            np.testing.assert_array_equal(next(streams[1]), expected[3 - k])
+        del streams[1]
+        np.testing.assert_array_equal(next(streams[0]), expected[3])
+        assert next(streams[0], None) is None

@@ -156,7 +156,7 @@ def test_videos_are_drawn_in_batches(stand_in: None, monkeypatch: pytest.MonkeyP
     composition = Composition([make_motion("walk", 5)], options)
     sizes = []
     real = Torch3dRenderer.draw_batch
-    monkeypatch.setattr(Torch3dRenderer, "batch", 2)
+    monkeypatch.setattr("posegpt_cli.rendering.torch3d.renderer.BATCH", 2)
     monkeypatch.setattr(
         Torch3dRenderer, "draw_batch", lambda self, shots: sizes.append(len(shots)) or real(self, shots)
     )

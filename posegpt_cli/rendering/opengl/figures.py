@@ -1,13 +1,14 @@
 """Figures in OpenGL's memory: vertex buffers that are overwritten for every picture."""
 
 import ctypes
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.motion import Float32Array
 from posegpt_cli.rendering.look import Look, LookPart
 from posegpt_cli.rendering.opengl.context import GL, import_pyrender
+from posegpt_cli.rendering.opengl.programs import Program
 from posegpt_cli.rendering.opengl.textures import plain_texture, upload_texture
 from posegpt_cli.rendering.shading import Normals, Proxy
 
@@ -92,7 +93,7 @@ class FigureMesh:
         """(v, 3) metres."""
         return self._interleaved[self._topology.proxy.vertices, :3]
 
-    def draw(self, program: Any) -> None:
+    def draw(self, program: Program) -> None:
         """The figure itself, with the program that is bound."""
         self._primitive._bind()
         if not self.is_textured:
@@ -101,7 +102,7 @@ class FigureMesh:
         for part in self._topology.look.parts:
             self._draw_part(program, part)
 
-    def _draw_part(self, program: Any, part: LookPart) -> None:
+    def _draw_part(self, program: Program, part: LookPart) -> None:
         """One run of faces, with its texture."""
         # The sun's depth map stays where it is, on the first unit.
         GL.glActiveTexture(GL.GL_TEXTURE1)

@@ -1,20 +1,20 @@
 """Draws bodies with pyrender offscreen: one renderer, vertex buffers updated in place, our own lean shaders.
 
-A picture takes four passes: the bodies' footprint on the floor (blurred into a soft shadow), the sun's depth
-map (shadows on themselves), the bodies, multisampled only where they are, and backdrop and floor under them.
+A picture takes four passes: the sun's depth map (bodies' shadows on themselves), their footprint on the floor
+(blurred into a soft shadow), the bodies, multisampled only where they are, and backdrop and floor under them.
 In this order, because the processor blurs while OpenGL's threads still draw the bodies.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
 from posegpt_cli.rendering.camera import Camera, FloatArray
 from posegpt_cli.rendering.opengl.context import GL, open_context
 from posegpt_cli.rendering.opengl.figures import FigureMesh, Topology
+from posegpt_cli.rendering.opengl.programs import Program, Programs
 from posegpt_cli.rendering.opengl.projection import (
     Box,
     first_row_within,
@@ -23,8 +23,8 @@ from posegpt_cli.rendering.opengl.projection import (
     upside_down_rays,
     view_matrix,
 )
-from posegpt_cli.rendering.opengl.targets import Programs, Targets
-from posegpt_cli.rendering.options import FloorName, RenderOptions
+from posegpt_cli.rendering.opengl.targets import Targets
+from posegpt_cli.rendering.options import Color, FloorName, RenderOptions
 from posegpt_cli.rendering.renderer import Renderer
 from posegpt_cli.rendering.scene import Figure, Picture, Scene
 from posegpt_cli.rendering.shading import (
@@ -35,6 +35,7 @@ from posegpt_cli.rendering.shading import (
     SHADOW_MASK,
     SHADOW_TINT,
     SUN_MAP,
+    FloorPaint,
     ShadowMask,
     fade_range,
     sun_view,
@@ -47,6 +48,8 @@ _SHADE = {
     "CONTACT_DARK": CONTACT_DARK,
 }
 """The shadow's constants for its shader."""
+_TAP = 0.7
+"""Fine pixels from a pixel's middle to the four places where the bodies are sampled."""
 
 
 class MeshRenderer(Renderer):
@@ -61,34 +64,58 @@ class MeshRenderer(Renderer):
         self._programs = Programs()
         self._targets = Targets(self.size, 2 if options.samples > 1 else 1)
         self._topologies: dict[int, Topology] = {}
-        self._floor = _floor_constants(options.floor)
+        self._floor = _floor_constants(options.floor, self.background, self.floor_paint)
 
     def draw(self, scene: Scene) -> Picture:
         """The scene's picture, (H, W, 3) sRGB."""
+        return next(self.draw_all([scene]))
+
+    def draw_all(self, scenes: Iterable[Scene]) -> Iterator[Picture]:
+        """The scenes' pictures, each read when the next has been ordered.
+
+        OpenGL's threads thus still draw one while the processor poses, shades and orders another.
+        """
+        ordered: deque[int] = deque()
+        try:
+            for scene in scenes:
+                ordered.append(self._targets.take_canvas())
+                self._order(scene, ordered[-1])
+                if len(ordered) > 1:
+                    yield self._read(ordered.popleft())
+            if ordered:
+                yield self._read(ordered.popleft())
+        finally:
+            # Whoever stops in between never reads the last one.
+            self._targets.free_canvases.extend(ordered)
+
+    def _order(self, scene: Scene, canvas: int) -> None:
+        """Tell OpenGL to draw a scene; this returns before it has."""
         self._context.make_current()
         meshes = self._upload(scene.figures)
         points = np.concatenate([mesh.proxy_points for mesh in meshes])
         box = screen_box(scene.camera, points, PROXY_REACH)
+        room = grown(box, 2)
         sun_matrix = sun_view(points, scene.sun)
         mask = ShadowMask.around(points, scene.sun) if self.options.floor != "none" else None
 
-        # The order is that of the module's first lines: the processor never waits for OpenGL before the blur.
+        # The processor computes the bodies' vertices, for which it waits for the sun's depth; it has the
+        # footprints to do until then.
         GL.glDisable(GL.GL_BLEND)
-        if mask:
-            self._draw_footprints(meshes, scene, mask)
-        self._clear_bodies(box)
-        for layer in scene.layers:
+        for number, layer in enumerate(scene.layers):
             self._draw_sun_depth([meshes[k] for k in layer], sun_matrix)
-            self._draw_bodies([(meshes[k], scene.figures[k]) for k in layer], scene, sun_matrix, box)
+            if number == 0:
+                if mask:
+                    self._draw_footprints(meshes, scene, mask)
+                self._clear_bodies(room)
+            self._draw_bodies([(meshes[k], scene.figures[k]) for k in layer], scene, sun_matrix, room)
         # OpenGL's threads still draw the bodies while this blurs.
         if mask:
             self._targets.upload_shadow(mask.blur(self._read_footprints(mask)))
 
-        self._draw_ground(scene.camera)
+        self._draw_ground(scene.camera, canvas)
         if mask:
             self._shade_ground(scene.camera, mask)
-        self._compose(box)
-        return self._read()
+        self._compose(box, room)
 
     def close(self) -> None:
         """Free the context and all that lives in it."""
@@ -162,23 +189,24 @@ class MeshRenderer(Renderer):
             for mesh in meshes:
                 mesh.draw_proxy()
 
-    def _clear_bodies(self, box: Box) -> None:
+    def _clear_bodies(self, room: Box) -> None:
+        """An empty picture for the bodies, which is no larger than the part of the picture that they take."""
+        fine = self._targets.fineness
+        self._targets.make_room_for_bodies((room[2] * fine, room[3] * fine))
         GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self._targets.body_framebuffer)
-        with _enabled(GL.GL_SCISSOR_TEST):
-            GL.glScissor(*grown(box, 2, self._targets.fineness))
-            GL.glClearColor(0, 0, 0, 0)
-            GL.glClear(GL.GL_COLOR_BUFFER_BIT)
+        GL.glClearColor(0, 0, 0, 0)
+        GL.glClear(GL.GL_COLOR_BUFFER_BIT)
 
     def _draw_bodies(
-        self, bodies: Sequence[tuple[FigureMesh, Figure]], scene: Scene, sun_matrix: FloatArray, box: Box
+        self, bodies: Sequence[tuple[FigureMesh, Figure]], scene: Scene, sun_matrix: FloatArray, room: Box
     ) -> None:
         """One layer into the bodies' own picture, transparent around them, finer than the final one."""
         fine = self._targets.fineness
         GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self._targets.body_framebuffer)
-        GL.glViewport(0, 0, self.size[0] * fine, self.size[1] * fine)
-        GL.glScissor(*grown(box, 2, fine))
+        # The whole picture's place, of which the framebuffer is a part.
+        GL.glViewport(-room[0] * fine, -room[1] * fine, self.size[0] * fine, self.size[1] * fine)
         GL.glFrontFace(GL.GL_CW)  # the picture is upside down
-        with _enabled(GL.GL_SCISSOR_TEST, GL.GL_DEPTH_TEST, GL.GL_CULL_FACE, GL.GL_CLIP_DISTANCE0):
+        with _enabled(GL.GL_DEPTH_TEST, GL.GL_CULL_FACE, GL.GL_CLIP_DISTANCE0):
             # A fresh depth buffer: this layer covers the lower ones wherever it is.
             GL.glClear(GL.GL_DEPTH_BUFFER_BIT)
             for is_textured in (False, True):
@@ -191,13 +219,13 @@ class MeshRenderer(Renderer):
                     for mesh, figure in drawn:
                         self._draw_body(program, mesh, figure)
 
-    def _draw_body(self, program: Any, mesh: FigureMesh, figure: Figure) -> None:
+    def _draw_body(self, program: Program, mesh: FigureMesh, figure: Figure) -> None:
         color = figure.color or (0.0, 0.0, 0.0)
         program.set_uniform("body_color", np.array([*color, figure.color is not None], np.float32))
         program.set_uniform("fade", np.array([*self.background, figure.fade]))
         mesh.draw(program)
 
-    def _set_light(self, program: Any, scene: Scene, sun_matrix: FloatArray) -> None:
+    def _set_light(self, program: Program, scene: Scene, sun_matrix: FloatArray) -> None:
         GL.glActiveTexture(GL.GL_TEXTURE0)
         GL.glBindTexture(GL.GL_TEXTURE_2D, self._targets.sun_depth)
         program.set_uniform("view_matrix", view_matrix(scene.camera))
@@ -208,9 +236,9 @@ class MeshRenderer(Renderer):
         program.set_uniform("sun_depth", 0)
         program.set_uniform("sun_blur", 2.0 / SUN_MAP)
 
-    def _draw_ground(self, camera: Camera) -> None:
+    def _draw_ground(self, camera: Camera, canvas: int) -> None:
         """Background everywhere, floor below the row in which it has faded."""
-        GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self._targets.main_framebuffer)
+        GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, canvas)
         GL.glViewport(0, 0, *self.size)
         GL.glClearColor(*self.background, 1)
         GL.glClear(GL.GL_COLOR_BUFFER_BIT)
@@ -222,10 +250,7 @@ class MeshRenderer(Renderer):
         horizon = first_row_within(camera, float(np.linalg.norm(camera.eye - camera.target)) + fade_end)
         GL.glScissor(0, horizon, self.size[0], self.size[1] - horizon)
         with _enabled(GL.GL_SCISSOR_TEST):
-            program = self._programs.use("fullscreen.vert", "ground.frag", self._floor)
-            program.set_uniform("background", np.array(self.background))
-            program.set_uniform("floor_color", np.array(self.floor_paint.color))
-            program.set_uniform("contrast", self.floor_paint.contrast)
+            program = self._programs.use("ground.vert", "ground.frag", self._floor)
             program.set_uniform("eye", camera.eye)
             program.set_uniform("rays", upside_down_rays(camera))
             program.set_uniform("target", camera.target[[0, 2]])
@@ -243,33 +268,48 @@ class MeshRenderer(Renderer):
             program.set_uniform("view_matrix", view_matrix(camera))
             program.set_uniform("shadow_mask", 0)
             program.set_uniform("mask_rect", np.concatenate((mask.corner, mask.extent)))
-            program.set_uniform("mask_share", np.array(mask.pixels) / SHADOW_MASK)
+            share = np.array(mask.pixels) / SHADOW_MASK
+            program.set_uniform("mask_share", share)
+            program.set_uniform("furthest", share - 0.5 / SHADOW_MASK)
             self._targets.draw_rectangle()
 
-    def _compose(self, box: Box) -> None:
+    def _compose(self, box: Box, room: Box) -> None:
         """Average the bodies' samples and lay them over the floor."""
         GL.glScissor(*box)
         # Colours are multiplied by their coverage already.
         GL.glBlendFunc(GL.GL_ONE, GL.GL_ONE_MINUS_SRC_ALPHA)
         GL.glBindTexture(GL.GL_TEXTURE_2D, self._targets.body)
         with _enabled(GL.GL_SCISSOR_TEST, GL.GL_BLEND):
-            program = self._programs.use("fullscreen.vert", "compose.frag")
+            program = self._programs.use("compose.vert", "compose.frag")
             program.set_uniform("body", 0)
-            program.set_uniform("fineness", float(self._targets.fineness))
+            # Pixels of the bodies' picture, counted from its corner, as shares of its size.
+            texel = 1 / np.array(self._targets.body_size)
+            half = np.array(self.size) / 2
+            fine = self._targets.fineness
+            place = np.concatenate((half - room[:2], half)) * fine * np.tile(texel, 2)
+            program.set_uniform("place", place)
+            program.set_uniform("tap", (fine - 1) * _TAP * texel)
             self._targets.draw_fullscreen()
 
-    def _read(self) -> Picture:
+    def _read(self, canvas: int) -> Picture:
+        """The picture on a canvas, which is free then."""
+        self._context.make_current()
+        GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, canvas)
         # Rows of a width that is no multiple of four follow each other without a gap.
         picture = np.empty((self.size[1], self.size[0], 3), np.uint8)
         GL.glPixelStorei(GL.GL_PACK_ALIGNMENT, 1)
         GL.glReadPixels(0, 0, *self.size, GL.GL_RGB, GL.GL_UNSIGNED_BYTE, picture)
+        self._targets.free_canvases.append(canvas)
         return picture
 
 
-def _floor_constants(pattern: FloorName) -> dict[str, float]:
+def _floor_constants(pattern: FloorName, backdrop: Color, paint: FloorPaint) -> dict[str, float | str]:
     """The floor's recipe for its shader. Compiled in: software OpenGL pays for uniforms by the pixel."""
     thin, least = FLOOR.line_thin
     return {
+        "BACKDROP": _vector(backdrop),
+        "FLOOR_COLOR": _vector(paint.color),
+        "CONTRAST": paint.contrast,
         "PATTERN": PATTERNS.get(pattern, 0.0),
         "TILE": FLOOR.tile,
         "CHECKER_BRIGHT": FLOOR.checker_bright,
@@ -281,6 +321,11 @@ def _floor_constants(pattern: FloorName) -> dict[str, float]:
         "LINE_LEAST": least,
         "FALL": FLOOR.fall,
     }
+
+
+def _vector(color: Color) -> str:
+    """A colour as shaders write it."""
+    return f"vec3{color}"
 
 
 @contextmanager

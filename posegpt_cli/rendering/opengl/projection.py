@@ -51,11 +51,9 @@ def screen_box(camera: Camera, points: NDArray[np.floating], reach: float) -> Bo
     return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
 
 
-def grown(box: Box, room: int, scale: int) -> Box:
-    """The box with room on all sides, in pixels `scale` times as fine: filters read a clean border."""
+def grown(box: Box, room: int) -> Box:
+    """The box with room on all sides, as far as the picture's first pixel: filters read a clean border."""
     x, y, width, height = box
     left = max(0, x - room)
     low = max(0, y - room)
-    right = x + width + room
-    high = y + height + room
-    return left * scale, low * scale, (right - left) * scale, (high - low) * scale
+    return left, low, x + width + room - left, y + height + room - low

@@ -1,35 +1,8 @@
-"""What the mesh renderer draws with and into: our shaders, compiled once, and textures to draw into."""
+"""What the mesh renderer draws into: textures, and framebuffers around them."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-from posegpt_cli.rendering.opengl.context import GL, import_pyrender
+from posegpt_cli.rendering.opengl.context import GL
 from posegpt_cli.rendering.scene import Picture
 from posegpt_cli.rendering.shading import SHADOW_MASK, SUN_MAP
-
-SHADERS = Path(__file__).parent / "shaders"
-
-
-class Programs:
-    """Our shaders in pyrender's cache."""
-
-    def __init__(self) -> None:
-        self._cache = import_pyrender("shader_program").ShaderProgramCache(shader_dir=str(SHADERS))
-
-    def use(
-        self, vertex_shader: str, fragment_shader: str, constants: Mapping[str, float] | None = None
-    ) -> Any:
-        """The program, compiled at its first use with these constants, bound."""
-        program = self._cache.get_program(vertex_shader, fragment_shader, defines=constants)
-        if not program._in_context():
-            program._add_to_context()
-        program._bind()
-        return program
-
-    def clear(self) -> None:
-        """Free all programs."""
-        self._cache.clear()
 
 
 class Targets:
@@ -38,9 +11,8 @@ class Targets:
     def __init__(self, size: tuple[int, int], fineness: int) -> None:
         self.fineness = fineness
         """Body pixels a picture's pixel, along each side."""
-        color = (GL.GL_RGBA8, GL.GL_RGBA, GL.GL_UNSIGNED_BYTE)
-        depth = (GL.GL_DEPTH_COMPONENT24, GL.GL_DEPTH_COMPONENT, GL.GL_UNSIGNED_INT)
-        fine_size = (size[0] * fineness, size[1] * fineness)
+        color = self._color = (GL.GL_RGBA8, GL.GL_RGBA, GL.GL_UNSIGNED_BYTE)
+        depth = self._depth = (GL.GL_DEPTH_COMPONENT24, GL.GL_DEPTH_COMPONENT, GL.GL_UNSIGNED_INT)
 
         # A texture that compares: the shader asks whether a place is nearer to the sun than what blocks it.
         self.sun_depth = _texture((SUN_MAP, SUN_MAP), *depth)
@@ -51,10 +23,36 @@ class Targets:
         self.mask_framebuffer = _framebuffer(_texture((SHADOW_MASK, SHADOW_MASK), *color))
         self.shadow = _texture((SHADOW_MASK, SHADOW_MASK), GL.GL_RG8, GL.GL_RG, GL.GL_UNSIGNED_BYTE)
 
-        self.body = _texture(fine_size, *color)
-        self.body_framebuffer = _framebuffer(self.body, _texture(fine_size, *depth))
-        self.main_framebuffer = _framebuffer(_texture(size, *color))
+        self.body_size = (0, 0)
+        self.body = self._body_depth = self.body_framebuffer = 0
+        self._size = size
+        self.free_canvases: list[int] = []
+        """Framebuffers of whole pictures that nobody waits for."""
         self._no_vertices = GL.glGenVertexArrays(1)
+
+    def take_canvas(self) -> int:
+        """A framebuffer for a whole picture, to be put back into `free_canvases`."""
+        if not self.free_canvases:
+            return _framebuffer(_texture(self._size, *self._color))
+        return self.free_canvases.pop()
+
+    def make_room_for_bodies(self, size: tuple[int, int]) -> None:
+        """Let the bodies' own picture be at least this large, in its fine pixels.
+
+        It is as large as the bodies of some picture were, and no larger: clearing it takes time by the pixel,
+        and clearing a part of it, which software OpenGL does by drawing a rectangle, four times as much.
+        """
+        if size[0] <= self.body_size[0] and size[1] <= self.body_size[1]:
+            return
+        if self.body_framebuffer:
+            GL.glDeleteFramebuffers(1, [self.body_framebuffer])
+            GL.glDeleteTextures([self.body, self._body_depth])
+        # Software OpenGL works in tiles of 64 pixels; whole ones also spare the next picture a new texture.
+        width, height = (-(-max(old, new) // 64) * 64 for old, new in zip(self.body_size, size, strict=True))
+        self.body_size = (width, height)
+        self.body = _texture(self.body_size, *self._color)
+        self._body_depth = _texture(self.body_size, *self._depth)
+        self.body_framebuffer = _framebuffer(self.body, self._body_depth)
 
     def upload_shadow(self, shade: Picture) -> None:
         """(h, w, 2) shadow and contact, into the corner of the texture."""

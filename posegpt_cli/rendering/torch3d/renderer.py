@@ -4,8 +4,9 @@ pytorch3d finds which triangle each pixel sees; light, floor and shadows are com
 renderer's shaders compute them. With multisampling bodies are drawn at twice their size and averaged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Self
 
 import numpy as np
@@ -47,8 +48,6 @@ class Torch3dRenderer(Renderer):
     Raises PoseGPTError if pytorch3d is not installed or does not load, or if there is no GPU.
     """
 
-    batch = BATCH
-
     def __init__(self, options: RenderOptions, size: tuple[int, int] | None = None) -> None:
         check_package()
         super().__init__(options, size)
@@ -61,6 +60,12 @@ class Torch3dRenderer(Renderer):
     def draw(self, scene: Scene) -> Picture:
         """The scene's picture, (H, W, 3) sRGB."""
         return self.draw_batch([scene])[0]
+
+    def draw_all(self, scenes: Iterable[Scene]) -> Iterator[Picture]:
+        """The pictures of scenes that show the same bodies, a batch at a time."""
+        left = iter(scenes)
+        while batch := list(islice(left, BATCH)):
+            yield from self.draw_batch(batch)
 
     @torch.inference_mode()
     def draw_batch(self, scenes: Sequence[Scene]) -> list[Picture]:

@@ -1,6 +1,7 @@
 #version 330 core
 // All light is computed at the vertices, which lie about a centimetre apart: software GL pays by the pixel.
 // Sky and floor light, a soft sun with shadow, a little sheen and rim. Colours are square roots of linear light.
+// Without a texture the colour itself is computed here, and its shader only hands it on.
 
 layout(location = 0) in vec3 position;
 layout(location = 1) in vec3 normal;
@@ -12,11 +13,12 @@ uniform mat4 sun_matrix;
 uniform vec3 eye;
 uniform vec3 sun;
 uniform vec4 body_color;   // alpha 1: one colour for the whole body
+uniform vec4 fade;         // colour, and how far to go towards it
 uniform float floor_clip;  // 1: what lies under the floor is hidden by it
 uniform sampler2DShadow sun_depth;
 uniform float sun_blur;    // radius of the shadow's edge, in the map's coordinates
 
-noperspective out vec3 v_light;  // triangles are small
+noperspective out vec3 v_light;  // triangles are small; without a texture the colour to be seen
 noperspective out vec3 v_glow;   // what the surface adds to its own colour, where a texture brings that
 out vec2 v_uv;
 out float v_alpha;
@@ -55,6 +57,7 @@ void main()
     if (IS_TEXTURED == 0) {
         v_light += v_glow;
         v_light /= 1.0 + 0.12 * v_light;
+        v_light = mix(sqrt(v_light), fade.rgb, fade.a);
     }
     v_uv = uv;
     v_alpha = mix(color.a, 1.0, body_color.a);

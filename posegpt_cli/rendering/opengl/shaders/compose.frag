@@ -1,16 +1,16 @@
 #version 330 core
 // The bodies, premultiplied by their coverage, at the picture's size: a tent over their finer pixels.
 
+noperspective in vec2 v_uv;
+
 uniform sampler2D body;
-uniform float fineness;  // body pixels a pixel, along each side
+uniform vec2 tap;  // how far from a pixel's middle the samples lie
 
 out vec4 frag_color;
 
 void main()
 {
-    vec2 texel = 1.0 / vec2(textureSize(body, 0));
-    vec2 uv = gl_FragCoord.xy * fineness * texel;
-    vec2 tap = (fineness - 1.0) * 0.7 * texel;
-    frag_color = 0.25 * (texture(body, uv + tap) + texture(body, uv - tap)
-                         + texture(body, uv + vec2(tap.x, -tap.y)) + texture(body, uv + vec2(-tap.x, tap.y)));
+    vec2 other = vec2(tap.x, -tap.y);
+    frag_color = 0.25 * (textureLod(body, v_uv + tap, 0.0) + textureLod(body, v_uv - tap, 0.0)
+                         + textureLod(body, v_uv + other, 0.0) + textureLod(body, v_uv - other, 0.0));
 }

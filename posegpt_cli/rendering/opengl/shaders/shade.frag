@@ -5,13 +5,13 @@
 in vec2 uv;
 
 uniform sampler2D shadow_mask;  // red: sun's shadow, green: contact
-uniform vec2 mask_share;        // part of the texture that the mask fills
+uniform vec2 furthest;           // middle of the mask's last pixel
 
 out vec4 frag_color;
 
 void main()
 {
     // Beside the mask lies what an earlier picture left.
-    vec2 shade = texture(shadow_mask, min(uv, mask_share - 0.5 / textureSize(shadow_mask, 0))).rg;
+    vec2 shade = textureLod(shadow_mask, min(uv, furthest), 0.0).rg;
     frag_color = vec4((1.0 - shade.r * vec3(TINT_RED, TINT_GREEN, TINT_BLUE)) * (1.0 - CONTACT_DARK * shade.g), 1.0);
 }
