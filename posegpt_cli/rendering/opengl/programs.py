@@ -16,7 +16,7 @@ class Program:
     """A compiled program of pyrender's that looks up each of its uniforms once.
 
     pyrender asks for a name's place at every use, and passes a vector as an array, which PyOpenGL checks and
-    converts: 28 uniforms took 2 of the 35 ms that a picture of 720x720 takes.
+    converts: the 28 uniforms of a picture took it 1.2 to 1.5 ms, and take 0.5 to 0.7 ms here.
     """
 
     def __init__(self, program: Any) -> None:

@@ -40,7 +40,7 @@ class Targets:
         """Let the bodies' own picture be at least this large, in its fine pixels.
 
         It is as large as the bodies of some picture were, and no larger: clearing it takes time by the pixel,
-        and clearing a part of it, which software OpenGL does by drawing a rectangle, four times as much.
+        and clearing a part of a larger one, for which software OpenGL draws a rectangle, three times as long.
         """
         if size[0] <= self.body_size[0] and size[1] <= self.body_size[1]:
             return
