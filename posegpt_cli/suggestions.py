@@ -67,14 +67,15 @@ def choose(folder: Path) -> list[str]:
     offers = suggest(folder)
     # Commands in a column, so that the reasons stand below each other.
     width = max(len(shlex.join(offer.words)) for offer in offers)
-    for k, offer in enumerate(offers, start=1):
-        say(f"{k:2}  posegpt {shlex.join(offer.words):{width}}  {offer.why}")
+    numbered = {str(k): offer for k, offer in enumerate(offers, start=1)}
+    for number, offer in numbered.items():
+        say(f"{number:>2}  posegpt {shlex.join(offer.words):{width}}  {offer.why}")
     while True:
         answer = read_line("Which? (a number, or Enter for the help) ", history="offers")
         if not answer:
             return ["--help"]
-        if answer.isdecimal() and 1 <= int(answer) <= len(offers):
-            return list(offers[int(answer) - 1].words)
+        if answer in numbered:
+            return list(numbered[answer].words)
         say(f"expected 1 to {len(offers)}")
 
 

@@ -25,6 +25,7 @@ _MOST_JOINTS = 4096
 _MOTION = re.compile(r"(?:^|(?<=[\s}]))MOTION\s+(?=Frame)", re.IGNORECASE)
 _LONE_MOTION = re.compile(r"^[^\S\n]*MOTION\b", re.MULTILINE | re.IGNORECASE)
 _FRAMES = re.compile(r"\s*Frames\s*:?\s*(\d{1,18})(?:\.0*)?(?=\s)", re.IGNORECASE)
+_CHANNEL_COUNT = re.compile(r"[0-9]{1,4}")
 _FRAME_TIME = re.compile(r"\s*Frame\s*Time\s*:?\s*([0-9.eE+-]+)[^\S\n]*\n?", re.IGNORECASE)
 _RATES = (24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 72.0, 90.0, 100.0, 119.88, 120.0, 144.0, 240.0)
 _LONGEST_HIERARCHY = 1 << 20
@@ -191,7 +192,9 @@ def _is_unfinished(statement: str) -> bool:
     if words[0].upper() == "OFFSET":
         return len(words) < 4
     if words[0].upper() == "CHANNELS":
-        return len(words) == 1 or (words[1].isdigit() and len(words) < 2 + int(words[1]))
+        if len(words) == 1:
+            return True
+        return _CHANNEL_COUNT.fullmatch(words[1]) is not None and len(words) < 2 + int(words[1])
     return False
 
 

@@ -189,7 +189,7 @@ class PrepareSettings(Config):
 
     def _shard_numbers(self) -> tuple[int, int] | None:
         """(3, 16) of 3/16; None if it is not such a share."""
-        match = re.fullmatch(r"(\d+)/(\d+)", self.shard or "")
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", self.shard or "")
         if match is None:
             return None
         number, of = int(match[1]), int(match[2])

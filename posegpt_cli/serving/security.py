@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hmac
 import json
+import re
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from posegpt_cli.serving.settings import LOOPBACK, Limits
 
 COOKIE = "posegpt_token"
+_LENGTH = re.compile(r"[0-9]{1,18}")
 UPLOAD_PATHS = ("/api/uploads", "/api/characters")
 CONTENT_POLICY = "; ".join(
     (
@@ -54,7 +56,7 @@ class _Body:
 
     def check_declared(self, length: str) -> None:
         """Note a Content-Length that is no number or too large."""
-        if not length.isdigit() or int(length) > self._largest:
+        if not _LENGTH.fullmatch(length) or int(length) > self._largest:
             self._note_size()
 
     async def receive(self) -> Message:

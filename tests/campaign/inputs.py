@@ -22,8 +22,8 @@ from tests.campaign.mutations import damage
 LONGEST_SECONDS = 10
 MEMORY = 6 << 30
 """Bytes of address space beyond what the process has when it starts."""
-BATCH = 25
-"""Inputs that one process takes."""
+BATCH = 100
+"""Inputs that one process takes at most: its start costs as much as a few of them."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ def make_subjects(root: Path) -> list[Subject]:
     return subjects
 
 
-def attack(subject: Subject, root: Path, n: int, seed: int) -> Outcome:
-    """Read n damaged inputs, in batches."""
+def attack(subject: Subject, root: Path, numbers: range, seed: int) -> Outcome:
+    """Read damaged inputs, in batches; a number stands for the same damage whenever it is read."""
     outcome = Outcome()
-    for first in range(0, n, BATCH):
-        _batch(subject, root / subject.name, range(first, min(n, first + BATCH)), seed, outcome)
+    for first in range(0, len(numbers), BATCH):
+        _batch(subject, root / subject.name, numbers[first : first + BATCH], seed, outcome)
     return outcome
 
 
@@ -102,24 +102,26 @@ def _child(subject: Subject, whole: Path, numbers: range, seed: int, write: int)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, _late)
 
+    # One file of the copy is damaged at a time, and whole again for the next input.
     work = whole.parent / f"{whole.name}-{os.getpid()}"
+    shutil.copytree(whole, work)
+    os.chdir(work)
     with os.fdopen(write, "w", buffering=1) as out:
         for number in numbers:
-            shutil.rmtree(work, ignore_errors=True)
-            shutil.copytree(whole, work)
-            os.chdir(work)
-            make_input(subject, work, seed, number)
+            path = make_input(subject, work, seed, number)
             out.write(json.dumps(_judge(subject, work)) + "\n")
+            shutil.copyfile(whole / path.relative_to(work), path)
     shutil.rmtree(work, ignore_errors=True)
     os._exit(0)
 
 
-def make_input(subject: Subject, folder: Path, seed: int, number: int) -> None:
-    """Damage the files of a copy as input `number` has them; so a finding can be made again."""
+def make_input(subject: Subject, folder: Path, seed: int, number: int) -> Path:
+    """Damage one file of a whole copy as input `number` has it, so that a finding can be made again."""
     rng = random.Random(f"{seed}:{subject.name}:{number}")
     name = rng.choice(list(subject.files))
     path = folder / name
     path.write_bytes(damage(path.read_bytes(), subject.files[name], rng))
+    return path
 
 
 class _Late(BaseException):
@@ -158,6 +160,7 @@ def _judge(subject: Subject, folder: Path) -> tuple[str, str]:
     signal.alarm(0)
     signal.signal(signal.SIGALRM, _late)
     if (folder / "RAN").exists():
+        (folder / "RAN").unlink()
         return "payload", "code from the input ran"
     return kind, about
 
@@ -309,9 +312,11 @@ def _checkpoints(root: Path) -> list[Subject]:
         load_gpt(folder)
         load_vqvae(folder / "tokenizer")
 
+    network, info = load_vqvae(root / "state" / "last")
+    weights = network.state_dict()
+
     def resume(folder: Path) -> None:
-        network, info = load_vqvae(folder / "last")
-        Checkpoints(folder).load_last(info, network.state_dict())
+        Checkpoints(folder).load_last(info, weights)
 
     files = {"config.json": "json", "model.safetensors": "safetensors"}
     tokenizer = {f"tokenizer/{name}": kind for name, kind in files.items()}

@@ -16,8 +16,9 @@ def make_works(root: Path) -> list[Work]:
     from data.synthetic import make_motion
 
     root.mkdir(parents=True)
-    for version, n_frames in enumerate((40, 160)):
-        write_smpl_npz(root / f"clip{version}.npz", make_motion("walk", n_frames))
+    for name, lengths in (("clip", (40, 160)), ("short", (12, 48))):
+        for version, n_frames in enumerate(lengths):
+            write_smpl_npz(root / f"{name}{version}.npz", make_motion("walk", n_frames))
     joints = np.concatenate([REST_JOINTS, REST_JOINTS[20:22] * 1.1])
     for version, n_clips in enumerate((3, 5)):
         (root / f"bvh{version}").mkdir()
@@ -47,7 +48,7 @@ def _export(root: Path, suffix: str) -> Work:
 
 def _render(root: Path, suffix: str) -> Work:
     def do(folder: Path, version: int) -> int:
-        words = ["render", root / f"clip{version}.npz", "--out", folder / f"a.{suffix}", "--force"]
+        words = ["render", root / f"short{version}.npz", "--out", folder / f"a.{suffix}", "--force"]
         return _command(*words, "--size", "64x64", "--renderer", "skeleton")
 
     return Work(f"render-{suffix}", f"a.{suffix}", do, Path.read_bytes)

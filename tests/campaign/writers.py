@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-LONGEST_SECONDS = 60
-"""A trial that takes longer hangs."""
+LONGEST_SECONDS = 10
+"""A run that takes longer hangs."""
 _FAILED = 99
 """Exit code of a child whose work raised an exception."""
 

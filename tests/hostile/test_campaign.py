@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 def test_damaged_inputs_for_every_reader(tmp_path):
     for subject in make_subjects(tmp_path):
-        outcome = attack(subject, tmp_path, 25, seed=0)
+        outcome = attack(subject, tmp_path, range(25), seed=0)
         assert outcome.counts.total() == 25
         assert outcome.findings == []
 

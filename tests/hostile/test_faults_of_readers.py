@@ -11,6 +11,7 @@ import pytest
 
 from data.formats.asf import read_amc, read_asf
 from data.formats.bvh_read import read_bvh
+from data.formats.load import read_motion
 from data.preparing.annotations import read_babel, segments
 from data.preparing.labels import table_labeller
 from models.checkpoint import load_gpt, read_info
@@ -78,6 +79,19 @@ def test_bvh_is_read_in_linear_time(tmp_path, text):
 @pytest.mark.parametrize("value", ["1_0", "١", "1e", "0x1", "--1", "1,5"])
 def test_bvh_values_that_only_python_reads(tmp_path, value):
     assert "values" in refused(read_bvh, tmp_path / "a.bvh", BVH.replace("\n0 0 0 0", f"\n{value} 0 0 0"))
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "²", "9" * 18])
+def test_bvh_numbers_that_are_none(tmp_path, number):
+    """The campaign found an internal error: Python makes no number of more than 4,300 digits."""
+    refused(read_bvh, tmp_path / "a.bvh", BVH.replace("CHANNELS 6", f"CHANNELS {number}"))
+    refused(read_bvh, tmp_path / "a.bvh", BVH.replace("Frames: 1", f"Frames: {number}"))
+
+
+@pytest.mark.parametrize("name", ["1" * 5000, "Spine" + "0" * 5000, "Left²"])
+def test_joint_names_that_are_numbers(tmp_path, name):
+    """The campaign found it in the numbers of joints' names."""
+    refused(read_motion, tmp_path / "a.bvh", BVH.replace("Hips", name))
 
 
 @pytest.mark.parametrize(

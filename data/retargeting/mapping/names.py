@@ -59,7 +59,8 @@ def _split(name: str) -> list[str]:
     """`LeftUpLeg`, `left_up_leg` and `Left Up Leg` are left, up, leg; `spine_01` is spine, 1."""
     found = []
     for word in _WORD.findall(name):
-        lower = str(int(word)) if word.isdigit() else word.lower()
+        # As text: Python refuses to make a number of some thousands of digits.
+        lower = (word.lstrip("0") or "0") if word.isdigit() else word.lower()
         # Glued to the name, as Collada and Unreal leave it, it is no word of its own.
         lower = _KNOWN_PREFIX.sub("", lower)
         if lower:
