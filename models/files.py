@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ from models.posix import (
 LARGEST_TEXT = 1 << 30
 """Bytes of a text file; a day of motion capture as BVH is smaller."""
 
+_HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+"""What may be half a character: a pair of such escapes is a whole one."""
 _NO_ROOM = (errno.ENOSPC, NO_QUOTA, errno.EFBIG)
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -142,11 +145,17 @@ def as_written(path: Path) -> Iterator[None]:
 
 
 def parse_json(content: bytes | str) -> Any:
-    """json.loads; raises ValueError also for what is nested deeper than the parser can follow."""
+    """json.loads; raises ValueError also where it is nested too deep, or holds half a character."""
+    if isinstance(content, bytes):
+        content = content.decode(json.detect_encoding(content), "surrogatepass")
     try:
-        return json.loads(content)
+        parsed = json.loads(content)
+        # Half of a pair such as \ud83d\ude00 can neither be printed nor written again.
+        if _HALF.search(content):
+            json.dumps(parsed, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+    return parsed
 
 
 def open_regular(path: Path, limit: int) -> BinaryIO:

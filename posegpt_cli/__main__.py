@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from posegpt_cli.leaving import handle_signals
+from posegpt_cli.leaving import INTERRUPTED, handle_signals, leave
 from posegpt_cli.packages import describe_foreign, foreign_packages
 
 
@@ -23,7 +23,10 @@ def main() -> int:
     from posegpt_cli.app import main as run
 
     handle_signals()
-    return run()
+    code = run()
+    if code in INTERRUPTED:
+        leave(code)
+    return code
 
 
 def _open_streams() -> None:

@@ -119,9 +119,7 @@ def blueprint(make: Callable[[_C], _N], config: _C, n_tensors: int, place: Path)
     # Some sizes make no tensor of their own, so they are bounded one by one.
     for name, value in config:
         if isinstance(value, int) and value > _LARGEST_SIZE:
-            raise PoseGPTError(
-                f"{place}: {name} is {value:.3g}, expected at most {_LARGEST_SIZE}", "use another run"
-            )
+            raise PoseGPTError(f"{place}: {name} is more than {_LARGEST_SIZE}", "use another run")
     try:
         with torch.device("meta"), _Blueprint(_MADE_PER_WEIGHT * (n_tensors + 10)):
             return make(config).state_dict()

@@ -27,8 +27,14 @@ def read_config_file(path: Path, config: type[BaseModel]) -> Values:
         values = yaml.safe_load(read_bytes(path, _LARGEST_FILE).decode("utf-8"))
     except PoseGPTError as error:
         raise UsageError(error.message, error.hint) from error
-    except Exception as error:  # dates, numbers and keys that YAML cannot make raise anything
+    except yaml.YAMLError as error:
         raise UsageError(f"{path} cannot be read: {error}", "give a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} cannot be read: it is no UTF-8 text", "give a YAML file") from error
+    except Exception as error:  # dates, numbers and keys that YAML cannot make raise anything
+        raise UsageError(
+            f"{path} cannot be read: one of its dates, numbers or keys cannot be", "correct it"
+        ) from error
     if values is None:
         return {}
     if not isinstance(values, dict):

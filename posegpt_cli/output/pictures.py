@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.files import as_written, atomic_path
+from models.files import write_atomically
 from posegpt_cli.rendering.scene import Picture
 
 
@@ -19,8 +19,8 @@ def write_png(path: Path, picture: Picture, licence: str = "") -> None:
     texts = PngInfo()
     if licence:
         texts.add_itxt("Copyright", licence)
-    with atomic_path(path, force=True) as partial, as_written(path):
-        iio.imwrite(partial, picture, extension=".png", pnginfo=texts)
+    # In memory first: on a full disk imageio, closing its file once more, puts a traceback on stderr.
+    write_atomically(path, iio.imwrite("<bytes>", picture, extension=".png", pnginfo=texts), force=True)
 
 
 def read_picture(path: Path) -> Picture:

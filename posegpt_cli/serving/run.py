@@ -1,9 +1,7 @@
 """The running server: uvicorn around the application, from the first request to Ctrl-C."""
 
-import os
 import secrets
 import socket
-import sys
 import webbrowser
 from pathlib import Path
 from types import FrameType
@@ -11,8 +9,7 @@ from types import FrameType
 import uvicorn
 
 from models.errors import PoseGPTError
-from posegpt_cli.console import say, show_interruption, show_result
-from posegpt_cli.leaving import Interrupted, interrupted_status
+from posegpt_cli.console import say, show_result
 from posegpt_cli.serving.app import make_app
 from posegpt_cli.serving.service import Service, make_service
 from posegpt_cli.serving.settings import Limits, ServerSettings
@@ -72,12 +69,6 @@ def serve(
     )
     try:
         _Server(config, service).run(sockets=[listening])
-    except (Interrupted, KeyboardInterrupt):
-        service.stop()
-        show_interruption()
-        # Nothing is left to be cleaned up, and on a busy machine torch takes seconds to end.
-        sys.stdout.flush()
-        os._exit(interrupted_status())
     finally:
         service.stop()
 

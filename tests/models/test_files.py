@@ -16,6 +16,7 @@ from models.files import (
     atomic_file,
     atomic_folder,
     atomic_path,
+    parse_json,
     read_bytes,
     temporary_folder,
     write_atomically,
@@ -323,3 +324,19 @@ def test_only_regular_files_of_a_sensible_size_are_read(tmp_path):
     assert read_bytes(tmp_path / "a", limit=100) == b"x" * 100
     with pytest.raises(PoseGPTError, match=os.strerror(errno.ENOENT)):
         read_bytes(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    "half", [rb'"\ud800"', rb'{"\uDEAD": 1}', b'["\xed\xa0\x80"]', '"\ud800"', rb'"\ude00\ud83d"']
+)
+def test_json_with_half_a_character_is_refused(half):
+    """The campaign found a report that could be read, but not written again."""
+    with pytest.raises(ValueError):
+        parse_json(half)
+
+
+@pytest.mark.parametrize(
+    "whole", [rb'"\ud83d\ude00"', '"\U0001f600"'.encode(), '"\U0001f600"'.encode("utf-16")]
+)
+def test_json_with_whole_characters_is_read(whole):
+    assert parse_json(whole) == "\U0001f600"

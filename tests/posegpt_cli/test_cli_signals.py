@@ -80,6 +80,28 @@ sys.exit(app.main(["sample"]))
     assert seconds < PATIENCE
 
 
+@pytest.mark.parametrize("signum, code", SIGNALS)
+def test_an_interrupted_command_does_not_wait_for_what_python_takes_apart(signum, code):
+    """Torch, interrupted while it was imported, took two seconds to end, and no thread lives to hurry that."""
+    command = """
+import atexit
+from posegpt_cli import __main__ as entry, app
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(20)
+kept = Slow()
+atexit.register(lambda: print("tidied up", file=sys.stderr))
+def work(*_, **__):
+    ready(); time.sleep(60)
+app.build_app = lambda words: work
+sys.argv = ["posegpt", "sample"]
+sys.exit(entry.main())
+"""
+    returned, err, seconds = end(python(command), signum)
+    assert (returned, err) == (code, "interrupted\ntidied up\n")
+    assert seconds < PATIENCE
+
+
 def test_a_background_job_that_ignores_ctrl_c_goes_on_ignoring_it():
     process = python(
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); leaving.handle_signals()\n"

@@ -53,10 +53,11 @@ def test_a_blueprint_does_not_import_the_compiler():
 @pytest.mark.parametrize(
     "make, config, said",
     [
-        (GPT, SMALL_GPT.replaced(gpt_nlayer=10**9), "gpt_nlayer is 1e"),
+        (GPT, SMALL_GPT.replaced(gpt_nlayer=10**9), "gpt_nlayer is more"),
         (GPT, SMALL_GPT.replaced(gpt_nlayer=10**6), "more parts"),
-        (GPT, SMALL_GPT.replaced(gpt_nembd=2**64), "gpt_nembd is"),
-        (GPT, SMALL_GPT.replaced(n_codebook=2**31), "n_codebook is"),
+        (GPT, SMALL_GPT.replaced(gpt_nembd=2**64), "gpt_nembd is more"),
+        (GPT, SMALL_GPT.replaced(gpt_nembd=10**400), "gpt_nembd is more"),
+        (GPT, SMALL_GPT.replaced(n_codebook=2**31), "n_codebook is more"),
         (GPT, SMALL_GPT.replaced(n_codebook=10**6), "more parts"),
         (make_vqvae, SMALL_VQVAE.replaced(n_layers=10**6), "more parts"),
         (make_vqvae, SMALL_VQVAE.replaced(quantizer="fsq", n_e=4), "at least 3 codes"),
