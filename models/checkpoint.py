@@ -18,7 +18,7 @@ from pydantic import Field
 from models.body.skeleton import BodyType
 from models.config import Config
 from models.errors import PoseGPTError, SettingsError
-from models.files import atomic_folder, read_bytes, write_atomically
+from models.files import atomic_folder, parse_json, read_bytes, write_atomically
 from models.label_facts import LabelFacts
 from models.leftovers import standing_folder
 from models.networks.config import ClassifierConfig, GPTConfig, VQVAEConfig
@@ -110,7 +110,7 @@ def read_info(folder: Path) -> CheckpointInfo:
     if not path.exists() and folder.is_relative_to(PRETRAINED):
         raise PoseGPTError(f"no checkpoint came with this installation ({path})", "install posegpt again")
     try:
-        info = CheckpointInfo.model_validate_json(read_bytes(path, _LARGEST_CONFIG))
+        info = CheckpointInfo.model_validate(parse_json(read_bytes(path, _LARGEST_CONFIG)))
     except (ValueError, PoseGPTError) as error:
         raise PoseGPTError(f"{path} is not a posegpt checkpoint: {error}", "use another run") from error
     if info.format != FORMAT:

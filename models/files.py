@@ -145,16 +145,22 @@ def as_written(path: Path) -> Iterator[None]:
 
 
 def parse_json(content: bytes | str) -> Any:
-    """json.loads; raises ValueError also where it is nested too deep, or holds half a character."""
-    if isinstance(content, bytes):
-        content = content.decode(json.detect_encoding(content), "surrogatepass")
+    """json.loads; raises ValueError, in our words, also for half a character and what is nested too deep."""
     try:
+        if isinstance(content, bytes):
+            content = content.decode(json.detect_encoding(content), "surrogatepass")
         parsed = json.loads(content)
         # Half of a pair such as \ud83d\ude00 can neither be printed nor written again.
         if _HALF.search(content):
             json.dumps(parsed, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"its line {error.lineno} is no JSON") from None
+    except UnicodeError:
+        raise ValueError("it holds characters that are none") from None
+    except ValueError:
+        raise ValueError("it holds a number of thousands of digits") from None
     return parsed
 
 

@@ -106,7 +106,11 @@ def read_asf(path: Path | str) -> Asf:
             bones[bone.name] = bone
         bones["root"] = _root(parts["root"], degrees)
         ordered = _by_hierarchy(bones, parts["hierarchy"], path.name)
-    except (ValueError, LookupError, TypeError, ArithmeticError) as error:
+    except LookupError:
+        raise PoseGPTError(
+            f"{path.name} cannot be read: a bone lacks its name, length, direction, axis or order", _DAMAGED
+        ) from None
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise PoseGPTError(f"{path.name} cannot be read: {error}", _DAMAGED) from None
     return Asf(ordered, unit, degrees, path.stem)
 
@@ -193,15 +197,14 @@ def _bone(block: str, unit: float, degrees: bool) -> Bone:
     name = fields["name"][0]
     length = float(fields["length"][0])
     direction = np.array(fields["direction"][:3], float)
-    angles = np.array(fields["axis"][:3], float)
     order = (fields["axis"][3:] or ["XYZ"])[0].upper()
-    if direction.shape != (3,) or not np.isfinite([*direction, length, *angles]).all():
+    if direction.shape != (3,) or not np.isfinite([*direction, length]).all():
         raise ValueError(f"bone {name} has no direction")
     return Bone(
         name=name,
         parent=-1,
         vector=direction * length * unit,
-        frame=Rotation.from_euler(order.lower(), angles, degrees=degrees).as_matrix(),
+        frame=_frame(name, order, fields["axis"][:3], degrees),
         order=order,
         dof=_lower(fields.get("dof", [])),
     )
@@ -211,15 +214,22 @@ def _root(block: str, degrees: bool) -> Bone:
     """The root, a bone without length."""
     fields = _fields(block)
     order = (fields.get("axis") or ["XYZ"])[0].upper()
-    angles = np.array(fields.get("orientation", ["0", "0", "0"]), float)
     return Bone(
         name="root",
         parent=-1,
         vector=np.zeros(3),
-        frame=Rotation.from_euler(order.lower(), angles, degrees=degrees).as_matrix(),
+        frame=_frame("root", order, fields.get("orientation", ["0", "0", "0"]), degrees),
         order=order,
         dof=_lower(fields["order"]),
     )
+
+
+def _frame(bone: str, order: str, words: Sequence[str], degrees: bool) -> FloatArray:
+    """The axes of a bone as a matrix. Raises ValueError if they are not three angles about X, Y and Z."""
+    angles = np.array(words, float)
+    if sorted(order) != ["X", "Y", "Z"] or angles.shape != (3,) or not np.isfinite(angles).all():
+        raise ValueError(f"bone {bone} has no axis")
+    return Rotation.from_euler(order.lower(), angles, degrees=degrees).as_matrix()
 
 
 def _fields(block: str) -> dict[str, list[str]]:

@@ -102,8 +102,15 @@ def read_babel(path: Path) -> tuple[list[Record], list[tuple[str, str]]]:
         try:
             records.append(_record(key, entry))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            faulty.append((f"{path.name}:{key}", f"faulty record: {type(error).__name__} {error}"))
+            faulty.append((f"{path.name}:{key}", f"faulty record: {_reason(error)}"))
     return records, faulty
+
+
+def _reason(error: Exception) -> str:
+    """Why a record makes no sense."""
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]}"
+    return str(error) if isinstance(error, ValueError) else "a part is of another kind"
 
 
 def amass_path(feat_p: str, body_type: BodyType) -> str:

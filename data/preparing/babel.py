@@ -139,7 +139,7 @@ def _convert(
     if stores is None:
         return PrepareReport({}, {}, tuple(skipped), converted=converted, notes=tuple(notes))
     if converted == 0:
-        files = [*skipped, *((source, "no such file") for source in plan.missing)]
+        files = [*plan.faulty, *skipped, *((source, "no such file") for source in plan.missing)]
         first = f"; the first: {files[0][0]}: {files[0][1]}" if files else ""
         raise PoseGPTError(
             f"none of BABEL's {len(files)} files in {settings.amass} could be used{first}",

@@ -28,6 +28,7 @@ from models.training.memory import peak_memory
 from models.training.optimizer import learning_rate, make_optimizer
 from models.training.run_folder import Checkpoints
 from models.training.stages.stage import TrainStage
+from models.training.state_check import check_optimizer, check_progress
 
 OnProgress = Callable[[TrainingProgress], None]
 OnValidation = Callable[[Any, int], dict[str, float]]
@@ -236,7 +237,7 @@ class TrainingLoop:
         self.ema.load(saved.weights)
         try:
             self._take_up(saved.training)
-        except (LookupError, AttributeError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        except Exception as error:  # torch raises anything over what it does not know
             reason = str(error).partition("\n")[0]
             raise PoseGPTError(
                 f"the state of {self.folder} is not as this version of posegpt writes it: {reason}",
@@ -246,16 +247,14 @@ class TrainingLoop:
 
     def _take_up(self, state: dict[str, Any]) -> None:
         """Go on from what `_training_state` gave."""
-        from torch.distributed.checkpoint.state_dict import (
-            StateDictOptions,
-            get_model_state_dict,
-            set_state_dict,
-        )
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 
-        # torch ignores names that it misses. Only the names are needed here, so nothing is gathered.
-        own = get_model_state_dict(self.stage)
+        check_progress(state["step"], state["seconds"], state["best"], self.stage.best_metric)
+        # torch ignores names that it misses. Only names and shapes are needed here, so nothing is gathered.
+        own, own_optimizer = get_state_dict(self.stage, self.adamw)
         if unlike := sorted(own.keys() ^ state["stage"].keys()):
             raise KeyError(", ".join(unlike[:3]))
+        check_optimizer(state["optimizer"], own_optimizer)
         set_state_dict(
             self.stage,
             self.adamw,

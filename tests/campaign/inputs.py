@@ -294,7 +294,9 @@ def _stores(root: Path) -> list[Subject]:
 
 def _checkpoints(root: Path) -> list[Subject]:
     from models.checkpoint import load_gpt, load_vqvae
+    from models.training.loop import TrainingLoop, ignore_progress, no_further_figures
     from models.training.run_folder import Checkpoints
+    from models.training.stages.make_stage import make_stage
     from models.training.train import train
     from tests.models.small import SwingingArms, gpt_run, training_data, vqvae_run
 
@@ -312,17 +314,20 @@ def _checkpoints(root: Path) -> list[Subject]:
         load_gpt(folder)
         load_vqvae(folder / "tokenizer")
 
-    network, info = load_vqvae(root / "state" / "last")
-    weights = network.state_dict()
+    run = vqvae_run()
+    loop = TrainingLoop(
+        run, make_stage(run, data.info), data, root / "state", ignore_progress, no_further_figures
+    )
 
     def resume(folder: Path) -> None:
-        Checkpoints(folder).load_last(info, weights)
+        loop.checkpoints = Checkpoints(folder)
+        loop.load()
 
     files = {"config.json": "json", "model.safetensors": "safetensors"}
     tokenizer = {f"tokenizer/{name}": kind for name, kind in files.items()}
     return [
         Subject("checkpoint", files | tokenizer, read),
-        Subject("state", {"last/state.pt": "bytes"}, resume),
+        Subject("state", {"last/state.pt": "torch"}, resume),
     ]
 
 

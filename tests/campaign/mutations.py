@@ -25,7 +25,7 @@ def damage(content: bytes, kind: str, rng: random.Random) -> bytes:
 
     Args:
         content: whole.
-        kind: "text", "json", "lines" (of JSON), "npz", "npy", "pickle", "safetensors" or "bytes".
+        kind: "text", "json", "lines" (of JSON), "npz", "npy", "pickle", "safetensors" or "torch".
         rng: decides what happens.
     """
     for _ in range(rng.randint(1, 4)):
@@ -120,11 +120,7 @@ def _npz(content: bytes, rng: random.Random) -> bytes:
         del members[name]
     else:
         members[name] = _npy(members[name], rng)
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for member, value in members.items():
-            archive.writestr(member, value)
-    return out.getvalue()
+    return _archive(members)
 
 
 _DTYPES = (
@@ -188,6 +184,24 @@ def _pickle(content: bytes, rng: random.Random) -> bytes:
     return content[:start] + bytes([rng.randrange(256)]) + content[start + 1 :]
 
 
+def _torch(content: bytes, rng: random.Random) -> bytes:
+    """As torch.save writes it: other opcodes of its pickle, or numbers; the archive itself stays whole."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    pickles = [name for name in members if name.endswith(".pkl")]
+    name = rng.choice(pickles if rng.random() < 0.7 else list(members))
+    members[name] = (_pickle if name in pickles else _bytes)(members[name], rng)
+    return _archive(members)
+
+
+def _archive(members: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for member, value in members.items():
+            archive.writestr(member, value)
+    return out.getvalue()
+
+
 _DAMAGE = {
     "text": _text,
     "json": _json,
@@ -196,5 +210,5 @@ _DAMAGE = {
     "npy": _npy,
     "pickle": _pickle,
     "safetensors": _safetensors,
-    "bytes": _bytes,
+    "torch": _torch,
 }

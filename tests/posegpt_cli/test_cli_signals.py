@@ -82,7 +82,7 @@ sys.exit(app.main(["sample"]))
 
 @pytest.mark.parametrize("signum, code", SIGNALS)
 def test_an_interrupted_command_does_not_wait_for_what_python_takes_apart(signum, code):
-    """Torch, interrupted while it was imported, took two seconds to end, and no thread lives to hurry that."""
+    """Torch, interrupted while it was imported, took two seconds to end; no thread lives to hurry it."""
     command = """
 import atexit
 from posegpt_cli import __main__ as entry, app

@@ -2,6 +2,7 @@
 
 import json
 import resource
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -50,6 +51,18 @@ def without(state: dict, *path: str) -> dict:
     return state | {path[0]: without(state[path[0]], *path[1:])}
 
 
+def with_optimizer(state: dict, change: Callable[[dict], dict]) -> dict:
+    return state | {"optimizer": change(state["optimizer"])}
+
+
+def with_betas(optimizer: dict, betas: object) -> dict:
+    return optimizer | {"param_groups": [group | {"betas": betas} for group in optimizer["param_groups"]]}
+
+
+def with_moments(optimizer: dict, moments: object) -> dict:
+    return optimizer | {"state": {name: of | {"exp_avg": moments} for name, of in optimizer["state"].items()}}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -59,6 +72,17 @@ def without(state: dict, *path: str) -> dict:
         (lambda state: state | {"stage": dict.fromkeys(state["stage"], torch.zeros(7))}, "Error"),
         (lambda state: state | {"optimizer": {}}, "optim"),
         (lambda state: [state], "list"),
+        (lambda state: state | {"step": "x"}, "done 'x' steps"),
+        (lambda state: state | {"step": -1}, "done -1 steps"),
+        (lambda state: state | {"seconds": float("nan")}, "for nan seconds"),
+        (lambda state: state | {"best": 3}, "lack mpjpe"),
+        (lambda state: state | {"best": {"mpjpe": "x"}}, "no numbers"),
+        (lambda state: with_optimizer(state, lambda o: o | {"param_groups": []}), "other groups"),
+        (lambda state: with_optimizer(state, lambda o: o | {"param_groups": [{}, {}]}), "incomplete"),
+        (lambda state: with_optimizer(state, lambda o: with_betas(o, 0.9)), "betas"),
+        (lambda state: with_optimizer(state, lambda o: with_betas(o, ("x", 0.9))), "betas"),
+        (lambda state: with_optimizer(state, lambda o: with_moments(o, torch.zeros(7))), "exp_avg"),
+        (lambda state: with_optimizer(state, lambda o: with_moments(o, "x")), "exp_avg"),
     ],
 )
 def test_a_state_of_another_version_is_told(tmp_path, change, said):
