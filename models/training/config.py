@@ -31,6 +31,8 @@ class LossConfig(Config):
     """Joint positions by forward kinematics."""
     alpha_velocity: Weight = 0.2
     """Joint velocities."""
+    alpha_acceleration: Weight = 0.0
+    """Joint accelerations: steadies a causal decoder, which trembles from token to token."""
     alpha_contact: Weight = 0.1
     """Speed of feet while the true feet stand."""
     alpha_vert: Weight = 0.0

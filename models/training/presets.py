@@ -67,6 +67,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
                 "vertex_share": 1.0,
                 "alpha_joint": 0.0,
                 "alpha_velocity": 0.0,
+                "alpha_acceleration": 0.0,
                 "alpha_contact": 0.0,
             },
         },

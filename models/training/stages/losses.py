@@ -86,13 +86,15 @@ class ReconstructionLoss:
             log_scales: learned log-scales of the groups `body`, `root` and `trans`, for the likelihoods.
 
         Returns:
-            Scalars by name, each a mean over the valid frames; lengths in metres, speeds in m/s.
+            Scalars by name, each a mean over the valid frames; lengths in metres, speeds in m/s, accelerations
+            in m/s^2.
         """
         p = self._pose(predicted)
         t = self._pose(target)
 
-        # A speed is valid if both of its frames are.
+        # A speed is valid if both of its frames are, an acceleration if both of its speeds are.
         pairs = mask[:, 1:] & mask[:, :-1]
+        triples = pairs[:, 1:] & pairs[:, :-1]
         p_speed = p.joints.diff(dim=1) * self.fps
         t_speed = t.joints.diff(dim=1) * self.fps
         scale = log_scales or dict.fromkeys(LIKELIHOOD_GROUPS)
@@ -105,6 +107,7 @@ class ReconstructionLoss:
             "root": self._rotation_loss(*root, mask, scale["root"]),
             "joint": _mean(_distance(_centred(p.joints), _centred(t.joints)), mask),
             "velocity": _mean(_distance(p_speed, t_speed), pairs),
+            "acceleration": _mean(self.fps * _distance(p_speed.diff(dim=1), t_speed.diff(dim=1)), triples),
             "contact": _contact_loss(p_speed[:, :, FEET], t_speed[:, :, FEET], pairs),
         }
         if self.is_paper:
@@ -126,6 +129,7 @@ class ReconstructionLoss:
         pairs = mask[:, 1:] & mask[:, :-1]
         counts = dict.fromkeys(("body", "root", "trans", "joint"), mask.sum())
         counts["velocity"] = pairs.sum()
+        counts["acceleration"] = (pairs[:, 1:] & pairs[:, :-1]).sum()
         if self.config.alpha_contact:
             speed = self._pose(target).joints[:, :, FEET].diff(dim=1) * self.fps
             counts["contact"] = _stands(speed, pairs).sum()

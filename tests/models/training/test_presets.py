@@ -65,6 +65,7 @@ TOKENIZER = ALL_STAGES | {
     "losses.alpha_codebook": 0.25,
     "losses.alpha_joint": 0.0,
     "losses.alpha_velocity": 0.0,
+    "losses.alpha_acceleration": 0.0,
     "losses.alpha_contact": 0.0,
 }
 GENERATOR = ALL_STAGES | {

@@ -11,7 +11,7 @@ from models.networks.features import motion_to_features
 from models.training.config import LossConfig
 from models.training.stages.losses import ReconstructionLoss, Skeleton, Skin, _vertex_frames
 
-TERMS = ("body", "root", "trans", "joint", "velocity", "contact", "vert")
+TERMS = ("body", "root", "trans", "joint", "velocity", "acceleration", "contact", "vert")
 ALL = {f"alpha_{name}": 1.0 for name in TERMS}
 
 
@@ -87,6 +87,14 @@ def test_velocity_of_a_drift_is_its_speed():
     # The true feet stand, these slide at 1 m/s.
     assert float(terms["contact"]) == pytest.approx(1.0, rel=1e-3)
     assert float(terms["joint"]) < 1e-3
+
+
+def test_acceleration_of_a_fall_is_that_of_gravity():
+    rest = torch.eye(3).expand(1, 31, 24, 3, 3)
+    still, falling = torch.zeros(1, 31, 3), torch.zeros(1, 31, 3)
+    falling[:, :, 1] = -0.5 * 9.81 * (torch.arange(31) / 30) ** 2
+    terms = losses(motion_to_features(rest, falling), motion_to_features(rest, still), LossConfig(**ALL))
+    assert float(terms["acceleration"]) == pytest.approx(9.81, rel=1e-3)
 
 
 @pytest.mark.parametrize(
