@@ -24,7 +24,7 @@ MINUTES="$minutes" "$(dirname "$0")/pretrain_judge.sh" "$mocap" "$out" "$box"
 recipe=$(dirname "$0")/recipe
 train vqvae mocap 150 --config "$recipe/tokenizer.yaml"
 train gpt mocap 125 --config "$recipe/generator.yaml" --vqvae "$out/runs/vqvae/mocap"
-train vqvae online 37 --config "$recipe/tokenizer.yaml" --model OnlineVQVAE --encoder "$out/runs/vqvae/mocap" --alpha-velocity 1.6
+train vqvae online 37 --config "$recipe/tokenizer.yaml" --model OnlineVQVAE --encoder "$out/runs/vqvae/mocap" --alpha-velocity 1.6 --alpha-acceleration 0.08
 "$bin/python" tools/pack_checkpoint.py "$out/runs/gpt/mocap" --streaming "$out/runs/vqvae/online" \
   --out "$box/gpt"
 "$bin/posegpt" eval guidance --data "$out/dataset" --gpt "$box/gpt" --classifier "$box/classifier" --keep

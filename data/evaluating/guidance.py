@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data.evaluating.actions import judged_clips, prompts_of, real_clips
 from data.evaluating.requests import GuidanceRequest
@@ -22,13 +23,18 @@ NEIGHBOURS = (0.25, 0.5, 0.25)
 """Weights of a guidance and its neighbours: what is best by chance has poor neighbours."""
 CLEAR = 0.05
 """By this much another guidance must fall short less than the default: what is less is chance."""
+SLIGHT = 0.01
+"""So much more may be missing of what was asked for where motion is clearly more varied in return."""
+MORE_VARIED = 0.1
+"""By this much its spread must be nearer to that of real motion, as a share of it."""
 
 
 def evaluate_guidance(request: GuidanceRequest, on_progress: OnStage = no_stage) -> Report:
     """Which guidance suits each action; with `keep` the answers go into the checkpoint.
 
     Every value generates the same number of motions per name, with the labels and lengths of training clips,
-    and each name takes the default, or the value at which it clearly falls short of its real clips less.
+    and each name takes the default, or the value at which it clearly falls short of its real clips less, or
+    is clearly more varied and falls short no more.
 
     Raises PoseGPTError if there are no clips of the names, or the checkpoint cannot be written.
     """
@@ -48,8 +54,12 @@ def evaluate_guidance(request: GuidanceRequest, on_progress: OnStage = no_stage)
     names = tuple(found[values[0]])
     best: dict[str, float] = {}
     for name in names:
-        missing = [shortfall(found[value][name], real[name]) for value in values]
-        best[name] = choose_guidance(values, missing)
+        rows = [found[value][name] for value in values]
+        # Real clips of a name may be mistaken for another; motion that is recognised is no worse for that.
+        reachable = dict(real[name], recognised=max(row["recognised"] for row in rows))
+        missing = [shortfall(row, reachable) for row in rows]
+        asked = [_asked_shortfall(row, reachable) for row in rows]
+        best[name] = choose_guidance(values, missing, asked, [row["spread"] for row in rows])
     if request.keep:
         keep_guidance(request.gpt, best, found, real)
 
@@ -73,19 +83,48 @@ def evaluate_guidance(request: GuidanceRequest, on_progress: OnStage = no_stage)
     )
 
 
-def choose_guidance(values: Sequence[float], missing: Sequence[float]) -> float:
+def choose_guidance(
+    values: Sequence[float],
+    missing: Sequence[float],
+    asked: Sequence[float] | None = None,
+    spread: Sequence[float] | None = None,
+) -> float:
     """The value nearest to the default, unless another one is clearly better.
+
+    Guidance makes motions of a name alike: where what was asked for loses nothing by another value, the one
+    whose motions are as varied as real ones is taken.
 
     Args:
         values: rising.
         missing: shortfall at each, 0 to 1.
+        asked: shortfall at each of what was asked for alone, variety left out.
+        spread: distance of pairs of motions over that of real ones, at each.
     """
-    padded = np.pad(np.asarray(missing, float), 1, mode="edge")
-    smooth = np.convolve(padded, NEIGHBOURS, mode="valid")
-
+    smooth = _smooth(missing)
     default = min(range(len(values)), key=lambda k: abs(values[k] - GUIDANCE))
     best = int(smooth.argmin())
-    return values[best] if smooth[best] < smooth[default] - CLEAR else values[default]
+    if smooth[best] >= smooth[default] - CLEAR:
+        best = default
+    if asked is None or spread is None or not (np.isfinite(spread).all() and np.min(spread) > 0):
+        return values[best]
+
+    # How far the spread is from that of real motion, on either side of it.
+    uneven = _smooth([1 - min(ratio, 1 / ratio) for ratio in spread])
+    lost = _smooth(asked)
+    allowed = np.flatnonzero(lost <= lost[best] + SLIGHT)
+    varied = int(allowed[uneven[allowed].argmin()])
+    return values[varied] if uneven[varied] < uneven[best] - MORE_VARIED else values[best]
+
+
+def _smooth(figures: Sequence[float]) -> NDArray[np.float64]:
+    """Figures at rising values, each with its neighbours."""
+    padded = np.pad(np.asarray(figures, float), 1, mode="edge")
+    return np.convolve(padded, NEIGHBOURS, mode="valid")
+
+
+def _asked_shortfall(row: Mapping[str, float], real: Mapping[str, float]) -> float:
+    """What is missing of being recognised, whole and on course, 0 to 1."""
+    return float(np.mean([max(0.0, real[key] - row[key]) for key in ("recognised", "whole", "course")]))
 
 
 def keep_guidance(

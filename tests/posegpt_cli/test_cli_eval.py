@@ -373,6 +373,20 @@ def test_another_guidance_is_chosen_where_it_is_clearly_better(missing, best):
     assert choose_guidance((1, 1.5, 2, 3, 4), missing) == best
 
 
+@pytest.mark.parametrize(
+    ("asked", "spread", "best"),
+    [
+        ((0.5, 0.0, 0.0, 0.0, 0.0), (1.2, 1.0, 0.9, 0.5, 0.4), 2),
+        ((0.5, 0.5, 0.5, 0.0, 0.0), (1.2, 1.0, 0.9, 0.5, 0.4), 3),
+        ((0.0, 0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 0.95, 0.95, 0.9), 3),
+        ((0.0, 0.0, 0.0, 0.0, 0.0), (2.5, 2.2, 2.0, 1.5, 1.0), 4),
+        ((0.0, 0.0, 0.0, 0.0, 0.0), (float("nan"), 1.0, 1.0, 0.5, 0.5), 3),
+    ],
+)
+def test_a_more_varied_guidance_is_chosen_where_nothing_asked_for_is_lost(asked, spread, best):
+    assert choose_guidance((1, 1.5, 2, 3, 4), (0.1,) * 5, asked, spread) == best
+
+
 def test_generation_from_an_observed_past_is_judged(posegpt, fid):
     found = report_of(posegpt(*fid, "--past-frames", 12, "--json"))
     assert found["settings"]["observed"] == 12

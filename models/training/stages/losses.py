@@ -86,8 +86,7 @@ class ReconstructionLoss:
             log_scales: learned log-scales of the groups `body`, `root` and `trans`, for the likelihoods.
 
         Returns:
-            Scalars by name, each a mean over the valid frames; lengths in metres, speeds in m/s, accelerations
-            in m/s^2.
+            Scalars by name, each a mean over the valid frames; in metres, m/s and m/s^2.
         """
         p = self._pose(predicted)
         t = self._pose(target)
