@@ -1,18 +1,26 @@
 """The exceptions that users are meant to read."""
 
-import re
+import unicodedata
 from collections.abc import Iterable
 
 LONGEST = 300
 """Characters of a message or a hint, whatever a damaged file brings into it."""
 
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters except tab and newline, changes of direction, and halves of characters."""
+_SHOWN = "\t\n"
+"""What may stay though it has no shape of its own."""
 
 
 def printable(text: str) -> str:
-    """Text from anywhere, safe to show: control characters become question marks."""
-    return _UNPRINTABLE.sub("?", text)
+    """Text from anywhere, safe to show: characters without a shape become question marks.
+
+    These are control characters, changes of direction, halves of characters, and unassigned ones.
+    """
+    return "".join(c if _is_shown(c) else "?" for c in text)
+
+
+def _is_shown(character: str) -> bool:
+    # Python counts every blank but the common one as unprintable.
+    return character.isprintable() or character in _SHOWN or unicodedata.category(character) == "Zs"
 
 
 def one_line(text: object, longest: int = LONGEST) -> str:

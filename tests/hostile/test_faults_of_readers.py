@@ -254,8 +254,10 @@ def test_zeros_stand_for_nothing(tmp_path):
     assert read_arrays(tmp_path / "a.npz", ["poses"], "hint")["poses"].shape == (0, 3)
 
 
-@pytest.mark.parametrize("text", ["\ud800", "a\x1b[31mb", "\u202egnp.exe", "\x00", "x" * 1000, "a\n\n b"])
+@pytest.mark.parametrize(
+    "text", ["\ud800", "a\x1b[31mb", "\u202egnp.exe", "\x00", "x" * 1000, "a\n\n b", "\u07bc"]
+)
 def test_any_text_makes_a_printable_message(text):
-    """The campaign found half a character, which no terminal can show."""
+    """The campaign found half a character, which no terminal can show, and an unassigned one."""
     message = PoseGPTError(f"{text} is wrong", "hint").message
     assert message.isprintable() and len(message) <= LONGEST and message.endswith("is wrong")
