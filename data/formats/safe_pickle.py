@@ -20,7 +20,7 @@ from typing import IO, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.body.body_pickle import allowed_globals
+from models.body.body_pickle import CheckedUnpickler, allowed_globals
 from models.errors import PoseGPTError
 from models.npz import LARGEST_ARRAY, view_array
 
@@ -171,14 +171,11 @@ class _JoblibArray:
         return values.reshape(shape, order=self.state.get("order", "C"))
 
 
-# The one that is written in Python: it reads no further than it must, and joblib's bytes lie between.
-_Unpickler: Any = pickle._Unpickler
-
-
-class _TreeUnpickler(_Unpickler):  # type: ignore[misc]  # the private class has no types
+class _TreeUnpickler(CheckedUnpickler):
     """Unpickles arrays, also joblib's and torch's, in dictionaries and lists; refuses all other globals."""
 
-    dispatch: ClassVar[dict[int, Any]] = dict(_Unpickler.dispatch)
+    # It reads no further than it must: joblib's bytes lie between the pickle's own.
+    dispatch: ClassVar[dict[int, Any]] = dict(CheckedUnpickler.dispatch)
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file, encoding="latin1")

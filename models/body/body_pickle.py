@@ -10,7 +10,7 @@ import math
 import pickle
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse
@@ -120,7 +120,24 @@ _Unpickler: Any = pickle._Unpickler
 """Written in Python: the one in C makes room for as many objects as a damaged file says it numbers."""
 
 
-class _ArrayUnpickler(_Unpickler):  # type: ignore[misc]  # the private class has no types
+class CheckedUnpickler(_Unpickler):  # type: ignore[misc]  # the private class has no types
+    """Gives numpy no type but one of numbers or texts: a damaged state of another crashes it."""
+
+    dispatch: ClassVar[dict[int, Any]] = dict(_Unpickler.dispatch)
+
+    def load_build(self) -> None:
+        state, built = self.stack[-1], self.stack[-2]
+        if isinstance(built, np.dtype):
+            # Version, byte order; subarray, names and fields; the size, which only texts say; and two more.
+            is_plain = isinstance(state, tuple) and len(state) == 8 and state[2:5] == (None, None, None)
+            if not is_plain or state[5] not in (-1, built.itemsize) or built.kind not in "biufOUS":
+                raise PoseGPTError("the file holds an array of something else than numbers or texts", _AGAIN)
+        super().load_build()
+
+    dispatch[pickle.BUILD[0]] = load_build
+
+
+class _ArrayUnpickler(CheckedUnpickler):
     """Unpickles arrays, sparse matrices and chumpy arrays; refuses every other global."""
 
     def find_class(self, module: str, name: str) -> Any:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 import time
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pytest
 from data.formats.asf import read_amc, read_asf
 from data.formats.bvh_read import read_bvh
 from data.formats.load import read_motion
+from data.formats.safe_pickle import read_tree
 from data.preparing.annotations import read_babel, segments
 from data.preparing.labels import table_labeller
+from models.body.body_pickle import read_pickle
 from models.checkpoint import load_gpt, read_info
 from models.errors import LONGEST, PoseGPTError
 from models.evaluation.report import read_reports
@@ -261,3 +264,18 @@ def test_any_text_makes_a_printable_message(text):
     """The campaign found half a character, which no terminal can show, and an unassigned one."""
     message = PoseGPTError(f"{text} is wrong", "hint").message
     assert message.isprintable() and len(message) <= LONGEST and message.endswith("is wrong")
+
+
+def test_the_type_of_an_array_is_one_of_numbers_or_texts(tmp_path):
+    """The campaign crashed numpy by the state of a type: half of it was missing."""
+    content = pickle.dumps({"poses": np.zeros((2, 72), "f4")}, protocol=2)
+    at = content.index(b"NNNJ") + 1
+    (tmp_path / "a.pkl").write_bytes(content[:at] + b"K\x00" + content[at + 1 :])
+    (tmp_path / "b.pkl").write_bytes(pickle.dumps({"poses": np.zeros(2, [("x", "f4")])}, protocol=2))
+    (tmp_path / "c.pkl").write_bytes(pickle.dumps({"gender": np.array("male"), "n": np.int64(3)}))
+    assert read_tree(tmp_path / "c.pkl") == {"gender": "male", "n": 3}
+    for name in ("a.pkl", "b.pkl"):
+        with pytest.raises(PoseGPTError, match="something else than numbers or texts"):
+            read_tree(tmp_path / name)
+        with pytest.raises(PoseGPTError, match="something else than numbers or texts"):
+            read_pickle(tmp_path / name, ["poses"])
