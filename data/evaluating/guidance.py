@@ -10,7 +10,7 @@ from data.evaluating.actions import judged_clips, prompts_of, real_clips
 from data.evaluating.requests import GuidanceRequest
 from data.evaluating.shared import OnStage, generate_like, make_setup, no_stage, part, stage_of
 from models.checkpoint import find_checkpoint, read_info, write_info
-from models.evaluation.actions import FIGURES, measure_names, over_names, shortfall
+from models.evaluation.actions import FIGURES, asked_shortfall, measure_names, over_names, shortfall
 from models.evaluation.judge import load_judge
 from models.evaluation.motions.generated import checkpoint_fingerprints
 from models.evaluation.report import Estimate, Report, Table
@@ -58,7 +58,7 @@ def evaluate_guidance(request: GuidanceRequest, on_progress: OnStage = no_stage)
         # Real clips of a name may be mistaken for another; motion that is recognised is no worse for that.
         reachable = dict(real[name], recognised=max(row["recognised"] for row in rows))
         missing = [shortfall(row, reachable) for row in rows]
-        asked = [_asked_shortfall(row, reachable) for row in rows]
+        asked = [asked_shortfall(row, reachable) for row in rows]
         best[name] = choose_guidance(values, missing, asked, [row["spread"] for row in rows])
     if request.keep:
         keep_guidance(request.gpt, best, found, real)
@@ -120,11 +120,6 @@ def _smooth(figures: Sequence[float]) -> NDArray[np.float64]:
     """Figures at rising values, each with its neighbours."""
     padded = np.pad(np.asarray(figures, float), 1, mode="edge")
     return np.convolve(padded, NEIGHBOURS, mode="valid")
-
-
-def _asked_shortfall(row: Mapping[str, float], real: Mapping[str, float]) -> float:
-    """What is missing of being recognised, whole and on course, 0 to 1."""
-    return float(np.mean([max(0.0, real[key] - row[key]) for key in ("recognised", "whole", "course")]))
 
 
 def keep_guidance(

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from data.evaluating.files import folder_features, read_folder
 from data.evaluating.real import (
     bundled_sets,
+    is_known,
     judged_pieces,
-    known_motions,
     left_out,
     open_split,
     real_features,
@@ -190,7 +190,7 @@ def evaluate_classifier(request: ClassifierRequest | None = None, on_progress: O
     else:
         store = open_split(request.data, request.split)
         judge = load_judge(request.classifier, request.device)
-        found = real_features(store, 0, [judge], request.max_frames, stage_of(on_progress, "features"))
+        found = real_features(store, judge, [judge], request.max_frames, stage_of(on_progress, "features"))
         notes = left_out(store, [judge])
     report = judge_classifier(found.rows(_chosen(len(found), request)), request.seed)
     return report.replaced(notes=(*report.notes, *notes))
@@ -216,20 +216,21 @@ def evaluate_forecast(request: ForecastRequest, on_progress: OnStage = no_stage)
     """
     store = open_split(request.data, request.split)
     generator = load_generator(request.gpt, request.device)
-    clips = [store.motion(k) for k in range(len(store))]
     fingerprints = {"data": store.manifest.fingerprint, **checkpoint_fingerprints(request.gpt)}
 
     # The bundled classifier judges only data that it knows nearly all of.
     asked = load_judge(request.classifier, request.device)
-    known = known_motions(clips, asked)
-    judge = asked if request.classifier is not None or len(known) >= MOSTLY * len(clips) else None
+    known = is_known(store, [asked])
+    judge = asked if request.classifier is not None or known.sum() >= MOSTLY * len(known) else None
+    chosen = known if judge else np.ones_like(known)
+    clips = [store.motion(k) for k in np.flatnonzero(chosen).tolist()]
     train = list[Motion]()
     if judge:
-        clips = known
         # Without training motion no real set stands beside; the forecasts are judged all the same.
         with contextlib.suppress(PoseGPTError):
             training = open_split(request.data, "train")
-            train = known_motions([training.motion(k) for k in range(len(training))], judge)
+            chosen = is_known(training, [judge])
+            train = [training.motion(k) for k in np.flatnonzero(chosen).tolist()]
         fingerprints["classifier"] = judge.fingerprint
     report = judge_forecasts(
         generator,

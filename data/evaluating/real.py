@@ -64,9 +64,7 @@ def judged_pieces(store: Store, judges: Sequence[Judge], max_frames: int) -> Pie
 
     Raises PoseGPTError if there is no such clip.
     """
-    labels = np.asarray(store.labels)
-    unknown = np.isin(store.label_names, unknown_labels(store, judges))
-    chosen = np.flatnonzero(labels.any(1) & ~labels[:, unknown].any(1))
+    chosen = np.flatnonzero(np.asarray(store.labels).any(1) & is_known(store, judges))
     if not len(chosen):
         raise PoseGPTError(
             f"the classifier does not know the labels of {store.path}",
@@ -76,24 +74,25 @@ def judged_pieces(store: Store, judges: Sequence[Judge], max_frames: int) -> Pie
     return _pieces(store, chosen, max_frames)
 
 
-def unknown_labels(store: Store, judges: Sequence[Judge]) -> list[str]:
-    """Labels of a store that one of the judges does not know."""
-    return [name for name in store.label_names if not all(name in judge.info.labels for judge in judges)]
-
-
-def known_motions(motions: Sequence[Motion], judge: Judge) -> list[Motion]:
-    """Those with no label that a judge does not know."""
-    known = set(judge.info.labels)
-    return [motion for motion in motions if known.issuperset(motion.labels)]
+def is_known(store: Store, judges: Sequence[Judge]) -> NDArray[np.bool_]:
+    """(clips,) whether every judge knows all labels of a clip."""
+    unknown = np.isin(store.label_names, _unknown_labels(store, judges))
+    n_unknown: NDArray[np.int64] = np.asarray(store.labels)[:, unknown].sum(axis=1)
+    return n_unknown == 0
 
 
 def left_out(store: Store, judges: Sequence[Judge]) -> tuple[str, ...]:
     """A note on the clips of a store that the judges cannot judge, if there are any."""
-    unknown = unknown_labels(store, judges)
-    n = int(np.asarray(store.labels)[:, np.isin(store.label_names, unknown)].any(1).sum())
+    n = int((~is_known(store, judges)).sum())
     if not n:
         return ()
-    return (f"{n} clips are left out, whose labels the classifier does not know: {', '.join(unknown)}",)
+    unknown = ", ".join(_unknown_labels(store, judges))
+    return (f"{n} clips are left out, whose labels the classifier does not know: {unknown}",)
+
+
+def _unknown_labels(store: Store, judges: Sequence[Judge]) -> list[str]:
+    """Labels of a store that one of the judges does not know."""
+    return [name for name in store.label_names if not all(name in judge.info.labels for judge in judges)]
 
 
 def _pieces(store: Store, chosen: NDArray[np.int64], max_frames: int) -> Pieces:
@@ -142,22 +141,22 @@ def real_sets(
     store = open_split(data, split)
 
     # Every judge sees the held-out motion; copies are looked for by the first one alone.
-    held_out = [real_features(store, k, judges, max_frames, on_progress) for k in range(len(judges))]
-    train = real_features(open_split(data, "train"), 0, judges, max_frames, on_progress)
+    held_out = [real_features(store, judge, judges, max_frames, on_progress) for judge in judges]
+    train = real_features(open_split(data, "train"), judges[0], judges, max_frames, on_progress)
     return RealSets(JudgedSet(*held_out), train)
 
 
 def real_features(
     store: Store,
-    which: int,
+    judge: Judge,
     judges: Sequence[Judge],
     max_frames: int,
     on_progress: OnProgress = no_progress,
 ) -> Features:
     """Features, by one of several judges, of all motion of a store whose labels all of them know."""
     manifest = store.manifest
-    judge = judges[which]
-    known = "-".join(one.fingerprint for one in judges if unknown_labels(store, [one]))
+    # Where judges leave motion out, features of other company are of other motion.
+    known = "-".join(one.fingerprint for one in judges if _unknown_labels(store, [one]))
     names = (manifest.split, manifest.fingerprint, judge.fingerprint, str(max_frames), "2", known)
 
     def compute() -> Features:

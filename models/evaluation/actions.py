@@ -158,7 +158,7 @@ def measure_names(
 def shortfall(row: Mapping[str, float], real: Mapping[str, float]) -> float:
     """How far a name is from its real clips, from 0 (nothing is missing) to 1."""
     # Shares count for what they lack of real motion's; ratios for how far they are from 1 on either side.
-    missing = [max(0.0, real[name] - row[name]) for name in ("recognised", "whole", "course")]
+    missing = _missing_shares(row, real)
     for name in ("spread", "range"):
         ratio = row[name]
         if np.isfinite(ratio) and ratio > 0:
@@ -166,6 +166,15 @@ def shortfall(row: Mapping[str, float], real: Mapping[str, float]) -> float:
         elif ratio == 0:
             missing.append(1.0)
     return float(np.mean(missing))
+
+
+def asked_shortfall(row: Mapping[str, float], real: Mapping[str, float]) -> float:
+    """What is missing of being recognised, whole and on course alone, variety left out, 0 to 1."""
+    return float(np.mean(_missing_shares(row, real)))
+
+
+def _missing_shares(row: Mapping[str, float], real: Mapping[str, float]) -> list[float]:
+    return [max(0.0, real[name] - row[name]) for name in ("recognised", "whole", "course")]
 
 
 def _measure(made: Clips, train: Clips, held_out: Clips) -> tuple[dict[str, float], dict[str, float]]:

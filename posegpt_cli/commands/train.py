@@ -231,7 +231,8 @@ def _train(stage: str, choices: Choices[Any], mode: TrainMode) -> None:
         if mode.dry_run:
             show_plan(trainer, folder, mode.as_json)
             return
-        if run.precision == "bf16-mixed" and not has_fast_bf16(resolve_device(run.device)):
+        is_imitated = run.precision == "bf16-mixed" and not has_fast_bf16(resolve_device(run.device))
+        if is_imitated and is_first_process():
             warn("this machine imitates bf16, which takes many times as long: --precision auto chooses")
         with own_run(folder):
             # Only now is the old run removed: what cannot be trained leaves it as it is.

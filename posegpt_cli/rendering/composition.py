@@ -1,6 +1,7 @@
 """What a picture or video shows: animations side by side in one picture, with their titles and captions."""
 
 from collections.abc import Iterator, Sequence
+from itertools import tee
 
 import numpy as np
 
@@ -43,10 +44,11 @@ class Composition:
     def _cells(self, renderer: Renderer, animation: Animation, frames: Sequence[int]) -> Iterator[Picture]:
         """One animation's pictures; after its last frame it holds that."""
         shown = [min(frame, len(animation) - 1) for frame in frames]
-        pictures = renderer.draw_all(map(animation.scene, shown))
+        scenes = map(animation.scene, shown)
         if not self.options.contacts:
-            return pictures
-        return map(mark_contacts, pictures, map(animation.scene, shown))
+            return renderer.draw_all(scenes)
+        drawn, marked = tee(scenes)
+        return map(mark_contacts, renderer.draw_all(drawn), marked)
 
     def trail(self, renderer: Renderer) -> Picture:
         """(H, W, 3): the trail of every animation, with titles and captions."""

@@ -91,9 +91,8 @@ class ReconstructionLoss:
         p = self._pose(predicted)
         t = self._pose(target)
 
-        # A speed is valid if both of its frames are, an acceleration if both of its speeds are.
-        pairs = mask[:, 1:] & mask[:, :-1]
-        triples = pairs[:, 1:] & pairs[:, :-1]
+        # A speed is valid if both of its frames are.
+        pairs = _pairs(mask)
         p_speed = p.joints.diff(dim=1) * self.fps
         t_speed = t.joints.diff(dim=1) * self.fps
         scale = log_scales or dict.fromkeys(LIKELIHOOD_GROUPS)
@@ -106,7 +105,6 @@ class ReconstructionLoss:
             "root": self._rotation_loss(*root, mask, scale["root"]),
             "joint": _mean(_distance(_centred(p.joints), _centred(t.joints)), mask),
             "velocity": _mean(_distance(p_speed, t_speed), pairs),
-            "acceleration": _mean(self.fps * _distance(p_speed.diff(dim=1), t_speed.diff(dim=1)), triples),
             "contact": _contact_loss(p_speed[:, :, FEET], t_speed[:, :, FEET], pairs),
         }
         if self.is_paper:
@@ -115,6 +113,9 @@ class ReconstructionLoss:
         else:
             by_step = self._channel_loss(predicted, target, mask, scale["trans"])
             terms["trans"] = by_step + _mean(_distance(p.motion.trans, t.motion.trans), mask)
+        if self.config.alpha_acceleration:
+            error = _distance(p_speed.diff(dim=1), t_speed.diff(dim=1)) * self.fps
+            terms["acceleration"] = _mean(error, _pairs(pairs))
         if self.config.alpha_vert and step % self.config.freq_vert == 0:
             terms["vert"] = self._vertex_loss(p, t, _vertex_frames(mask, self.config, step))
 
@@ -125,10 +126,10 @@ class ReconstructionLoss:
     @torch.no_grad()
     def counts(self, target: Tensor, mask: Tensor, step: int) -> dict[str, Tensor]:
         """The number of frames, or of standing feet, that each of the terms is a mean over."""
-        pairs = mask[:, 1:] & mask[:, :-1]
+        pairs = _pairs(mask)
         counts = dict.fromkeys(("body", "root", "trans", "joint"), mask.sum())
         counts["velocity"] = pairs.sum()
-        counts["acceleration"] = (pairs[:, 1:] & pairs[:, :-1]).sum()
+        counts["acceleration"] = _pairs(pairs).sum()
         if self.config.alpha_contact:
             speed = self._pose(target).joints[:, :, FEET].diff(dim=1) * self.fps
             counts["contact"] = _stands(speed, pairs).sum()
@@ -198,6 +199,11 @@ class ReconstructionLoss:
         error = p - t
         values = 0.5 * error.square() if self.config.l2_verts else error.abs()
         return values.mean((-2, -1)).sum() / max(len(values), 1)
+
+
+def _pairs(mask: Tensor) -> Tensor:
+    """(B, T - 1) bool: differences of neighbours, both of which a (B, T) mask has."""
+    return mask[:, 1:] & mask[:, :-1]
 
 
 def _stands(speed: Tensor, mask: Tensor) -> Tensor:
