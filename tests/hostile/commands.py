@@ -1,4 +1,4 @@
-"""How commands must answer to damage: soon, and with a message of ours."""
+"""How commands must answer to damage, soon and with a message of ours; and a file to be damaged."""
 
 import os
 import resource
@@ -11,6 +11,22 @@ CPU_SECONDS = 4.0
 HANGS = 20
 """Seconds."""
 TINY = ("train", "vqvae", "--dummy-data", "--preset", "tiny", "--device", "cpu", "--n-visu-to-save", 0)
+BVH = """HIERARCHY
+ROOT Hips
+{
+  OFFSET 0 0 0
+  CHANNELS 6 Xposition Yposition Zposition Zrotation Yrotation Xrotation
+  End Site
+  {
+    OFFSET 0 1 0
+  }
+}
+MOTION
+Frames: 1
+Frame Time: 0.04
+0 0 0 0 0 0
+"""
+"""A whole file, of one joint and one frame."""
 
 
 def our_message(err: str) -> str:

@@ -25,24 +25,10 @@ from models.training.config import VQVAERun
 from posegpt_cli.options.config_file import read_config_file
 from tests.data.acclaim import random_frames, write_amc, write_asf
 from tests.data.miniature import label, record, write_babel
+from tests.hostile.commands import BVH
 
 SECONDS = 2.0
 """A small file must not keep a reader longer; the quadratic ones took 6 to 22 s."""
-BVH = """HIERARCHY
-ROOT Hips
-{
-  OFFSET 0 0 0
-  CHANNELS 6 Xposition Yposition Zposition Zrotation Yrotation Xrotation
-  End Site
-  {
-    OFFSET 0 1 0
-  }
-}
-MOTION
-Frames: 1
-Frame Time: 0.04
-0 0 0 0 0 0
-"""
 BLANK = "\n" * 40_000
 
 

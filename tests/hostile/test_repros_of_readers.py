@@ -21,25 +21,10 @@ import pytest
 
 from tests.data.acclaim import random_frames, write_amc, write_asf
 from tests.data.miniature import label, record, write_babel, write_recording
-from tests.hostile.commands import TINY, no_hang
+from tests.hostile.commands import BVH, TINY, no_hang
 
 pytestmark = pytest.mark.slow
 BLANK = "\n" * 60_000
-BVH = """HIERARCHY
-ROOT Hips
-{
-  OFFSET 0 0 0
-  CHANNELS 6 Xposition Yposition Zposition Zrotation Yrotation Xrotation
-  End Site
-  {
-    OFFSET 0 1 0
-  }
-}
-MOTION
-Frames: 1
-Frame Time: 0.04
-0 0 0 0 0 0
-"""
 
 
 # 8: readers that took quadratic time
