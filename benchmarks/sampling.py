@@ -1,7 +1,8 @@
 """Sampling against full recomputation of the same network in the same run, decoding, and streaming.
 
-The plain way runs the whole sequence through the network for every token; both use the same random
-numbers and so must give the same codes. All networks are untrained. Ends with 1 where a target is missed.
+The plain way runs the whole sequence through the network for every token, with the weights as training
+leaves them in memory; ours has them laid out as `load_generator` does. Both use the same random numbers and
+so must give the same codes. All networks are untrained. Ends with 1 where a target is missed.
 
     python -m benchmarks.sampling [--preset paper] [--threads 1] [--only 1x64 64x64]
 """
@@ -11,6 +12,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from statistics import mean, median
@@ -23,6 +25,7 @@ from benchmarks.table import Row, add_options, finish
 from data.synthetic import make_motion
 from models.cleaning.clean import clean
 from models.networks.gpt import GPT
+from models.networks.layers import lay_out_for_products
 from models.networks.vqvae import make_vqvae
 from models.sampling.generate import Generator, decode, make_condition, make_rngs
 from models.sampling.sampler import CodeRequest, sample_codes, sample_from
@@ -88,7 +91,9 @@ def sample_plainly(gpt: GPT, request: CodeRequest, n_tokens: int) -> Tensor:
 
 def measure(generator: Generator, clips: int, frames: int) -> Timing:
     """Both ways to the same codes, and their decoding, in turn; raises if the codes differ."""
-    gpt, n_tokens = generator.gpt, generator.vqvae.n_tokens(frames)
+    n_tokens = generator.vqvae.n_tokens(frames)
+    gpt = deepcopy(generator.gpt)
+    lay_out_for_products(gpt)
     condition = make_condition(generator, ["walk"], torch.full((clips,), n_tokens))
     lengths = torch.full((clips,), frames)
 
@@ -101,7 +106,7 @@ def measure(generator: Generator, clips: int, frames: int) -> Timing:
     start = time.perf_counter()
     while not seconds or time.perf_counter() < start + LEAST_SECONDS:
         fast = _timed(seconds, "fast", lambda: sample_codes(gpt, request(), n_tokens).codes)
-        plain = _timed(seconds, "plain", lambda: sample_plainly(gpt, request(), n_tokens))
+        plain = _timed(seconds, "plain", lambda: sample_plainly(generator.gpt, request(), n_tokens))
         _timed(seconds, "decoding", partial(decode, generator, plain, lengths))
         _timed(seconds, "cleaning", partial(clean, walks))
     share = float((fast == plain).float().mean())
@@ -121,6 +126,8 @@ def measure(generator: Generator, clips: int, frames: int) -> Timing:
 
 def measure_stream(generator: Generator, frames: int) -> list[float]:
     """Seconds that each frame of a stream let us wait, the first ones left out."""
+    lay_out_for_products(generator.gpt)
+    lay_out_for_products(generator.vqvae)
     waits, last = [], time.perf_counter()
     for _ in stream(generator, ["walk"], frames):
         now = time.perf_counter()

@@ -17,6 +17,7 @@ from models.motion import Motion
 from models.networks.condition import Condition
 from models.networks.features import Pose, Root
 from models.networks.gpt import GPT
+from models.networks.layers import lay_out_for_products
 from models.networks.vqvae import VQVAE
 from models.sampling.settings import GUIDANCE, CodeSettings
 from models.text.encoder import load_encoder
@@ -46,6 +47,7 @@ def load_generator(gpt: Path | None = None, device: str = "auto") -> Generator:
     network, info = load_gpt(folder, device)
     vqvae, about = load_vqvae(folder / TOKENIZER, device)
     check_tokenizer(folder, info, about)
+    lay_out_for_products(network)
     return Generator(
         network, vqvae, info.labels, info.fps, info.body_type, device, info.licence, info.label_facts
     )

@@ -17,6 +17,7 @@ from models.cleaning.clean import clean_stream
 from models.cleaning.settings import STREAM_CLEANING
 from models.errors import PoseGPTError
 from models.networks.features import Root, features_to_motion, yaw_of
+from models.networks.layers import bare, lay_out_for_products
 from models.networks.vqvae import OnlineVQVAE
 from models.sampling.codes import same_codes
 from models.sampling.generator import (
@@ -58,6 +59,7 @@ def load_streaming(gpt: Path | None = None, decoder: Path | None = None, device:
         folder = find_checkpoint(gpt, "gpt") / STREAMING
         # Without a streaming decoder of its own, the generator's tokenizer may be able to stream.
         if not (folder / CONFIG).is_file():
+            lay_out_for_products(generator.vqvae)
             return generator
     vqvae, _ = load_vqvae(folder, generator.device)
     if not same_codes(generator.vqvae, vqvae):
@@ -65,6 +67,7 @@ def load_streaming(gpt: Path | None = None, decoder: Path | None = None, device:
             f"{folder} does not share the codes of the generator's tokenizer",
             "train one that does: posegpt train vqvae --model OnlineVQVAE --encoder RUN --data DIR",
         )
+    lay_out_for_products(vqvae)
     return replace(generator, vqvae=vqvae)
 
 
@@ -129,7 +132,7 @@ class StreamDecoder:
     """Frames of B motions from their tokens as they arrive, the same as decoding all at once."""
 
     def __init__(self, vqvae: OnlineVQVAE, batch: int) -> None:
-        self._vqvae = vqvae
+        self._vqvae = bare(vqvae)
         self._cache = vqvae.new_cache(batch)
         self._last: Tensor | None = None
         self._root: Root | None = None

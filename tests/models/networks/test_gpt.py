@@ -1,5 +1,6 @@
 """The generator and its sampling: cache against full recomputation, every condition, every draw."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from models.errors import PoseGPTError, SettingsError
 from models.networks.condition import Condition
 from models.networks.config import GPTConfig
 from models.networks.gpt import GPT
-from models.networks.layers import bare, sine_positions
+from models.networks.layers import bare, lay_out_for_products, sine_positions
 from models.sampling.sampler import CodeRequest, sample_codes, sample_from
 from models.sampling.settings import CodeSettings
 from models.training.config import GPTRun
@@ -58,6 +59,20 @@ def test_a_bare_twin_computes_the_same_with_the_same_weights(arch):
     twin = bare(gpt)
     assert torch.equal(twin(codes, condition(1, 2)), gpt(codes, condition(1, 2)))
     assert twin.blocks[0].attn.qkv.weight is gpt.blocks[0].attn.qkv.weight
+
+
+@pytest.mark.parametrize("arch", ["modern", "paper"])
+def test_weights_laid_out_for_products_keep_their_values(arch):
+    gpt, codes = small(arch=arch), torch.randint(16, (2, 7, 3))
+    before, expected = deepcopy(gpt.state_dict()), gpt(codes, condition(1, 2))
+    lay_out_for_products(gpt)
+    # Wider than its input; the other way round, rows are the longer side already.
+    assert gpt.blocks[0].attn.qkv.weight.t().is_contiguous()
+    down = gpt.blocks[0].mlp.down if arch == "modern" else gpt.blocks[0].mlp[2]
+    assert down.weight.is_contiguous()
+    for name, weight in gpt.state_dict().items():
+        assert torch.equal(weight, before[name])
+    torch.testing.assert_close(gpt(codes, condition(1, 2)), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("head", ["autoregressive", "independent", "mlp"])
