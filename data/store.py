@@ -237,9 +237,14 @@ def open_store(path: Path | str) -> Store:
     raise PoseGPTError(f"{path} is being replaced again and again", "wait until that is done")
 
 
-def _identity(folder: Path) -> int:
+def _identity(folder: Path) -> tuple[int, int]:
     """What tells a folder from another one that has come to its place."""
-    return folder.stat().st_ino if folder.exists() else 0
+    try:
+        about = folder.stat()
+    except OSError:
+        return 0, 0
+    # The number of a deleted folder is given out again: the time of the renaming tells the two apart.
+    return about.st_ino, about.st_ctime_ns
 
 
 def _check_shapes(store: Store) -> None:

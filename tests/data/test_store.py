@@ -423,3 +423,21 @@ def test_a_store_is_old_or_new_while_it_is_replaced(tmp_path, motions):
     while os.waitpid(child, os.WNOHANG) == (0, 0):
         seen.add(len(open_store(path)))
     assert seen <= set(range(1, len(motions) + 1))
+
+
+def test_a_store_in_the_place_and_under_the_number_of_another_is_opened_anew(tmp_path, motions, monkeypatch):
+    """A file system gives out the number of a deleted folder again, to a store that replaces it."""
+    path, other = write(tmp_path / "s", motions), write(tmp_path / "other", motions[:1])
+
+    def read_and_replace(folder):
+        manifest = read_manifest(folder)
+        if other.exists():
+            path.rename(tmp_path / "away")
+            for file in other.iterdir():
+                file.replace(tmp_path / "away" / file.name)
+            other.rmdir()
+            (tmp_path / "away").rename(path)
+        return manifest
+
+    monkeypatch.setattr("data.store.read_manifest", read_and_replace)
+    assert len(open_store(path)) == 1

@@ -7,6 +7,7 @@ from PIL import Image
 from data.formats.smpl_npz import write_smpl_npz
 from data.synthetic import make_motion
 from posegpt_cli.output import RenderOptions
+from posegpt_cli.rendering.torch3d import raster
 
 QUICK = ("--renderer", "skeleton", "--size", "64x64")
 
@@ -192,7 +193,7 @@ def test_pytorch3d_without_the_package_says_how_to_get_it(posegpt, walk, tmp_pat
     ran = posegpt("render", walk, "--renderer", "pytorch3d", "--size", "64x64", "--out", tmp_path / "a.mp4")
     message, hint = ran.err.splitlines()
     assert ran.code == 1 and "pytorch3d is not installed" in message
-    assert "github.com/facebookresearch/pytorch3d" in hint
+    assert raster.install_hint() in hint
     assert not (tmp_path / "a.mp4").exists()
 
 
