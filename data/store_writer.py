@@ -223,12 +223,13 @@ class _ArrayWriter:
     def close(self) -> None:
         if self._file.closed:
             return
-        # Only now is the number of rows known.
-        self._file.seek(0)
-        self._write_header()
-        # numpy pads headers so that the first axis can grow in place.
-        assert self._file.tell() == self._data_start
-        self._file.close()
+        # Closed even if the disk is full, as Windows removes no open file.
+        with self._file:
+            # Only now is the number of rows known.
+            self._file.seek(0)
+            self._write_header()
+            # numpy pads headers so that the first axis can grow in place.
+            assert self._file.tell() == self._data_start
 
     def _write_header(self) -> None:
         header = {"descr": self.dtype, "fortran_order": False, "shape": (self.rows, self.columns)}

@@ -87,7 +87,10 @@ class ConversionLog:
         return LogPosition(self.path, start)
 
     def close(self) -> None:
-        self._file.close()
+        # `append` has written all that it could. After a full disk, closing tries once more: what counts is
+        # the first error.
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 def read_headers(folder: Path) -> Iterator[LogHeader]:

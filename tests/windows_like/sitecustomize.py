@@ -7,7 +7,6 @@ or removed, and only what is open for writing is forced to the disk.
 import errno
 import fcntl
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -74,8 +73,9 @@ os.fsync = fsync_what_is_written  # type: ignore[assignment]
 os.link = link_with_links  # type: ignore[assignment]
 for _name in ("rename", "replace", "unlink", "remove"):
     setattr(os, _name, refuse_open(getattr(os, _name)))
-# shutil has chosen already how it walks folders, and would take the way of POSIX.
-shutil._use_fd_functions = False  # type: ignore[attr-defined]
+# shutil asks this when it is imported, to choose how it walks folders.
+assert "shutil" not in sys.modules
+os.supports_dir_fd.clear()
 for _name in MODULES:
     sys.modules[_name] = None  # type: ignore[assignment]
 for _module, _names in ((os, FUNCTIONS), (signal, SIGNALS)):
