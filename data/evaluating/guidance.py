@@ -53,13 +53,14 @@ def evaluate_guidance(request: GuidanceRequest, on_progress: OnStage = no_stage)
 
     names = tuple(found[values[0]])
     best: dict[str, float] = {}
+    missing: dict[str, list[float]] = {}
     for name in names:
         rows = [found[value][name] for value in values]
         # Real clips of a name may be mistaken for another; motion that is recognised is no worse for that.
         reachable = dict(real[name], recognised=max(row["recognised"] for row in rows))
-        missing = [shortfall(row, reachable) for row in rows]
+        missing[name] = [shortfall(row, reachable) for row in rows]
         asked = [asked_shortfall(row, reachable) for row in rows]
-        best[name] = choose_guidance(values, missing, asked, [row["spread"] for row in rows])
+        best[name] = choose_guidance(values, missing[name], asked, [row["spread"] for row in rows])
     if request.keep:
         keep_guidance(request.gpt, best, found, real)
 
@@ -79,7 +80,7 @@ def evaluate_guidance(request: GuidanceRequest, on_progress: OnStage = no_stage)
         infos=FIGURES,
         figures=groups | {"real": over_names(real)},
         notes=("the best of several values looks better than it is: few motions per name judge each",),
-        tables={"what is missing, by guidance": _table(names, values, found, real, best)},
+        tables={"what is missing, by guidance": _table(values, missing, found, best)},
     )
 
 
@@ -141,16 +142,14 @@ def _titled(on_progress: OnStage, title: str) -> OnStage:
 
 
 def _table(
-    names: Sequence[str],
     values: Sequence[float],
+    missing: Mapping[str, Sequence[float]],
     found: Mapping[float, Figures],
-    real: Figures,
     best: Mapping[str, float],
 ) -> Table:
     rows: list[tuple[str | float | None, ...]] = []
-    for name in names:
-        missing = [shortfall(found[value][name], real[name]) for value in values]
+    for name in missing:
         row = found[best[name]][name]
-        rows.append((name, best[name], *missing, row["recognised"], row["whole"], row["spread"]))
+        rows.append((name, best[name], *missing[name], row["recognised"], row["whole"], row["spread"]))
     headings = [f"at {value:g}" for value in values]
     return Table(columns=("name", "best", *headings, "recognised", "whole", "spread"), rows=tuple(rows))

@@ -176,6 +176,7 @@ class _TreeUnpickler(CheckedUnpickler):
 
     # It reads no further than it must: joblib's bytes lie between the pickle's own.
     dispatch: ClassVar[dict[int, Any]] = dict(CheckedUnpickler.dispatch)
+    hint: ClassVar[str] = _AGAIN
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file, encoding="latin1")

@@ -124,6 +124,8 @@ class CheckedUnpickler(_Unpickler):  # type: ignore[misc]  # the private class h
     """Gives numpy no type but one of numbers or texts: a damaged state of another crashes it."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(_Unpickler.dispatch)
+    hint: ClassVar[str] = _AGAIN
+    """What to do about a damaged file."""
 
     def load_build(self) -> None:
         state, built = self.stack[-1], self.stack[-2]
@@ -131,7 +133,9 @@ class CheckedUnpickler(_Unpickler):  # type: ignore[misc]  # the private class h
             # Version, byte order; subarray, names and fields; the size, which only texts say; and two more.
             is_plain = isinstance(state, tuple) and len(state) == 8 and state[2:5] == (None, None, None)
             if not is_plain or state[5] not in (-1, built.itemsize) or built.kind not in "biufOUS":
-                raise PoseGPTError("the file holds an array of something else than numbers or texts", _AGAIN)
+                raise PoseGPTError(
+                    "the file holds an array of something else than numbers or texts", self.hint
+                )
         super().load_build()
 
     dispatch[pickle.BUILD[0]] = load_build

@@ -261,7 +261,8 @@ def test_the_type_of_an_array_is_one_of_numbers_or_texts(tmp_path):
     (tmp_path / "c.pkl").write_bytes(pickle.dumps({"gender": np.array("male"), "n": np.int64(3)}))
     assert read_tree(tmp_path / "c.pkl") == {"gender": "male", "n": 3}
     for name in ("a.pkl", "b.pkl"):
-        with pytest.raises(PoseGPTError, match="something else than numbers or texts"):
+        with pytest.raises(PoseGPTError, match="something else than numbers or texts") as caught:
             read_tree(tmp_path / name)
+        assert "as .npz" in caught.value.hint  # not to download a body again
         with pytest.raises(PoseGPTError, match="something else than numbers or texts"):
             read_pickle(tmp_path / name, ["poses"])
