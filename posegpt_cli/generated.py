@@ -58,6 +58,6 @@ def show_next(
     out = Path("motion.npz")
     if files:
         seed += settings.n
-        out = files[0].with_name(f"{files[0].stem}_seed{seed}.npz")
+        out = files[0].with_stem(f"{files[0].stem}_seed{seed}")
     generator = ["--gpt", str(gpt)] if gpt else []
     next_step(shlex.join(["posegpt", *words, *generator, "--seed", str(seed), "--out", str(out)]))

@@ -39,18 +39,21 @@ def is_interactive() -> bool:
     return not _assumes_yes.get() and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def ask_choice(flag: str, question: str, choices: Sequence[str], default: str) -> str:
+def ask_choice(flag: str, question: str, choices: Sequence[str], default: str, instead: str = "") -> str:
     """Ask for one of several names; parts of a name search.
 
-    Raises UsageError naming the flag if nobody can be asked. With --yes the default is taken.
+    Raises UsageError naming the flag, and what to type `instead`, if nobody can be asked. With --yes the
+    default is taken, and said.
     """
     if _assumes_yes.get():
+        say(f"{flag} {default}")
         return default
     if not is_interactive():
         shown = ", ".join(choices[:_SHOWN_OFF_TERMINAL])
         if len(choices) > _SHOWN_OFF_TERMINAL:
             shown += ", ..."
-        raise UsageError(f"{flag} is missing, expected one of: {shown}", f"add {flag} '{default}'")
+        hint = f"add {flag} '{default}'" + (f", or {instead}" if instead else "")
+        raise UsageError(f"{flag} is missing, expected one of: {shown}", hint)
 
     # Rich would read brackets in names as markup.
     names = [choice.replace("[", r"\[") for choice in choices]

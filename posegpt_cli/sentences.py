@@ -1,6 +1,7 @@
 """Sentences on the command line: read in the words of a generator, asked back, shown before anything runs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +25,52 @@ def make_reader(info: CheckpointInfo) -> SentenceReader:
     return SentenceReader(info.labels, info.phrases, installed_encoder())
 
 
-def read_sentence(sentence: str, info: CheckpointInfo, reader: SentenceReader | None = None) -> list[Segment]:
+def read_sentence(
+    sentence: str,
+    info: CheckpointInfo,
+    reader: SentenceReader | None = None,
+    n_frames: int | None = None,
+    tells: bool = True,
+) -> list[Segment]:
     """The timeline of a sentence; a part that is not understood is asked for on a terminal.
 
-    Says what was understood. Raises PoseGPTError for what is not in the vocabulary or not guessed.
+    Args:
+        sentence: what a person typed.
+        info: of the generator, whose words are understood.
+        reader: made before, for many sentences.
+        n_frames: what a sentence of one part is long, whatever it says itself.
+        tells: whether what was understood is said; what was not always is.
+
+    Raises PoseGPTError for what is not in the vocabulary or not guessed.
     """
     reader = reader or make_reader(info)
     if learned_texts(info):
-        return _read_freely(sentence, info, reader)
+        how = "in its own words"
+        left_out: tuple[str, ...] = ()
+        segments = _read_freely(sentence, info, reader)
+    else:
+        reading = _read(sentence, info, reader)
+        how, left_out = "understood", reading.left_out
+        segments = _with_lengths(reading, info)
+    if n_frames and len(segments) == 1:
+        segments = [replace(segments[0], n_frames=n_frames)]
+    if tells:
+        say(f"{how}: {understood(segments, info.fps)}")
+    if left_out:
+        say(f"left out: {', '.join(left_out)}")
+    return segments
+
+
+def _read(sentence: str, info: CheckpointInfo, reader: SentenceReader) -> Reading:
+    """A sentence in the words of a vocabulary; asks for what is not understood, if somebody can answer."""
     choices: dict[str, str] = {}
     while True:
         try:
-            reading = reader.read(sentence, info.fps, choices)
-            break
+            return reader.read(sentence, info.fps, choices)
         except NotUnderstoodError as error:
             if not error.nearest or not is_interactive():
                 raise
             choices[error.part] = _ask(error)
-    segments = _with_lengths(reading, info)
-    say(f"understood: {understood(segments, info.fps)}")
-    if reading.left_out:
-        say(f"left out: {', '.join(reading.left_out)}")
-    return segments
 
 
 def learned_texts(info: CheckpointInfo) -> bool:
@@ -64,7 +89,6 @@ def _read_freely(sentence: str, info: CheckpointInfo, reader: SentenceReader) ->
         nearest = reader.ranker.rank(part.text).nearest[:1]
         usual = usual_length(info.label_facts, nearest) or UNKNOWN_LENGTH
         segments.append(Segment((), part.n_frames or usual, text=part.text))
-    say(f"in its own words: {understood(segments, info.fps)}")
     return segments
 
 

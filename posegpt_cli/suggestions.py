@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posegpt_cli.console import say
+from posegpt_cli.next_steps import FINE_TUNE, newest_run
 from posegpt_cli.questions import read_line
 
 _MOTIONS = (".npz", ".bvh", ".amc")
@@ -28,8 +29,8 @@ def suggest(folder: Path) -> list[Suggestion]:
     """Commands that fit what lies in a folder, the likeliest first."""
     # The bundled generator is always there.
     found = [Suggestion(("sample",), "generate motion for an action")]
-    generator = _newest_run(folder, "gpt")
-    tokenizer = _newest_run(folder, "vqvae")
+    generator = _run_in(folder, "gpt")
+    tokenizer = _run_in(folder, "vqvae")
     if generator:
         found.insert(0, Suggestion(("sample", "--gpt", generator), "generate with your own generator"))
 
@@ -51,7 +52,10 @@ def suggest(folder: Path) -> list[Suggestion]:
             found.insert(0, Suggestion(command, "train the generator"))
         elif not tokenizer:
             begin = ("train", "vqvae", "--data", data, "--preset", "tiny")
-            found.insert(0, Suggestion(begin, "train the tokenizer"))
+            found.insert(0, Suggestion(begin, "train a tokenizer of your own"))
+            fine_tune = ("train", "gpt", "--data", data, *FINE_TUNE)
+            if not generator:
+                found.insert(0, Suggestion(fine_tune, "fine-tune the bundled generator"))
 
     # Recordings without a data set: that is where the way to an own model begins.
     if not data_sets:
@@ -84,13 +88,10 @@ def _newest(paths: Iterable[Path]) -> Path | None:
     return max(files, key=lambda path: path.stat().st_mtime, default=None)
 
 
-def _newest_run(folder: Path, stage: str) -> str | None:
-    """The run of a stage that was written last, as it is given to a command."""
-    runs = list(folder.glob(f"runs/{stage}/*/checkpoints"))
-    if not runs:
-        return None
-    newest = max(runs, key=lambda path: path.stat().st_mtime)
-    return newest.parent.relative_to(folder).as_posix()
+def _run_in(folder: Path, stage: str) -> str | None:
+    """The newest run of a stage below a folder, as it is given to a command."""
+    run = newest_run(folder / "runs", stage)
+    return run.relative_to(folder).as_posix() if run else None
 
 
 def _data_sets(folder: Path) -> list[str]:

@@ -110,7 +110,8 @@ class Ranker:
         self.actions = [label for label in vocabulary if label.startswith(STYLE_PREFIX) == of_styles]
         self.labels: list[str | None] = []
         self.phrases: list[str] = []
-        for label, phrases in phrases_for(self.actions, own).items():
+        self._own_phrases = phrases_for(self.actions, own)
+        for label, phrases in self._own_phrases.items():
             self._add(label, phrases)
         if not of_styles:
             self._add_what_is_missing()
@@ -165,6 +166,14 @@ class Ranker:
         if self.encoder:
             scores = self._compare_sentences(self.encoder, text, scores)
         return self._collect(scores, coverage)
+
+    def sides_without(self, text: str, label: str) -> list[str]:
+        """The sides that a text asks for (left, right, both) and that no phrase of a label's own has."""
+        known = set[str]()
+        for phrase in (made_phrase(label), *self._own_phrases[label]):
+            known.update(self.words_of(phrase))
+        sides = (*_SIDES, "both")
+        return [word for word in self.words_of(text) if word in sides and word not in known]
 
     def words_of(self, text: str) -> list[str]:
         """The words of a text that say something, in plain form, sides and heights by one name."""

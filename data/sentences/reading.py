@@ -52,7 +52,7 @@ class Reading:
 
     segments: tuple[SpokenSegment, ...]
     left_out: tuple[str, ...] = ()
-    """Words that may have been meant as styles, and were not taken."""
+    """Words that were not taken: those that may have been meant as styles, and sides that no action has."""
 
 
 class NotUnderstoodError(PoseGPTError):
@@ -244,7 +244,9 @@ class SentenceReader:
         ranking = self.ranker.rank(part.text)
         if ranking.best is None:
             raise self._not_understood(part.text, ranking)
-        return replace(part, actions=(ranking.best.label,))
+        # A vocabulary may wave, but with no hand in particular.
+        sides = self.ranker.sides_without(part.text, ranking.best.label)
+        return replace(part, actions=(ranking.best.label,), left_out=(*part.left_out, *sides))
 
     def _not_understood(self, text: str, ranking: Ranking) -> NotUnderstoodError:
         nearest = ranking.nearest

@@ -102,7 +102,8 @@ def forecast(
         show_json(described | {"past_frames": observed.n_frames, "clean": cleaning.clean})
     else:
         show_files(files)
-    show_next(files, request.gpt, sampling, _words(request, segments[0].labels))
+    character = ["--rig", picture.rig] if picture.rig else []
+    show_next(files, request.gpt, sampling, [*_words(request, segments[0].labels), *character])
 
 
 def _segments(request: ForecastCommand, info: CheckpointInfo) -> list[Segment]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from data.actions import STYLE_PREFIX
 from data.preparing.conversion import SUFFIXES, SourceKind, find_files
 from data.preparing.prepare import check_stores, plan, random_windows
 from data.preparing.prepare import prepare as prepare_data
@@ -25,6 +26,7 @@ from posegpt_cli.console import (
     warn,
 )
 from posegpt_cli.leaving import Interrupted
+from posegpt_cli.next_steps import after_prepare
 from posegpt_cli.options.fields import ConfigField
 from posegpt_cli.options.flags import BEHAVIOUR, flag_of
 from posegpt_cli.options.from_config import Choices, OptionSpec, with_options
@@ -146,7 +148,10 @@ def prepare(choices: Choices[PrepareSettings], run: PrepareRun) -> None:
     if run.preview:
         save_preview(list(report.folders.values()), settings.seq_len, settings.seed, run.preview)
     data = _data_to_train_with(settings, report)
-    next_step(shlex.join(["posegpt", "train", "vqvae", "--data", str(data)]))
+    # The bundled generator moves SMPL's joints, at 30 frames a second.
+    is_smpl = bool(settings.bvh or settings.amc or settings.files) and "smpl" in settings.body_types
+    fits_bundled = is_smpl and settings.fps == 30
+    next_step(shlex.join(["posegpt", *after_prepare(str(data), fits_bundled)]))
 
 
 def _say_unfinished(settings: PrepareSettings) -> None:
@@ -289,8 +294,16 @@ def _check(root: Path, choices: Choices[PrepareSettings], run: PrepareRun) -> No
 
 
 def _say_label_source(settings: PrepareSettings, report: PrepareReport) -> None:
-    """Say it aloud if the folder's name became the label of all clips: hardly what was meant."""
-    if settings.labels or settings.label_pattern or len(report.labels) != 1:
+    """Say it aloud where labels came from something that was hardly meant."""
+    if settings.labels or settings.label_pattern:
+        return
+    # Folders have no styles.
+    if settings.bvh and any(label.startswith(STYLE_PREFIX) for label in report.labels):
+        say(
+            "labels and styles come from the file names, which are the Bandai set's; "
+            "--labels or --label-pattern decides otherwise"
+        )
+    if len(report.labels) != 1:
         return
     [label] = report.labels
     roots = [getattr(settings, source) for source in SOURCES if getattr(settings, source)]

@@ -58,6 +58,7 @@ NO_STYLE = "none"
 LOOP_LENGTH, LOOP_CLIPS = "128", 8
 """Clips of --loop, of which the best cycle is taken."""
 MANY = 100
+IN_WORDS = "say it in words: posegpt sample 'a person walks'"
 """From this many videos on, a warning says that they take their time."""
 STREAM_DECIMALS = 6
 """Of metres and radians in a stream."""
@@ -182,6 +183,7 @@ def sample(
     asked += ["--len", request.length] if request.length else []
     asked += ["--loop"] if request.loop else []
     asked += ["--in-place"] if request.in_place else []
+    asked += ["--rig", picture.rig] if picture.rig else []
     show_next(files, generator.gpt, sampling, ["sample", *asked])
 
 
@@ -233,7 +235,7 @@ def _ask(request: SampleRequest, info: CheckpointInfo) -> SampleRequest:
     names, styles = split_labels(info.labels)
     default = "walk" if "walk" in names else names[0]
     asked: dict[str, object] = {
-        "actions": (ask_choice("--action", "What shall they do?", names, default),),
+        "actions": (ask_choice("--action", "What shall they do?", names, default, IN_WORDS),),
     }
     if not is_interactive():
         return request.replaced(**asked)
@@ -279,7 +281,10 @@ def _clips(request: SampleRequest, info: CheckpointInfo) -> list[ClipRequest]:
     n_frames = _frames(length, info.fps)
     if request.sentence is None:
         return [ClipRequest(resolve_labels(request.actions, request.style, info.labels), n_frames)]
-    clip = clip_of(read_sentence(request.sentence, info), request.sentence)
+    # The plan of --dry-run is what was understood.
+    given = n_frames if request.length and isinstance(n_frames, int) else None
+    segments = read_sentence(request.sentence, info, n_frames=given, tells=not request.dry_run)
+    clip = clip_of(segments, request.sentence)
     if request.length is None and not request.loop:
         return [clip]
     check_one_segment([clip], "--len" if request.length else "--loop")

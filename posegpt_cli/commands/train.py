@@ -21,6 +21,7 @@ from posegpt_cli.console import (
     show_result,
     warn,
 )
+from posegpt_cli.next_steps import after_classifier, newest_run
 from posegpt_cli.options.config_file import read_config_file
 from posegpt_cli.options.flags import BEHAVIOUR
 from posegpt_cli.options.from_config import Choices, OptionSpec, with_options
@@ -280,6 +281,9 @@ def _next_words(stage: str, run: RunConfig, choices: Choices[Any], labels: tuple
         words += ["--out", str(run.out)]
     if stage == "vqvae":
         return ["train", "gpt", *words, "--vqvae", str(folder)]
+    generator = newest_run(run.out, "gpt")
+    if generator and run.data:
+        return after_classifier(run.data, generator, folder)
     return ["train", "vqvae", *words]
 
 

@@ -103,10 +103,13 @@ def test_what_follows_can_be_typed(forecast, posegpt, past, tmp_path):
     ran = forecast(past, *words, "--out", tmp_path / "f.gif")
     assert ran.code == 0, ran.err
     again = shlex.split(ran.err.splitlines()[-1].removeprefix("next: posegpt "))
-    second = posegpt(*again, "--device", "cpu")
+    assert again[:6] == ["forecast", str(past), "--until", "20", "--past-frames", "4"]
+    assert again[6:12] == ["--action", "wave", "--style", "happy", "--len", "2"]
+    second = posegpt(*again, "--device", "cpu", "--out", tmp_path / "f.npz")
     assert second.code == 0, second.err
-    assert read_motion(second.out.strip()).labels == ("wave", "style:happy")
-    assert second.err.splitlines()[-1].startswith(f"next: posegpt render {tmp_path / 'f_seed1.npz'}")
+    film, numbers = second.out.splitlines()
+    assert film == str(tmp_path / "f_seed1.gif")
+    assert read_motion(numbers).labels == ("wave", "style:happy")
 
 
 @pytest.mark.parametrize(

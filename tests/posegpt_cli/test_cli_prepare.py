@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 
 import pytest
 
@@ -48,7 +49,8 @@ def test_prepare_tells_what_it_made_and_what_is_next(posegpt, bvh_folder, tmp_pa
     assert rows["split"] == ["clips", "windows", "frames", "hours"]
     assert int(rows["train"][0]) + int(rows["val"][0]) + int(rows["test"][0]) == 12
     assert "style:elderly" in ran.out and "walk" in ran.out
-    assert ran.err.splitlines()[-1] == f"next: posegpt train vqvae --data {tmp_path}"
+    fine_tune = "--preset tiny --init pretrained --minutes 8"
+    assert ran.err.splitlines()[-1] == f"next: posegpt train gpt --data {tmp_path} {fine_tune}"
     store = open_store(find_store(tmp_path, "train"))
     assert str(len(store)) == rows["train"][0]
 
@@ -275,7 +277,16 @@ def test_options_that_nothing_hangs_on_are_refused(posegpt, tmp_path, words, sai
 
 def test_what_follows_can_be_typed_for_a_folder_with_spaces(posegpt, bvh_folder, tmp_path):
     ran = posegpt("prepare", "--bvh", bvh_folder, "--out", tmp_path / "my data", "--label-pattern", PATTERN)
-    assert shlex.split(ran.err.splitlines()[-1])[-1] == str(tmp_path / "my data")
+    assert str(tmp_path / "my data") in shlex.split(ran.err.splitlines()[-1])
+
+
+def test_labels_from_the_names_of_a_known_set_are_told(posegpt, bvh_folder, tmp_path):
+    for k, path in enumerate(sorted(bvh_folder.glob("*.bvh"))[:4]):
+        shutil.copy(path, tmp_path / f"dataset-1_walk_angry_{k:03}.bvh")
+    words = ("prepare", "--bvh", tmp_path, "--out", tmp_path / "out")
+    said = "labels and styles come from the file names, which are the Bandai set's"
+    assert said in posegpt(*words).err
+    assert said not in posegpt(*words, "--force", "--label-pattern", PATTERN).err
 
 
 def test_shards_meet(posegpt, bvh_folder, tmp_path):

@@ -221,7 +221,7 @@ def test_what_follows_a_film_can_be_typed(sample_long, posegpt, tmp_path):
     words = shlex.split(ran.err.splitlines()[-1].removeprefix("next: posegpt "))
     again = posegpt(*words, "--device", "cpu")
     assert again.code == 0, again.err
-    assert again.out.splitlines() == [str(tmp_path / "t_seed1.npz")]
+    assert again.out.splitlines() == [str(tmp_path / "t_seed1.gif")]
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -18,6 +20,7 @@ from data.synthetic import make_store
 from models.checkpoint import find_checkpoint, read_info
 from models.training.config import ClassifierRun
 from models.training.presets import PRESETS
+from posegpt_cli.commands.train import _next_words
 from posegpt_cli.options.config_file import merge
 from posegpt_cli.options.from_config import Choices
 from tests.posegpt_cli.small_runs import SMALL_CLASSIFIER, SMALL_GPT, SMALL_VQVAE
@@ -55,6 +58,21 @@ def test_the_classifier_trains_and_names_a_command_that_runs(posegpt, tmp_path, 
     assert network["use_bm"] is joints and network["n_labels"] > 2
     following = shlex.split(ran.err.splitlines()[-1].removeprefix("next: posegpt "))
     assert posegpt(*following, "--out", tmp_path, "--dry-run").code == 0
+
+
+def test_a_classifier_judges_the_generator_that_is_there(tmp_path):
+    run = ClassifierRun(data=Path("my data"), out=tmp_path)
+    choices = SimpleNamespace(preset=PRESETS["classifier"]["base"])
+    assert _next_words("classifier", run, choices, ("walk",))[:2] == ["train", "vqvae"]
+    (tmp_path / "gpt" / "mine" / "checkpoints").mkdir(parents=True)
+    words = _next_words("classifier", run, choices, ("walk",))
+    judged = [
+        "--gpt",
+        str(tmp_path / "gpt" / "mine"),
+        "--classifier",
+        str(tmp_path / "classifier" / "default"),
+    ]
+    assert words == ["eval", "actions", "--data", "my data", *judged, "--out", "actions.html"]
 
 
 def test_data_that_is_not_read_is_told(posegpt, tmp_path):

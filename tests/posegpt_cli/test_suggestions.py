@@ -23,7 +23,7 @@ def test_motions_can_be_drawn_continued_and_exported(tmp_path):
     assert "render" not in " ".join(commands(tmp_path))
 
 
-def test_recordings_become_a_data_set_then_a_tokenizer_then_a_generator(tmp_path):
+def test_recordings_become_a_data_set_then_an_own_generator(tmp_path):
     (tmp_path / "takes").mkdir()
     for k in range(3):
         (tmp_path / "takes" / f"{k}.bvh").touch()
@@ -31,7 +31,10 @@ def test_recordings_become_a_data_set_then_a_tokenizer_then_a_generator(tmp_path
     store = PrepareSettings(bvh=tmp_path, out=tmp_path / "dataset").store_folder("smpl", "train")
     store.mkdir(parents=True)
     (store / "manifest.json").touch()
-    assert commands(tmp_path)[0] == "train vqvae --data dataset --preset tiny"
+    assert commands(tmp_path)[:2] == [
+        "train gpt --data dataset --preset tiny --init pretrained --minutes 8",
+        "train vqvae --data dataset --preset tiny",
+    ]
     assert not any(command.startswith("prepare") for command in commands(tmp_path))
     (tmp_path / "runs" / "vqvae" / "default" / "checkpoints").mkdir(parents=True)
     vqvae = "--vqvae runs/vqvae/default"

@@ -198,6 +198,13 @@ def test_labels_of_ones_own_data_are_read_by_their_names():
     assert reader.read("kicks right, then does the moon walk", FPS).segments[1].labels == ("moonWalk",)
 
 
+def test_a_side_that_no_action_has_is_told():
+    reader = SentenceReader(["wave", "KickLeft", "walk"])
+    assert reader.read("walks, then waves with his left hand", FPS).left_out == ("left",)
+    assert reader.read("kicks with the left leg", FPS).left_out == ()
+    assert reader.read("an old man walks", FPS).left_out == ()
+
+
 def test_texts_of_ones_own_data_are_phrases():
     own = {"take_07": ("someone stirs a pot of soup",)}
     assert phrases_for(["take_07"], own)["take_07"] == ("someone stirs a pot of soup", "take 07")
