@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from models.evaluation.report import Report
-from posegpt_cli.console import next_step, progress, show_json
+from posegpt_cli.console import next_step, progress, say, show_json
 from posegpt_cli.options.shared import SavingSettings
 from posegpt_cli.options.targets import check_targets
 from posegpt_cli.output.report import REPORT_SUFFIXES, as_json, report_files, show_report, write_reports
@@ -55,7 +55,11 @@ def reporting(shown: ReportSettings, with_sheet: bool = False) -> Iterator[tuple
         else:
             for report in reports:
                 show_report(report)
-        if not targets and not shown.as_json:
+        if shown.as_json:
+            return
+        if targets:
+            say(f"look at: {', '.join(map(str, files))}")
+        else:
             next_step("the same command with --out report.html --out report.json")
 
     def keep_silent(reports: list[Report], worst: "Sequence[Motion]" = ()) -> None:

@@ -34,6 +34,7 @@ BRIEF = {
 NOT_RUN = {
     "--preview": "plays in a terminal", "paper": "the original's",
     "moves.fbx": "needs Blender",
+    "serve": "goes on until Ctrl-C: see tests/posegpt_cli/serving/test_serve_command.py",
     "--install-completion": "changes the shell's own files",
 }  # fmt: skip
 ROOT = Path(__file__).parents[1]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data.evaluating.files import read_folder
 from data.evaluating.real import open_split
@@ -11,7 +12,7 @@ from data.evaluating.requests import ActionsRequest, NamedRequest
 from data.evaluating.shared import OnStage, generate_like, make_setup, no_stage, part, stage_of
 from data.store import Store
 from models.errors import PoseGPTError
-from models.evaluation.actions import Clips, choose_clips
+from models.evaluation.actions import Clips
 from models.evaluation.actions import evaluate_actions as judge_actions
 from models.evaluation.judge import Judge, SetInfo, extract, load_judge
 from models.evaluation.motions.generated import OnProgress, checkpoint_fingerprints
@@ -70,6 +71,15 @@ def prompts_of(train: Clips, per_name: int, seed: int) -> list[Motion]:
     names = dict.fromkeys(motion.labels[0] for motion in train.motions)
     chosen = [choose_clips(train.motions, name, per_name, rng) for name in names]
     return [train.motions[k] for k in np.concatenate(chosen)]
+
+
+def choose_clips(motions: Sequence[Motion], name: str, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Places of n clips of a name, drawn at random, each as rarely twice as can be."""
+    places = np.array([k for k, motion in enumerate(motions) if motion.labels[:1] == (name,)], np.int64)
+
+    # Whole rounds through the clips, so that none comes a third time before all came twice.
+    rounds = [rng.permutation(places) for _ in range(-(-n // max(1, len(places))))]
+    return np.concatenate(rounds)[:n] if len(places) else places
 
 
 def _whole_clips(store: Store, request: NamedRequest, judge: Judge, on_progress: OnStage) -> Clips:

@@ -21,6 +21,8 @@ _SUN_ELEVATION = np.radians(52.0)
 _SUN_AZIMUTH = np.radians(55.0)
 _ONE_PLACE = 0.5
 """Metres; poses of a trail whose distances from the camera differ by less stand in one place."""
+_ENDED_FADE = 0.6
+"""How far a figure fades that holds its last pose while others still move."""
 _FIRST_FADE = 0.72
 """How far the first pose of a trail fades."""
 
@@ -78,7 +80,7 @@ class Scene:
 
 
 class Animation:
-    """Motions on one floor before one camera; a motion that ends early holds its last pose.
+    """Motions on one floor before one camera; a motion that ends early holds its last pose, faded.
 
     Args:
         people: who is shown; their motions have the animation's frame rate.
@@ -136,7 +138,10 @@ class Animation:
     def scene(self, frame: int) -> Scene:
         """What is seen at one frame."""
         color = self._figure_color(frame)
-        figures = [Figure(person, _last_held(person, frame), color) for person in self.people]
+        figures = []
+        for person in self.people:
+            last = _last_held(person, frame)
+            figures.append(Figure(person, last, color, fade=_ENDED_FADE if last < frame else 0.0))
         return Scene(tuple(figures), self.path.camera(frame, self.size), self.sun)
 
     def trail(self, n_poses: int) -> Scene:

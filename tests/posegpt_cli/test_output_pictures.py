@@ -178,8 +178,15 @@ def test_row_layout_draws_everybody_on_one_floor(renderer: Renderer) -> None:
     options = RenderOptions(size=SIZE, layout="row")
     composition = Composition([make_motion("walk", 3), make_motion("wave", 5)], options)
     assert len(composition.animations) == 1 and len(composition) == 5
-    columns = np.nonzero((saturation(composition.picture(renderer, 4)) > 40).any(axis=0))[0]
+    both = saturation(composition.picture(renderer, 2))
+    columns = np.nonzero((both > 40).any(axis=0))[0]
     assert np.diff(columns).max() > 5  # floor between two people
+
+    # Whoever has ended stands there faded, while the other goes on.
+    gap = columns[np.diff(columns).argmax()] + 3
+    later = saturation(composition.picture(renderer, 4))
+    changes = [later[:, part].max() / both[:, part].max() for part in (slice(gap), slice(gap, None))]
+    assert min(changes) < 0.6 and max(changes) > 0.9
 
 
 @pytest.mark.parametrize("floor", ["checker", "grid", "plain", "none"])

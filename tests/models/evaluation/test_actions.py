@@ -55,6 +55,13 @@ def table(judge, train, made: Clips, held_out: Clips | None = None):
     return report, worst, rows
 
 
+def test_a_judge_that_mistakes_real_motion_is_doubted():
+    clips = Clips([standing(4, ("walk",))], None)
+    [doubt] = actions._doubts({"walk": {"recognised": 0.5}, "wave": {"recognised": 0.7}}, clips)
+    assert "only 60% of real motion (1 held-out" in doubt
+    assert actions._doubts({"walk": {"recognised": 0.9}}, clips) == ()
+
+
 def test_real_motion_lacks_next_to_nothing(judge, train):
     report, _, rows = table(judge, train, clips(judge, motions(200, 12)))
     for name in NAMES:
@@ -139,10 +146,3 @@ def test_names_without_training_clips_are_refused(judge, train):
     made = clips(judge, [clip("walk", 0)])
     with pytest.raises(PoseGPTError, match="no name has two training clips"):
         evaluate_actions(made, train.of("wave"), train, Setup())
-
-
-def test_clips_are_drawn_as_rarely_twice_as_can_be():
-    found = [standing(4, (name,)) for name in ("walk", "wave", "walk", "walk")]
-    chosen = actions.choose_clips(found, "walk", 7, np.random.default_rng(0))
-    assert sorted(np.bincount(chosen, minlength=4).tolist()) == [0, 2, 2, 3]
-    assert not len(actions.choose_clips(found, "jump", 7, np.random.default_rng(0)))
