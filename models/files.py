@@ -349,3 +349,16 @@ def _remove_empty(folders: list[Path]) -> None:
     with contextlib.suppress(OSError):  # a folder that holds something stays
         for folder in folders:
             folder.rmdir()
+
+
+def missing_file(path: Path, parameter: str | tuple[()] = ()) -> PoseGPTError:
+    """The error for a file that is not there, with the name beside it that was probably meant."""
+    import difflib
+
+    try:
+        beside = [other.name for other in path.parent.iterdir()]
+    except OSError:
+        beside = []
+    close = difflib.get_close_matches(path.name, beside, n=1)
+    hint = f"did you mean {path.parent / close[0]}?" if close else "check the path"
+    return PoseGPTError(f"no file {path}", hint, parameter)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import PoseGPTError, one_line
-from models.files import open_regular
+from models.files import missing_file, open_regular
 
 LARGEST_FILE = 1 << 36
 """Bytes of an archive."""
@@ -66,7 +66,7 @@ def _read(path: Path, names: Choice, hint: str, parse: Callable[[bytes], _T]) ->
     except PoseGPTError:
         raise
     except FileNotFoundError:
-        raise PoseGPTError(f"no file {path}", "check the path") from None
+        raise missing_file(path) from None
     except Exception as error:  # a damaged archive can raise anything, from struct.error to TokenError
         raise PoseGPTError(f"{path.name} cannot be read: {_reason(error)}", hint) from None
     return found

@@ -18,6 +18,7 @@ from data.rigs.gltf_read import GLTF_SUFFIXES
 from data.rigs.reading.gltf_motion import read_gltf_motion
 from data.rigs.reading.read_back import read_recording_counted
 from models.errors import PoseGPTError
+from models.files import missing_file
 from models.motion import Motion
 
 Reader = Callable[[Path, ReadingSettings], Motion]
@@ -39,7 +40,7 @@ def read_motion(path: Path | str, settings: ReadingSettings | None = None) -> Mo
     path = Path(path)
     settings = settings or ReadingSettings()
     if not path.is_file():
-        raise PoseGPTError(f"no file {path}", "check the path")
+        raise missing_file(path)
 
     # The extension decides; what a file really holds its reader finds out.
     reader = READERS.get(path.suffix.lower())

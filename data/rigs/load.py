@@ -13,6 +13,7 @@ from data.rigs.reading.fbx_rig import read_fbx_as_gltf
 from data.rigs.targets import TARGETS, named_rig
 from data.rigs.writing.gltf_build import with_gltf
 from models.errors import PoseGPTError
+from models.files import missing_file
 
 RIG_FILES = (".glb", ".gltf", ".vrm", ".bvh", ".fbx")
 """Extensions of files that may be rigs."""
@@ -29,7 +30,7 @@ def open_rig(name: str | Path) -> Fit:
     path = Path(name)
     if not path.is_file():
         if path.suffix.lower() in RIG_FILES:
-            raise PoseGPTError(f"no file {path}", "check the path", "rig")
+            raise missing_file(path, "rig")
         return _named(str(name))
     about = path.stat()
     return _open(path, about.st_mtime_ns, about.st_size)

@@ -144,12 +144,9 @@ def evaluate_actions(
 def _doubts(real: Mapping[str, Mapping[str, float]], held_out: Clips) -> tuple[str, ...]:
     """A word on a judge that mistakes real motion: it says as little of generated motion."""
     recognised = float(np.mean([row["recognised"] for row in real.values()]))
-    if recognised >= _SURE:
-        return ()
-    return (
-        f"the classifier recognises only {recognised:.0%} of real motion ({len(held_out.motions)} held-out "
-        "clips): believe it little, or train it longer and on more clips",
-    )
+    sure = f"only {recognised:.0%} of real motion ({len(held_out.motions)} held-out clips)"
+    doubt = f"the classifier recognises {sure}: believe it little, or train it longer and on more clips"
+    return () if recognised >= _SURE else (doubt,)
 
 
 def measure_names(

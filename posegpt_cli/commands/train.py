@@ -13,14 +13,7 @@ from models.errors import PoseGPTError
 from models.files import temporary_folder
 from models.training.config import ClassifierRun, GPTRun, RunConfig, VQVAERun
 from models.training.presets import PRESETS
-from posegpt_cli.console import (
-    UsageError,
-    next_step,
-    say,
-    show_json,
-    show_result,
-    warn,
-)
+from posegpt_cli.console import UsageError, next_step, say, show_json, show_result, warn
 from posegpt_cli.next_steps import after_classifier, newest_run
 from posegpt_cli.options.config_file import read_config_file
 from posegpt_cli.options.flags import BEHAVIOUR
@@ -32,7 +25,7 @@ from posegpt_cli.questions import ask_path
 from posegpt_cli.training.curves import draw_curves
 from posegpt_cli.training.live import show_figures, show_training
 from posegpt_cli.training.original_spelling import ALIASES
-from posegpt_cli.training.plan import show_plan
+from posegpt_cli.training.plan import say_begin, show_plan
 from posegpt_cli.training.validation import SAMPLES, ValidationObserver
 
 if TYPE_CHECKING:
@@ -379,10 +372,11 @@ def _fit(trainer: "Trainer", folder: Path, plot: bool) -> "TrainResult":
     # Only the first process shows and draws; the others just train.
     if not is_first_process():
         return trainer.fit(folder)
+    say_begin(trainer)
     # The observer is made before training starts, so that a judge that does not fit ends it at once.
     try:
         with (
-            show_training(f"train {folder.parent.name}") as show,
+            show_training(f"train {folder.parent.name}", by_time=bool(trainer.run.minutes)) as show,
             ValidationObserver(trainer.run, folder, trainer.data) as observer,
         ):
 

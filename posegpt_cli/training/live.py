@@ -14,11 +14,18 @@ if TYPE_CHECKING:
 
 QUIET_SECONDS = 60.0
 """Off a terminal, a run that has printed nothing for this long prints where it is."""
+FIRST_SECONDS = 10.0
+"""The same, before its first line."""
 
 
 @contextmanager
-def show_training(title: str) -> "Iterator[Callable[[TrainingProgress], None]]":
-    """Show steps as they are reported: loss, rate, time left, memory; each validation leaves a line."""
+def show_training(title: str, by_time: bool = False) -> "Iterator[Callable[[TrainingProgress], None]]":
+    """Show steps as they are reported: loss, rate, time left, memory; each validation leaves a line.
+
+    Args:
+        title: before the bar.
+        by_time: whether minutes end the run, so that the number of steps is a guess.
+    """
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
     from rich.table import Column
@@ -32,18 +39,21 @@ def show_training(title: str) -> "Iterator[Callable[[TrainingProgress], None]]":
     )
     bar = Bar(*columns, console=console, transient=True, expand=True, disable=not console.is_terminal)
     task = bar.add_task("")
-    printed = time.monotonic()
+    printed = time.monotonic() - QUIET_SECONDS + FIRST_SECONDS
+    about = "about " if by_time else ""
 
     def on_progress(p: "TrainingProgress") -> None:
         nonlocal printed
         # The bar has a thread, which must not start before the processes that load batches are forked.
         bar.start()
-        text = ", ".join((f"{p.step}/{p.total} loss {sum(p.terms.values()):.4f}", *filter(None, _pace(p))))
+        loss = f"loss {sum(p.terms.values()):.4f}"
+        text = ", ".join((f"{p.step}/{p.total} {loss}", *filter(None, _pace(p))))
         bar.update(task, completed=p.step, total=p.total, description=text)
         is_quiet = not console.is_terminal and time.monotonic() - printed > QUIET_SECONDS
         if p.metrics or is_quiet:
             printed = time.monotonic()
-            bar.console.print(_line(p), markup=False, highlight=False, soft_wrap=True)
+            line = ", ".join((f"step {p.step} of {about}{p.total}: {loss}", *_details(p)))
+            bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     try:
         yield on_progress
@@ -52,8 +62,8 @@ def show_training(title: str) -> "Iterator[Callable[[TrainingProgress], None]]":
 
 
 def show_figures(metrics: dict[str, float]) -> None:
-    """The figures that a run ends with."""
-    say(f"best: {_figures(metrics)}")
+    """The figures of the checkpoint that a run is known by."""
+    say(f"best checkpoint, which other commands take: {_figures(metrics)}")
 
 
 def show_size(n_bytes: float) -> str:
@@ -61,13 +71,12 @@ def show_size(n_bytes: float) -> str:
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
 
 
-def _line(p: "TrainingProgress") -> str:
-    """A step on one line; after a validation its figures instead of the pace."""
-    loss = f"step {p.step}/{p.total}: loss {sum(p.terms.values()):.4f}"
+def _details(p: "TrainingProgress") -> list[str]:
+    """The pace of a step, or after a validation its figures."""
     rate, left, memory = _pace(p)
     if p.metrics:
-        return ", ".join((loss, _figures(p.metrics), left))
-    return ", ".join(filter(None, (loss, rate, left, memory)))
+        return [_figures(p.metrics), left]
+    return list(filter(None, (rate, left, memory)))
 
 
 def _pace(p: "TrainingProgress") -> tuple[str, str, str]:

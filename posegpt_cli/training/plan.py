@@ -1,14 +1,27 @@
-"""What `posegpt train --dry-run` shows: folder, size, steps, memory, settings."""
+"""What a training run is about to do: a line of it, and with `--dry-run` all of it."""
 
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posegpt_cli.console import show_json, show_result
+from posegpt_cli.console import say, show_json, show_result
 from posegpt_cli.training.live import show_size
 
 if TYPE_CHECKING:
     from models.training.train import Trainer
+
+
+def say_begin(trainer: "Trainer") -> None:
+    """One line of what is trained on what, and for how long."""
+    from models.distributed import resolve_device
+
+    run = trainer.run
+    millions = sum(p.numel() for p in trainer.stage.network.parameters()) / 1e6
+    length = f"{run.minutes:g} minutes" if run.minutes else f"{run.n_steps} steps"
+    start = f", from {run.init}" if run.init else ""
+    clips = f"{trainer.data.n_clips - trainer.data.n_short} clips"
+    network = f"{millions:.1f} million parameters on {resolve_device(run.device)}{start}"
+    say(f"{clips}, {network}: {length}; Ctrl-C saves")
 
 
 def show_plan(trainer: "Trainer", folder: Path, as_json: bool) -> None:

@@ -16,6 +16,7 @@ from models.files import (
     atomic_file,
     atomic_folder,
     atomic_path,
+    missing_file,
     parse_json,
     read_bytes,
     temporary_folder,
@@ -340,3 +341,10 @@ def test_json_with_half_a_character_is_refused(half):
 )
 def test_json_with_whole_characters_is_read(whole):
     assert parse_json(whole) == "\U0001f600"
+
+
+def test_a_missing_file_is_proposed_by_the_name_beside_it(tmp_path):
+    (tmp_path / "my_character.glb").touch()
+    assert missing_file(tmp_path / "mycharacter.glb").hint == f"did you mean {tmp_path / 'my_character.glb'}?"
+    assert missing_file(tmp_path / "walk.bvh").hint == "check the path"
+    assert missing_file(tmp_path / "nowhere" / "walk.bvh", "rig").parameters == ("rig",)

@@ -130,7 +130,7 @@ def test_an_existing_run_is_resumed_or_replaced_but_not_overwritten(posegpt, run
     # the stored config takes the preset's place: the small network need not be given again
     resumed = posegpt("train", "vqvae", "--out", runs, "--name", "again", "--resume", "--iter", 6)
     assert resumed.code == 0, resumed.err
-    assert "step 6/6" in resumed.err
+    assert "step 6 of 6" in resumed.err
     changed = posegpt("train", "vqvae", "--out", runs, "--name", "again", "--resume", "--hid-dim", 16)
     assert changed.code == 2 and "cannot be changed" in changed.err
     assert posegpt(*words, "--force").code == 0

@@ -187,18 +187,19 @@ def test_the_live_line_fits_the_terminal(monkeypatch, width):
         report(step(50, mpjpe=17.4))
     shown = screen.getvalue()
     assert "50/100 loss 1.5000, 12.3 windows/s, 0:01:15 left, 1.2 GB" in shown
-    assert "step 50/100: loss 1.5000, mpjpe 17.4, 0:01:15 left" in shown
+    assert "step 50 of 100: loss 1.5000, mpjpe 17.4, 0:01:15 left" in shown
 
 
 def test_off_a_terminal_a_silent_run_says_a_line_now_and_then(monkeypatch, capsys):
-    clock = iter([0.0, 10.0, 70.0, 70.0, 80.0, 80.0])
+    clock = iter([0.0, 11.0, 11.0, 70.0, 72.0, 72.0])
     monkeypatch.setattr(live.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(live, "messages", lambda: Console(stderr=True, force_terminal=False))
-    with show_training("train gpt") as report:
+    with show_training("train gpt", by_time=True) as report:
         for number in (1, 2, 3):
             report(step(number))
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == ["step 2/100: loss 1.5000, 12.3 windows/s, 0:01:15 left, 1.2 GB"]
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "step 1 of about 100: loss 1.5000, 12.3 windows/s, 0:01:15 left, 1.2 GB"
+    assert second.startswith("step 3 of about 100")
 
 
 def test_sizes():
