@@ -2,12 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from models.checkpoint import StageName, find_checkpoint, load_classifier, load_gpt, load_vqvae
+from models.checkpoint import (
+    StageName,
+    find_checkpoint,
+    load_classifier,
+    load_gpt,
+    load_vqvae,
+    network_settings,
+    read_info,
+)
 from models.config import Config
 from models.errors import PoseGPTError
 from models.sampling.codes import FREE_SETTINGS
@@ -52,6 +60,15 @@ _FREE_SETTINGS = {
 """Settings of a network that do not decide what its weights mean."""
 
 
+def decisive_settings(source: Path, stage: StageName) -> dict[str, Any]:
+    """Settings of a checkpoint's network that decide what its weights mean, so that a run must share them.
+
+    Raises PoseGPTError if there is no such checkpoint.
+    """
+    found = network_settings(read_info(_find(source, stage)))
+    return {name: value for name, value in found.items() if name not in _FREE_SETTINGS[stage]}
+
+
 def fine_tune_from(stage: TrainStage, source: Path, info: DataInfo) -> None:
     """Give the stage's network the weights of a checkpoint of the same architecture.
 
@@ -59,8 +76,7 @@ def fine_tune_from(stage: TrainStage, source: Path, info: DataInfo) -> None:
 
     Raises PoseGPTError if there is no such checkpoint, or it does not fit.
     """
-    is_bundled = source == PRETRAINED_NAME and not source.exists()
-    folder = find_checkpoint(None if is_bundled else source, stage.stage)
+    folder = _find(source, stage.stage)
     trained, about = _LOAD[stage.stage](folder)
     if (about.body_type, about.fps) != (info.body_type, info.fps):
         raise PoseGPTError(
@@ -81,6 +97,12 @@ def fine_tune_from(stage: TrainStage, source: Path, info: DataInfo) -> None:
     if _NO_LABELS in weights and weights[_NO_LABELS].shape != initial[_NO_LABELS].shape:
         weights |= _with_own_groups(weights, initial)
     stage.network.load_state_dict(weights)
+
+
+def _find(source: Path, stage: StageName) -> Path:
+    """The folder of a checkpoint, or of the bundled one by its name."""
+    is_bundled = source == PRETRAINED_NAME and not source.exists()
+    return find_checkpoint(None if is_bundled else source, stage)
 
 
 def _with_own_names(

@@ -15,7 +15,6 @@ from models.training.config import ClassifierRun, GPTRun, RunConfig, VQVAERun
 from models.training.presets import PRESETS
 from posegpt_cli.console import UsageError, next_step, say, show_json, show_result, warn
 from posegpt_cli.next_steps import after_classifier, newest_run
-from posegpt_cli.options.config_file import read_config_file
 from posegpt_cli.options.flags import BEHAVIOUR
 from posegpt_cli.options.from_config import Choices, OptionSpec, with_options
 from posegpt_cli.options.help_text import examples
@@ -26,41 +25,23 @@ from posegpt_cli.training.curves import draw_curves
 from posegpt_cli.training.live import show_figures, show_training
 from posegpt_cli.training.original_spelling import ALIASES
 from posegpt_cli.training.plan import say_begin, show_plan
+from posegpt_cli.training.settling import (
+    SET_BY_DATA,
+    for_debugging,
+    on_network_of_init,
+    resumed,
+    with_steps_as_given,
+)
 from posegpt_cli.training.validation import SAMPLES, ValidationObserver
 
 if TYPE_CHECKING:
+    from models.checkpoint import StageName
     from models.training.data_source import TrainingData
     from models.training.logger import TrainingProgress
     from models.training.loop import TrainResult
     from models.training.train import Trainer
 
-SET_BY_DATA = {
-    "vqvae": ("body_type",),
-    "gpt": (
-        "n_codebook",
-        "text_dim",
-        "text_encoder",
-        "codes_per_book",
-        "n_labels",
-        "n_words",
-        "word_dim",
-        "label_changes",
-    ),
-    "classifier": ("body_type", "n_labels", "names", "styles"),
-}
-"""Fields of the networks that the data and the tokenizer decide."""
-
 PRESET_ORDER = ("base", "tiny", "paper")
-
-DEBUG_RUN = {
-    "iter": 10,
-    "eval_every": 10,
-    "eval_batches": 1,
-    "train_batch_size": 4,
-    "warmup": 2,
-    "minutes": None,
-}
-
 _FIELDS_OF_PANELS = {
     "Optimisation": (
         "train_batch_size",
@@ -174,7 +155,7 @@ def register(app: typer.Typer, summary: str, panel: str) -> None:
     app.add_typer(group, name="train", rich_help_panel=panel)
 
 
-def _command(stage: str, config: type[RunConfig]) -> Callable[..., None]:
+def _command(stage: "StageName", config: type[RunConfig]) -> Callable[..., None]:
     """`posegpt train STAGE`, with an option for every field of its config."""
     # The order in which the help lists presets, the default first.
     presets = {name: PRESETS[stage][name] for name in PRESET_ORDER}
@@ -189,7 +170,7 @@ def _command(stage: str, config: type[RunConfig]) -> Callable[..., None]:
     return with_options(spec)(train_stage)
 
 
-def _train(stage: str, choices: Choices[Any], mode: TrainMode) -> None:
+def _train(stage: "StageName", choices: Choices[Any], mode: TrainMode) -> None:
     from models.checkpoint import find_checkpoint
     from models.distributed import is_first_process, resolve_device
     from models.training.run_folder import own_run, remove_run
@@ -198,14 +179,14 @@ def _train(stage: str, choices: Choices[Any], mode: TrainMode) -> None:
 
     # What cannot be meant is refused before data or checkpoints are opened.
     refuse_together("--resume", mode.resume, {"--force": mode.force})
-    run = choices.resolve()
+    run = on_network_of_init(stage, choices)
     if isinstance(run, GPTRun) and run.classifier and not (run.eval_fid or run.eval_classif):
         raise UsageError("--classifier judges at validations, which was not asked for", "add --eval-fid")
-    run = _with_steps_as_given(run, choices)
+    run = with_steps_as_given(run, choices)
     folder = run.out / stage / run.name
     starts_anew = not (mode.resume or mode.force or mode.dry_run)
     if mode.resume:
-        run = _with_steps_as_given(_resumed(choices, folder), choices)
+        run = with_steps_as_given(resumed(choices, folder), choices)
     elif starts_anew and folder.exists() and is_first_process():
         if mode.plot:
             _plot_run(folder, mode.as_json)
@@ -216,7 +197,7 @@ def _train(stage: str, choices: Choices[Any], mode: TrainMode) -> None:
 
     run = _with_data(run)
     if run.debug:
-        run = _for_debugging(run, choices)
+        run = for_debugging(run, choices)
     with _data_folder(run) as data_folder:
         data = _open_data(run, data_folder)
         trainer = Trainer(run, data, mode.resume)
@@ -293,44 +274,6 @@ def _with_data(run: RunConfig) -> RunConfig:
         if run.devices * run.num_nodes > 1:
             raise UsageError("--data is missing", "add --data PATH")
         run = run.model_copy(update={"data": Path(ask_path("--data", "prepared data set"))})
-    return run
-
-
-def _for_debugging(run: RunConfig, choices: Choices[Any]) -> RunConfig:
-    """The run cut short, with a word on what was asked for and is not done."""
-    from models.distributed import is_first_process
-
-    cut_short = {*DEBUG_RUN, "iters_per_epoch", "max_epochs"}
-    overruled = [option.flag for option in choices.flags if option.name in cut_short]
-    if overruled and is_first_process():
-        warn(f"--debug overrules {', '.join(overruled)}")
-    return run.replaced(**DEBUG_RUN)
-
-
-def _with_steps_as_given(run: RunConfig, choices: Choices[Any]) -> RunConfig:
-    """The run with its length as this command line gives it: in steps, or in epochs."""
-    given = {option.name for option in choices.flags}
-    in_epochs = given & {"iters_per_epoch", "max_epochs"}
-    if not in_epochs:
-        return run
-    refuse_together("--iter", "iter" in given, {"--iters-per-epoch and --max-epochs": True})
-    # A preset or a stored run may count in steps.
-    return run.replaced(iter=None)
-
-
-def _resumed(choices: Choices[Any], folder: Path) -> RunConfig:
-    """The stored config of a run, with this command line's flags over it."""
-    from models.training.run_folder import RUN_FILE
-
-    stored = folder / RUN_FILE
-    if not stored.is_file():
-        raise PoseGPTError(f"there is no run to resume in {folder}", "leave out --resume, or give its --name")
-    # The stored settings stand in the preset's place, so that flags still go over them.
-    run = choices.resolve(instead_of_preset=stored)
-    if run.network != choices.config.model_validate(read_config_file(stored, choices.config)).network:
-        raise UsageError(
-            f"the network of {folder} cannot be changed by --resume", "give another --name instead"
-        )
     return run
 
 

@@ -11,7 +11,6 @@ from models.errors import PoseGPTError, SettingsError
 from models.training.config import ClassifierRun, GPTRun, VQVAERun
 from models.training.presets import PRESETS
 from posegpt_cli.app import COMMANDS
-from posegpt_cli.commands.train import SET_BY_DATA
 from posegpt_cli.console import UsageError
 from posegpt_cli.options.config_file import merge, read_config_file, switch_words
 from posegpt_cli.options.fields import config_fields
@@ -21,6 +20,7 @@ from posegpt_cli.options.parsing import parse_length, parse_size
 from posegpt_cli.options.picture import complete_options
 from posegpt_cli.rendering.options import RenderOptions
 from posegpt_cli.training.original_spelling import original_spelling
+from posegpt_cli.training.settling import SET_BY_DATA
 
 PARAMETERS = ("n_frames", "model_dir")
 """Of functions of the library, which errors name; no config has them."""

@@ -75,6 +75,26 @@ def test_a_classifier_judges_the_generator_that_is_there(tmp_path):
     assert words == ["eval", "actions", "--data", "my data", *judged, "--out", "actions.html"]
 
 
+def test_a_fine_tuned_network_is_that_of_its_checkpoint(posegpt, tmp_path):
+    """The bundled judge is a CNN on joints, which no preset is: its settings had to be typed one by one."""
+    words = (
+        "train",
+        "classifier",
+        "--dummy-data",
+        "--preset",
+        "tiny",
+        "--init",
+        "pretrained",
+        "--out",
+        tmp_path,
+    )
+    ran = posegpt(*words, "--iter", 2, "--train-batch-size", 2, "--eval-batches", 1, "--json")
+    assert ran.code == 0, ran.err
+    assert read_info(find_checkpoint(tmp_path / "classifier" / "default", "classifier")).network["use_bm"]
+    refused = posegpt(*words, "--name", "other", "--hid-dim", 64, "--dry-run")
+    assert refused.code == 1 and "hid_dim" in refused.err.replace("--hid-dim", "hid_dim")
+
+
 def test_data_that_is_not_read_is_told(posegpt, tmp_path):
     """PoseGPT's --dummy_data may follow any command; --data was passed over in silence, and named as next."""
     words = ("--out", tmp_path, "--data", tmp_path / "data")
