@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-FINE_TUNE = ("--preset", "tiny", "--init", "pretrained", "--minutes", "6")
+FINE_TUNE = ("--preset", "tiny", "--init", "pretrained", "--minutes", "8")
 """Options of `train gpt` by which a few recordings become an own generator, on any machine."""
 
 

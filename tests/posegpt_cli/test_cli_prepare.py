@@ -49,7 +49,7 @@ def test_prepare_tells_what_it_made_and_what_is_next(posegpt, bvh_folder, tmp_pa
     assert rows["split"] == ["clips", "windows", "frames", "hours"]
     assert int(rows["train"][0]) + int(rows["val"][0]) + int(rows["test"][0]) == 12
     assert "style:elderly" in ran.out and "walk" in ran.out
-    fine_tune = "--preset tiny --init pretrained --minutes 6"
+    fine_tune = "--preset tiny --init pretrained --minutes 8"
     assert ran.err.splitlines()[-1] == f"next: posegpt train gpt --data {tmp_path} {fine_tune}"
     store = open_store(find_store(tmp_path, "train"))
     assert str(len(store)) == rows["train"][0]

@@ -32,7 +32,7 @@ def test_recordings_become_a_data_set_then_an_own_generator(tmp_path):
     store.mkdir(parents=True)
     (store / "manifest.json").touch()
     assert commands(tmp_path)[:2] == [
-        "train gpt --data dataset --preset tiny --init pretrained --minutes 6",
+        "train gpt --data dataset --preset tiny --init pretrained --minutes 8",
         "train vqvae --data dataset --preset tiny",
     ]
     assert not any(command.startswith("prepare") for command in commands(tmp_path))
