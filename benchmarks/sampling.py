@@ -25,7 +25,7 @@ from benchmarks.table import Row, add_options, finish
 from data.synthetic import make_motion
 from models.cleaning.clean import clean
 from models.networks.gpt import GPT
-from models.networks.layers import lay_out_for_products
+from models.networks.inference import lay_out_for_products
 from models.networks.vqvae import make_vqvae
 from models.sampling.generate import Generator, decode, make_condition, make_rngs
 from models.sampling.sampler import CodeRequest, sample_codes, sample_from

@@ -17,7 +17,7 @@ from models.motion import Motion
 from models.networks.condition import Condition
 from models.networks.features import Pose, Root
 from models.networks.gpt import GPT
-from models.networks.layers import lay_out_for_products
+from models.networks.inference import lay_out_for_products
 from models.networks.vqvae import VQVAE
 from models.sampling.settings import GUIDANCE, CodeSettings
 from models.text.encoder import load_encoder

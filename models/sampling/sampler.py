@@ -11,7 +11,7 @@ from torch import Tensor
 from models.distributed import float64_device
 from models.networks.condition import Condition
 from models.networks.gpt import GPT
-from models.networks.layers import bare
+from models.networks.inference import bare
 from models.sampling.settings import GUIDANCE, CodeSettings
 
 OnProgress = Callable[[int, int], None]

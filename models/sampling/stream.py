@@ -17,7 +17,7 @@ from models.cleaning.clean import clean_stream
 from models.cleaning.settings import STREAM_CLEANING
 from models.errors import PoseGPTError
 from models.networks.features import Root, features_to_motion, yaw_of
-from models.networks.layers import bare, lay_out_for_products
+from models.networks.inference import bare, lay_out_for_products
 from models.networks.vqvae import OnlineVQVAE
 from models.sampling.codes import same_codes
 from models.sampling.generator import (

@@ -13,7 +13,8 @@ from models.errors import PoseGPTError, SettingsError
 from models.networks.condition import Condition
 from models.networks.config import GPTConfig
 from models.networks.gpt import GPT
-from models.networks.layers import bare, lay_out_for_products, sine_positions
+from models.networks.inference import bare, lay_out_for_products
+from models.networks.layers import sine_positions
 from models.sampling.sampler import CodeRequest, sample_codes, sample_from
 from models.sampling.settings import CodeSettings
 from models.training.config import GPTRun
