@@ -4,16 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from data.actions import STYLE_PREFIX
 from posegpt_cli.rendering.options import RenderOptions
 
 if TYPE_CHECKING:
     from models.motion import Motion
+    from posegpt_cli.rendering.renderer import Renderer
+    from posegpt_cli.rendering.scene import Picture
 
 SHEET_SUFFIXES = (".html", ".md", ".png")
 """Reports that have a contact sheet beside them."""
-_CELL = (480, 300)
-"""Pixels of a motion."""
+_CELL = (240, 270)
+"""Pixels of a pose."""
 _POSES = 6
 
 
@@ -23,15 +27,33 @@ def sheet_of(report: Path) -> Path:
 
 
 def draw_sheets(paths: Sequence[Path], motions: "Sequence[Motion]") -> dict[str, Path]:
-    """Draw the motions side by side into each file; what is there is replaced. Returns one by its title."""
-    from posegpt_cli.output import save_motion
-    from posegpt_cli.rendering.sheet import grid_shape
+    """Draw a row of poses of each motion into each file, which is replaced. Returns one by its title."""
+    from posegpt_cli.output.licences import licence_of
+    from posegpt_cli.output.pictures import write_png
+    from posegpt_cli.rendering.backends import open_renderer
+    from posegpt_cli.rendering.sheet import tile
 
-    columns, rows = grid_shape(len(motions))
-    titles = tuple(" + ".join(label.removeprefix(STYLE_PREFIX) for label in m.labels) for m in motions)
-    options = RenderOptions(
-        size=(_CELL[0] * columns, _CELL[1] * rows), renderer="skeleton", sheet_frames=_POSES, titles=titles
-    )
+    options = RenderOptions(size=_CELL, renderer="skeleton")
+    poses: list[Picture] = []
+    with open_renderer(options, _CELL) as backend:
+        for motion in motions:
+            poses += _poses(motion, options, backend.renderer)
     for path in dict.fromkeys(paths):
-        save_motion(motions, path, options)
+        write_png(path, tile(poses, _POSES), licence_of(motions))
     return {"the worst": paths[0]} if paths else {}
+
+
+def _poses(motion: "Motion", options: RenderOptions, renderer: "Renderer") -> "list[Picture]":
+    """Poses from a motion's first to its last, under its name and style, with their times."""
+    from posegpt_cli.rendering.composition import Composition
+    from posegpt_cli.rendering.sheet import write_text
+
+    composition = Composition([motion], options.replaced(fps=motion.fps))
+    styles = [label.removeprefix(STYLE_PREFIX) for label in motion.labels if label.startswith(STYLE_PREFIX)]
+    title = ", ".join((*motion.labels[:1], *styles))
+    frames = np.linspace(0, len(composition) - 1, _POSES).round().astype(int).tolist()
+    poses = []
+    for frame in frames:
+        picture = write_text(composition.picture(renderer, frame), f"{frame / motion.fps:.2f} s")
+        poses.append(write_text(picture, title, "upper middle") if frame == frames[0] else picture)
+    return poses
