@@ -105,10 +105,14 @@ def _data_sets(folder: Path) -> list[str]:
 
 def _recordings(folder: Path) -> list[tuple[str, str]]:
     """Folders with several recordings, this one included, and the options of prepare for them."""
-    places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    inner = sorted(path for path in folder.iterdir() if path.is_dir())
     found = []
     for suffix in _RECORDINGS:
-        for place in places:
-            if len(list(place.glob(f"*{suffix}"))) >= _MANY:
+        # Folders of actions may lie within: one deeper, but not from here, where anything may lie.
+        counts = {folder: len(list(folder.glob(f"*{suffix}")))}
+        for place in inner:
+            counts[place] = sum(len(list(place.glob(depth + suffix))) for depth in ("*", "*/*"))
+        for place, n in counts.items():
+            if n >= _MANY:
                 found.append((place.relative_to(folder).as_posix(), f"--{suffix.removeprefix('.')}"))
     return found

@@ -41,3 +41,10 @@ def test_recordings_become_a_data_set_then_an_own_generator(tmp_path):
     assert commands(tmp_path)[0] == f"train gpt --data dataset {vqvae} --preset tiny"
     (tmp_path / "runs" / "gpt" / "mine" / "checkpoints").mkdir(parents=True)
     assert commands(tmp_path)[0] == "sample --gpt runs/gpt/mine"
+
+
+def test_recordings_in_folders_by_action_are_found(tmp_path):
+    for action in ("walk", "run", "bow"):
+        (tmp_path / "recordings" / action).mkdir(parents=True)
+        (tmp_path / "recordings" / action / "1.bvh").touch()
+    assert "prepare --bvh recordings --out dataset" in commands(tmp_path)
