@@ -75,7 +75,7 @@ def _read(path: Path, names: Choice, hint: str, parse: Callable[[bytes], _T]) ->
 def _reason(error: Exception) -> str:
     """Why an archive cannot be read, in words that mean something to its user."""
     if isinstance(error, zipfile.BadZipFile) and "not a zip" in str(error):
-        return "it is a single array, or cut off"
+        return "it is no .npz archive, or cut off"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, ValueError | zipfile.BadZipFile):

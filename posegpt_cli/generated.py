@@ -60,4 +60,5 @@ def show_next(
         seed += settings.n
         out = files[0].with_stem(f"{files[0].stem}_seed{seed}")
     generator = ["--gpt", str(gpt)] if gpt else []
+    generator += ["-n", str(settings.n)] if settings.n > 1 else []
     next_step(shlex.join(["posegpt", *words, *generator, "--seed", str(seed), "--out", str(out)]))

@@ -94,8 +94,10 @@ def read_skeleton(path: Path | str) -> Bvh:
 def _find_motion(text: str, name: str) -> re.Match[str]:
     """Where the hierarchy ends. Raises PoseGPTError if the file has no two parts."""
     split = _MOTION.search(text) or _LONE_MOTION.search(text)
-    if not re.match(r"\s*HIERARCHY\b", text, re.IGNORECASE) or split is None:
-        raise PoseGPTError(f"{name} is no BVH file: HIERARCHY or MOTION is missing", "use a .bvh file")
+    if not re.match(r"\s*HIERARCHY\b", text, re.IGNORECASE):
+        raise PoseGPTError(f"{name} is no BVH file: it does not begin with HIERARCHY", "use a .bvh file")
+    if split is None:
+        raise PoseGPTError(f"{name} is cut off: it has no MOTION", "use a whole .bvh file")
     return split
 
 

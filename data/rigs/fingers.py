@@ -13,7 +13,7 @@ from data.retargeting.mapping.names import PlainName, plain_names
 from data.retargeting.mapping.tree import children_of
 from data.rigs.fit import Fit
 from models.body.ik import axis_turn, cross
-from models.body.skeleton import JOINT_NAMES
+from models.body.skeleton import JOINT_NAMES, UNRECORDED_HAND
 from models.motion import Motion
 from models.rotations import rotvec_to_matrix
 
@@ -77,14 +77,25 @@ def finger_turns(fit: Fit, motion: Motion) -> dict[int, FloatArray]:
     """
     names = JOINT_NAMES[motion.body_type]
     turns: dict[int, FloatArray] = {}
+    moving = [side for side in ("left", "right") if _is_recorded(motion, side)]
     for finger in find_fingers(fit):
         columns = [f"{finger.side}_{finger.name}{k}" for k in (1, 2, 3)]
         recorded = [names.index(column) for column in columns if column in names]
-        if recorded and motion.poses[:, recorded].any():
+        if recorded and finger.side in moving and motion.poses[:, recorded].any():
             turns.update(_as_recorded(fit, finger, motion.poses[:, recorded]))
         else:
             turns.update(_relaxed(fit, finger))
     return turns
+
+
+def _is_recorded(motion: Motion, side: str) -> bool:
+    """Whether a hand bends any finger; in files written from SMPL's joints one lies a hair from zero."""
+    columns: list[int] = []
+    for k, name in enumerate(JOINT_NAMES[motion.body_type]):
+        if name.startswith(side) and name[len(side) + 1 : -1] in _WORDS:
+            columns.append(k)
+    bends = np.linalg.norm(motion.poses[:, columns], axis=-1)
+    return bool(bends.size) and float(bends.max()) >= UNRECORDED_HAND
 
 
 def _as_recorded(fit: Fit, finger: Finger, rotvecs: NDArray[np.float32]) -> dict[int, FloatArray]:

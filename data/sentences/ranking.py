@@ -172,6 +172,9 @@ class Ranker:
         known = set[str]()
         for phrase in (made_phrase(label), *self._own_phrases[label]):
             known.update(self.words_of(phrase))
+        # "kick with the right foot" and "with the left foot" both: no side is this action's own.
+        if known.issuperset(_SIDES):
+            known.difference_update(_SIDES)
         sides = (*_SIDES, "both")
         return [word for word in self.words_of(text) if word in sides and word not in known]
 

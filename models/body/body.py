@@ -23,12 +23,10 @@ from models.body.body_model import BodyModel
 from models.body.default_body import BUNDLED, default_model
 from models.body.kinematics import forward_kinematics
 from models.body.official_files import body_type_in, official_files
-from models.body.skeleton import BODY_TYPES, PARENTS, BodyType, share_betas
+from models.body.skeleton import BODY_TYPES, PARENTS, UNRECORDED_HAND, BodyType, share_betas
 from models.errors import PoseGPTError
 
 _logger = logging.getLogger(__name__)
-UNRECORDED_HAND = 0.05
-"""Radians: a hand whose fingers never bend more than this was not recorded."""
 
 
 class BodyOwner(Protocol):

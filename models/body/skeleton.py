@@ -9,6 +9,8 @@ from typing import Literal, get_args
 
 BodyType = Literal["smpl", "smplh", "smplx"]
 BODY_TYPES: tuple[BodyType, ...] = get_args(BodyType)
+UNRECORDED_HAND = 0.05
+"""Radians: a hand whose fingers never bend more than this was not recorded."""
 
 BODY_JOINTS = (
     "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2",

@@ -109,7 +109,9 @@ def forecast(
 def _segments(request: ForecastCommand, info: CheckpointInfo) -> list[Segment]:
     """What happens after the past, one after the other."""
     given = {"--action": request.actions, "--style": request.style}
-    refuse_together("--then", request.then, given | {"--len": "length" in request.model_fields_set})
+    refuse_together("--then", request.then, given)
+    if request.then and "length" in request.model_fields_set:
+        raise UsageError("--then does not go with --len", "say it in the words: --then 'waves for 2 seconds'")
     if request.then is not None:
         return read_sentence(request.then, info)
     labels = resolve_labels(request.actions, request.style, info.labels)

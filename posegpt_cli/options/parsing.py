@@ -22,7 +22,9 @@ def parse_length(text: str, fps: float, flag: str = "--len") -> int:
     # Compared as a float: an absurd number of digits must not become an integer first.
     if frames > LONGEST_HOURS * 3600 * fps:
         raise UsageError(f"{flag} is more than {LONGEST_HOURS} hours", f"{flag} 1800s, once or several times")
-    if round(frames) < 1:
+    if match and round(frames) < 1:
+        raise UsageError(f"{flag} expected at least 1 frame, got '{text}'", f"{flag} 64, or {flag} 3.5s")
+    if not match:
         raise UsageError(f"{flag} expected frames or seconds, got '{text}'", f"{flag} 64, or {flag} 3.5s")
     return round(frames)
 

@@ -54,9 +54,9 @@ def check_targets(
     for path in times:
         if path.suffix.lower() not in known:
             expected = f"one of {', '.join(known)}" if len(known) > 1 else known[0]
-            raise UsageError(
-                f"{flag} {path} has no known extension, expected {expected}", f"{flag} {example}"
-            )
+            # Whoever typed no extension wants that name with one.
+            wanted = example if path.suffix else f"{path}{Path(example).suffix}"
+            raise UsageError(f"{flag} {path} has no known extension, expected {expected}", f"{flag} {wanted}")
         if times[path] > 1:
             raise UsageError(f"{flag} {path} is given twice", "give each output once")
         if path.is_dir():

@@ -128,7 +128,7 @@ def test_frame_times_mean_whole_rates(small, written, fps):
         ("}\nMOTION", "MOTION", "incomplete"),
         ("}\nMOTION", "}\nROOT other\n{\n}\nMOTION", "several skeletons"),
         ("    OFFSET 0 -2 0", "    garbage here", "unexpected 'garbage here'"),
-        ("MOTION", "", "no BVH file"),
+        ("MOTION", "", "cut off: it has no MOTION"),
     ],
 )
 def test_damaged_files_are_refused_with_the_reason(small, old, new, message):

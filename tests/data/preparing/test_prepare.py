@@ -197,7 +197,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(tmp_path, record
 def test_nothing_usable_is_an_error_with_the_first_reason(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.bvh").write_text("HIERARCHY")
-    with pytest.raises(PoseGPTError, match=r"none of the 1 files .* could be used; 1: it is no BVH"):
+    with pytest.raises(PoseGPTError, match=r"none of the 1 files .* could be used; 1: it is cut off"):
         prepare(PrepareSettings(bvh=tmp_path / "in", out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

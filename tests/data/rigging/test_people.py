@@ -1,5 +1,6 @@
 """Rigs of many kinds: other names, units, axes, versions, proportions; or a clear sentence."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from data.rigs.solve import put_on_rig
 from data.rigs.targets import TARGETS, named_rig
 from data.rigs.writing.bvh import write_rig_bvh
 from data.rigs.writing.gltf import with_animations
+from models.body.skeleton import joint_index
 from models.errors import PoseGPTError
 from tests.data.rigging import people
 from tests.data.rigging.checks import difference, quality
@@ -118,6 +120,20 @@ def test_fingers_are_found_relaxed_and_counted(walk):
     # Bent towards the palm: the tip of the left hand's finger, in a T-pose, is lower than its knuckle.
     angle = on_rig.fingers[index][0] @ np.array([1.0, 0.0, 0.0])
     assert angle[1] < -0.2
+
+
+def test_a_hand_a_hair_from_zero_was_not_recorded(walk):
+    """A file written from SMPL's joints keeps the hand's own as the middle finger's: that one stuck out."""
+    motion = walk.to_body_type("smplh")
+    middle = joint_index("left_middle1", "smplh")
+    fit = open_rig("mixamo")
+    finger = fit.rig.names.index("mixamorig:LeftHandMiddle2")
+    poses = motion.poses.copy()
+    poses[:, middle, 2] = 1e-4
+    relaxed = put_on_rig(fit, replace(motion, poses=poses)).fingers[finger]
+    assert np.array_equal(relaxed, put_on_rig(fit, walk).fingers[finger])
+    poses[:, middle, 2] = 0.5
+    assert len(put_on_rig(fit, replace(motion, poses=poses)).fingers[finger]) == len(poses)
 
 
 @pytest.mark.parametrize(

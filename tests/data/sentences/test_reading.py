@@ -202,6 +202,8 @@ def test_a_side_that_no_action_has_is_told():
     reader = SentenceReader(["wave", "KickLeft", "walk"])
     assert reader.read("walks, then waves with his left hand", FPS).left_out == ("left",)
     assert reader.read("kicks with the left leg", FPS).left_out == ()
+    # Its phrases name both feet: neither is its own.
+    assert SentenceReader(["kick-front"]).read("kicks with the right leg", FPS).left_out == ("right",)
     assert reader.read("an old man walks", FPS).left_out == ()
 
 
