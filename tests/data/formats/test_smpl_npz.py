@@ -164,7 +164,7 @@ def test_a_flipped_byte_in_the_poses_is_noticed(tmp_path):
 def test_a_plain_array_is_no_amass_file(tmp_path):
     with (tmp_path / "a.npz").open("wb") as file:
         np.save(file, np.zeros(3))
-    with pytest.raises(PoseGPTError, match="no .npz archive"):
+    with pytest.raises(PoseGPTError, match=r"no \.npz archive"):
         read_smpl_npz(tmp_path / "a.npz")
 
 
