@@ -44,7 +44,7 @@ def show_next(
     If nothing was written, propose the same command with a file.
 
     Args:
-        words: the command and what it asked for, without its generator, seed and output.
+        words: the command and what it asked for, without its generator, number, seed and output.
     """
     # Numbers can be drawn in many ways: the likeliest wish.
     numbers = [str(path) for path in files if path.suffix == ".npz"][:_SIDE_BY_SIDE]
@@ -60,5 +60,6 @@ def show_next(
         seed += settings.n
         out = files[0].with_stem(f"{files[0].stem}_seed{seed}")
     generator = ["--gpt", str(gpt)] if gpt else []
-    generator += ["-n", str(settings.n)] if settings.n > 1 else []
-    next_step(shlex.join(["posegpt", *words, *generator, "--seed", str(seed), "--out", str(out)]))
+    number = ["-n", str(settings.n)] if settings.n > 1 else []
+    seeds = [*number, "--seed", str(seed)]
+    next_step(shlex.join(["posegpt", *words, *generator, *seeds, "--out", str(out)]))
