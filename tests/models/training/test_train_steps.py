@@ -1,6 +1,7 @@
 """What a step of training is: micro-batches joined into one mean, checkpoints kept, changes refused."""
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -123,6 +124,8 @@ def test_a_resumed_log_has_every_step_once(tmp_path):
     log = tmp_path / "metrics.jsonl"
     later = json.dumps({"step": 20, "metrics": {}})
     log.write_text(log.read_text() + later + "\n" + later[:9])
+    # TensorBoard reads files in the order of their names: of the second, then of a number as text (9, 10).
+    time.sleep(1.0)
     train(vqvae_run(iter=9), tmp_path, training_data(data), resume=True)
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [3, 6, 9]
     board = EventAccumulator(str(tmp_path)).Reload()
