@@ -356,7 +356,7 @@ def missing_file(path: Path, parameter: str | tuple[()] = ()) -> PoseGPTError:
     import difflib
 
     try:
-        beside = [other.name for other in path.parent.iterdir()]
+        beside = [other.name for other in path.parent.iterdir() if other.is_file()]
     except OSError:
         beside = []
     close = difflib.get_close_matches(path.name, beside, n=1)

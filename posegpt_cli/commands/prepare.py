@@ -298,7 +298,7 @@ def _say_label_source(settings: PrepareSettings, report: PrepareReport) -> None:
     if settings.labels or settings.label_pattern:
         return
     # Folders have no styles.
-    if settings.bvh and any(label.startswith(STYLE_PREFIX) for label in report.labels):
+    if any(label.startswith(STYLE_PREFIX) for label in report.labels):
         say(
             "labels and styles come from the file names, which are the Bandai set's; "
             "--labels or --label-pattern decides otherwise"

@@ -179,7 +179,7 @@ def _train(stage: "StageName", choices: Choices[Any], mode: TrainMode) -> None:
 
     # What cannot be meant is refused before data or checkpoints are opened.
     refuse_together("--resume", mode.resume, {"--force": mode.force})
-    run = on_network_of_init(stage, choices)
+    run = choices.resolve() if mode.resume else on_network_of_init(stage, choices)
     if isinstance(run, GPTRun) and run.classifier and not (run.eval_fid or run.eval_classif):
         raise UsageError("--classifier judges at validations, which was not asked for", "add --eval-fid")
     run = with_steps_as_given(run, choices)

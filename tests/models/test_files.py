@@ -348,3 +348,5 @@ def test_a_missing_file_is_proposed_by_the_name_beside_it(tmp_path):
     assert missing_file(tmp_path / "mycharacter.glb").hint == f"did you mean {tmp_path / 'my_character.glb'}?"
     assert missing_file(tmp_path / "walk.bvh").hint == "check the path"
     assert missing_file(tmp_path / "nowhere" / "walk.bvh", "rig").parameters == ("rig",)
+    (tmp_path / "recordings").mkdir()
+    assert missing_file(tmp_path / "recordings").hint == "check the path"  # not itself

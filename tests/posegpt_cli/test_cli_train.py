@@ -77,22 +77,20 @@ def test_a_classifier_judges_the_generator_that_is_there(tmp_path):
 
 def test_a_fine_tuned_network_is_that_of_its_checkpoint(posegpt, tmp_path):
     """The bundled judge is a CNN on joints, which no preset is: its settings had to be typed one by one."""
-    words = (
-        "train",
-        "classifier",
-        "--dummy-data",
-        "--preset",
-        "tiny",
-        "--init",
-        "pretrained",
-        "--out",
-        tmp_path,
-    )
-    ran = posegpt(*words, "--iter", 2, "--train-batch-size", 2, "--eval-batches", 1, "--json")
+    bundled = tmp_path / "bundled"
+    shutil.copytree(find_checkpoint(None, "classifier"), bundled)
+    words = ("train", "classifier", "--dummy-data", "--preset", "tiny", "--out", tmp_path, "--init", bundled)
+    brief = ("--train-batch-size", 2, "--eval-batches", 1, "--json")
+    ran = posegpt(*words, *brief, "--iter", 2)
     assert ran.code == 0, ran.err
     assert read_info(find_checkpoint(tmp_path / "classifier" / "default", "classifier")).network["use_bm"]
     refused = posegpt(*words, "--name", "other", "--hid-dim", 64, "--dry-run")
-    assert refused.code == 1 and "hid_dim" in refused.err.replace("--hid-dim", "hid_dim")
+    assert refused.code == 1 and "--hid-dim" in refused.err
+
+    # What has begun goes on without it.
+    shutil.rmtree(bundled)
+    resumed = posegpt(*words, *brief, "--iter", 3, "--resume")
+    assert resumed.code == 0, resumed.err
 
 
 def test_data_that_is_not_read_is_told(posegpt, tmp_path):
