@@ -37,14 +37,22 @@ def describe(
 
 
 def show_next(
-    files: Sequence[Path], gpt: Path | None, settings: SamplingSettings, words: Sequence[str]
+    files: Sequence[Path],
+    gpt: Path | None,
+    settings: SamplingSettings,
+    words: Sequence[str],
+    rig: str | None = None,
 ) -> None:
     """Propose to draw the numbers that were written, or else the same command with the next seeds.
 
     If nothing was written, propose the same command with a file.
 
     Args:
-        words: the command and what it asked for, without its generator, number, seed and output.
+        files: what was written.
+        gpt: the generator, if it was not the bundled one.
+        settings: number and seed.
+        words: the command and what else it asked for, without its output.
+        rig: the character that the motion was put on.
     """
     # Numbers can be drawn in many ways: the likeliest wish.
     numbers = [str(path) for path in files if path.suffix == ".npz"][:_SIDE_BY_SIDE]
@@ -62,4 +70,5 @@ def show_next(
     generator = ["--gpt", str(gpt)] if gpt else []
     number = ["-n", str(settings.n)] if settings.n > 1 else []
     seeds = [*number, "--seed", str(seed)]
-    next_step(shlex.join(["posegpt", *words, *generator, *seeds, "--out", str(out)]))
+    character = ["--rig", rig] if rig else []
+    next_step(shlex.join(["posegpt", *words, *character, *generator, *seeds, "--out", str(out)]))

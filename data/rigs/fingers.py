@@ -75,12 +75,10 @@ def finger_turns(fit: Fit, motion: Motion) -> dict[int, FloatArray]:
 
     Fingers that the motion does not move hang relaxed.
     """
-    names = JOINT_NAMES[motion.body_type]
     turns: dict[int, FloatArray] = {}
     moving = [side for side in ("left", "right") if _is_recorded(motion, side)]
     for finger in find_fingers(fit):
-        columns = [f"{finger.side}_{finger.name}{k}" for k in (1, 2, 3)]
-        recorded = [names.index(column) for column in columns if column in names]
+        recorded = _columns(motion, finger.side, finger.name)
         if recorded and finger.side in moving and motion.poses[:, recorded].any():
             turns.update(_as_recorded(fit, finger, motion.poses[:, recorded]))
         else:
@@ -88,12 +86,18 @@ def finger_turns(fit: Fit, motion: Motion) -> dict[int, FloatArray]:
     return turns
 
 
+def _columns(motion: Motion, side: str, finger: str) -> list[int]:
+    """Joints of a motion that are a finger's; none if its body has no fingers."""
+    names = JOINT_NAMES[motion.body_type]
+    wanted = [f"{side}_{finger}{k}" for k in (1, 2, 3)]
+    return [names.index(name) for name in wanted if name in names]
+
+
 def _is_recorded(motion: Motion, side: str) -> bool:
     """Whether a hand bends any finger; in files written from SMPL's joints one lies a hair from zero."""
     columns: list[int] = []
-    for k, name in enumerate(JOINT_NAMES[motion.body_type]):
-        if name.startswith(side) and name[len(side) + 1 : -1] in _WORDS:
-            columns.append(k)
+    for finger in _WORDS:
+        columns += _columns(motion, side, finger)
     bends = np.linalg.norm(motion.poses[:, columns], axis=-1)
     return bool(bends.size) and float(bends.max()) >= UNRECORDED_HAND
 

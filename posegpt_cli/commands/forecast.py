@@ -102,8 +102,7 @@ def forecast(
         show_json(described | {"past_frames": observed.n_frames, "clean": cleaning.clean})
     else:
         show_files(files)
-    character = ["--rig", picture.rig] if picture.rig else []
-    show_next(files, request.gpt, sampling, [*_words(request, segments[0].labels), *character])
+    show_next(files, request.gpt, sampling, _words(request, segments[0].labels), picture.rig)
 
 
 def _segments(request: ForecastCommand, info: CheckpointInfo) -> list[Segment]:

@@ -183,8 +183,7 @@ def sample(
     asked += ["--len", request.length] if request.length else []
     asked += ["--loop"] if request.loop else []
     asked += ["--in-place"] if request.in_place else []
-    asked += ["--rig", picture.rig] if picture.rig else []
-    show_next(files, generator.gpt, sampling, ["sample", *asked])
+    show_next(files, generator.gpt, sampling, ["sample", *asked], picture.rig)
 
 
 def _tell_of_transitions(segments: Sequence[Segment], lengths: Sequence[int], fps: float) -> None:

@@ -15,7 +15,7 @@ from posegpt_cli.rendering.backends import Backend, open_renderer
 from posegpt_cli.rendering.composition import Composition
 from posegpt_cli.rendering.options import RenderOptions
 from posegpt_cli.rendering.parallel import draw_frames
-from posegpt_cli.rendering.sheet import grid_shape, tile, write_text
+from posegpt_cli.rendering.sheet import grid_shape, tile
 
 DRAWN_SUFFIXES = (".mp4", ".gif", ".png")
 SCENE_SUFFIXES = (".glb", ".html")
@@ -130,11 +130,7 @@ def _save_still(composition: Composition, backend: Backend, path: Path, on_progr
         return 1
     n_cells = min(options.sheet_frames, len(composition))
     cells = []
-    for frame in np.linspace(0, len(composition) - 1, n_cells).round().astype(int).tolist():
-        picture = composition.picture(backend.renderer, frame)
-        # With captions, the number of the frame stands there already.
-        if not options.captions:
-            picture = write_text(picture, f"{frame / options.fps:.2f} s")
+    for picture in composition.stills(backend.renderer, n_cells):
         cells.append(picture)
         on_progress(len(cells), n_cells, path.name)
     write_png(path, tile(cells, grid_shape(n_cells)[0]), licence_of(composition.motions))

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from data.actions import STYLE_PREFIX
 from posegpt_cli.rendering.options import RenderOptions
 
@@ -49,11 +47,8 @@ def _poses(motion: "Motion", options: RenderOptions, renderer: "Renderer") -> "l
     from posegpt_cli.rendering.sheet import write_text
 
     composition = Composition([motion], options.replaced(fps=motion.fps))
+    poses = list(composition.stills(renderer, _POSES))
     styles = [label.removeprefix(STYLE_PREFIX) for label in motion.labels if label.startswith(STYLE_PREFIX)]
     title = ", ".join((*motion.labels[:1], *styles))
-    frames = np.linspace(0, len(composition) - 1, _POSES).round().astype(int).tolist()
-    poses = []
-    for frame in frames:
-        picture = write_text(composition.picture(renderer, frame), f"{frame / motion.fps:.2f} s")
-        poses.append(write_text(picture, title, "upper middle") if frame == frames[0] else picture)
+    poses[0] = write_text(poses[0], title, "upper middle")
     return poses

@@ -41,6 +41,15 @@ class Composition:
         for frame, drawn in zip(frames, zip(*cells, strict=True), strict=True):
             yield self._assemble(drawn, frame)
 
+    def stills(self, renderer: Renderer, n: int) -> Iterator[Picture]:
+        """n pictures from the first frame to the last; their times below, unless captions number them."""
+        frames = np.linspace(0, len(self) - 1, n).round().astype(int).tolist()
+        for frame, picture in zip(frames, self.pictures(renderer, frames), strict=True):
+            if self.options.captions:
+                yield picture
+            else:
+                yield write_text(picture, f"{frame / self.options.fps:.2f} s")
+
     def _cells(self, renderer: Renderer, animation: Animation, frames: Sequence[int]) -> Iterator[Picture]:
         """One animation's pictures; after its last frame it holds that."""
         shown = [min(frame, len(animation) - 1) for frame in frames]

@@ -39,6 +39,7 @@ def show_training(title: str, by_time: bool = False) -> "Iterator[Callable[[Trai
     )
     bar = Bar(*columns, console=console, transient=True, expand=True, disable=not console.is_terminal)
     task = bar.add_task("")
+    # As if a line had been printed before, so that the first one comes soon.
     printed = time.monotonic() - QUIET_SECONDS + FIRST_SECONDS
     about = "about " if by_time else ""
 

@@ -16,7 +16,7 @@ def say_begin(trainer: "Trainer") -> None:
     from models.distributed import resolve_device
 
     run = trainer.run
-    millions = sum(p.numel() for p in trainer.stage.network.parameters()) / 1e6
+    millions = _n_parameters(trainer) / 1e6
     length = f"{run.minutes:g} minutes" if run.minutes else f"{run.n_steps} steps"
     start = f", from {run.init}" if run.init else ""
     clips = f"{trainer.data.n_clips - trainer.data.n_short} clips"
@@ -35,7 +35,7 @@ def show_plan(trainer: "Trainer", folder: Path, as_json: bool) -> None:
     memory = estimate_memory(run, trainer.stage, info)
     plan: dict[str, Any] = {
         "folder": str(folder),
-        "parameters": sum(p.numel() for p in trainer.stage.network.parameters()),
+        "parameters": _n_parameters(trainer),
         "steps": run.n_steps,
         "labels": len(info.labels),
     }
@@ -47,3 +47,7 @@ def show_plan(trainer: "Trainer", folder: Path, as_json: bool) -> None:
     parts = ", ".join(f"{name} {show_size(n_bytes)}" for name, n_bytes in asdict(memory).items())
     show_result(f"memory: about {show_size(memory.total)} per device, beside the program's own ({parts})")
     show_result(to_yaml(run).rstrip())
+
+
+def _n_parameters(trainer: "Trainer") -> int:
+    return sum(p.numel() for p in trainer.stage.network.parameters())
